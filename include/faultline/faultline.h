@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * faultline.h - memory-mapped I/O with a budget, a policy and an error path of its own.
+ *
+ * An engine owns a page cache with a hard limit and serves the page faults of the mappings made
+ * through it. A mapping is plain memory: load from it, store to it, pass it to functions. The
+ * calls mirror the system's, argument for argument, after a handle; they return what the
+ * system's return and set errno to what it sets. Sizes are bytes, times nanoseconds.
+ *
+ *     struct fl_engine *e = fl_engine_open(NULL);
+ *     struct fl_file *f = fl_file_open(e, "data.bin", O_RDONLY, NULL);
+ *     const char *p = fl_mmap(e, NULL, len, PROT_READ, MAP_SHARED, f, 0);
+ *
+ * Threads: every function may be called from any thread, and several at once; a handle must not
+ * be used while or after it is closed. Mapped memory may be touched from any thread.
+ * Signals: none of these functions is async-signal-safe; touching mapped memory is.
+ * Fork: mappings and engine are absent in the child (MADV_DONTFORK); the child must not call
+ * any of these on the parent's handles. exec is safe.
+ */
+#ifndef FAULTLINE_FAULTLINE_H
+#define FAULTLINE_FAULTLINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FL_API __attribute__((visibility("default")))
+
+struct fl_engine;
+struct fl_file;
+
+/* Zero every member you do not set; a zero means the default. The struct may grow: `size` tells
+ * the library which members you know. */
+struct fl_engine_config {
+        size_t size;          /* sizeof(struct fl_engine_config) */
+        uint64_t cache;       /* the hard budget; default: the smaller of a quarter of MemAvailable
+                               * and half the room under the cgroup's limit; at least 64 pages */
+        const char *mmu;      /* "auto" (default), "uffd" */
+        const char *policy;   /* "linux" (default) */
+        const char *driver;   /* for host files: "auto" (default), "uring", "posix" */
+        uint64_t readahead;   /* largest window; default: the device's read_ahead_kb, never more
+                               * than an eighth of the cache */
+        const char *faults;   /* inject errors: faultline(1), --faults; NULL: none */
+        const char *trace;    /* write a trace to this file; NULL: none */
+        uint64_t spin;        /* poll this long before sleeping; 0: sleep at once */
+        unsigned pagers;      /* threads that serve faults; default 1 */
+        unsigned flags;       /* FL_ENGINE_ */
+};
+#define FL_ENGINE_CHECK 1u /* run the full invariant checks now and then (debug builds) */
+
+/* NULL and errno: EINVAL (an option; budget under 64 pages), EPERM, ENOSYS (the machine does not
+ * allow what is needed). fl_strerror() has the sentence. config may be NULL. */
+FL_API struct fl_engine *fl_engine_open(const struct fl_engine_config *config);
+/* Unmaps what is mapped, writes back what is dirty, frees everything; files opened through the
+ * engine must be closed before. 0, or -1 and errno when data could not be written. The engine is
+ * gone in either case. */
+FL_API int fl_engine_close(struct fl_engine *engine);
+/* Change the budget; shrinking evicts and waits. EINVAL under 64 pages, EBUSY if what cannot be
+ * reclaimed does not fit. */
+FL_API int fl_engine_set_cache(struct fl_engine *engine, uint64_t bytes);
+
+/* The sentence that belongs to the last error of this thread: "URI: what was tried: reason".
+ * Never NULL; valid until the next call of the library by this thread. */
+FL_API const char *fl_strerror(void);
+
+struct fl_file_config {
+        size_t size;        /* sizeof(struct fl_file_config) */
+        mode_t mode;        /* for O_CREAT; default 0666 less umask */
+        uint64_t readahead; /* largest window of this open; default the engine's */
+};
+/* URI: a host path, file:PATH, or ram:SIZE. flags as in open(2): O_RDONLY, O_WRONLY, O_RDWR,
+ * O_CREAT, O_EXCL, O_TRUNC. Errors of open(2); EISDIR also for reading; ENODEV for what has no
+ * pages (FIFO, socket, terminal). Two opens of one file share its pages. */
+FL_API struct fl_file *fl_file_open(struct fl_engine *engine, const char *uri, int flags,
+                                    const struct fl_file_config *config);
+/* Mappings stay. The last close of a file that nothing maps writes its dirty pages and drops its
+ * pages: 0, or -1 and errno when they could not be written. */
+FL_API int fl_file_close(struct fl_file *file);
+
+/* mmap(2). flags: MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE, with MAP_FIXED,
+ * MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_POPULATE. MAP_FAILED and errno: EACCES, EBADF, EEXIST,
+ * EINVAL, ENODEV, ENOMEM, EOPNOTSUPP, EOVERFLOW. Access beyond the last page of the file, a page
+ * that cannot be read, or one that does not fit into the budget raises SIGBUS. */
+FL_API void *fl_mmap(struct fl_engine *engine, void *addr, size_t len, int prot, int flags,
+                     struct fl_file *file, off_t offset);
+/* munmap(2): any part of mappings of this engine. Dirty pages stay in the cache. */
+FL_API int fl_munmap(struct fl_engine *engine, void *addr, size_t len);
+/* mprotect(2). EACCES for what the file was not opened for, ENOMEM for a hole. */
+FL_API int fl_mprotect(struct fl_engine *engine, void *addr, size_t len, int prot);
+/* msync(2). MS_SYNC writes exactly the pages of the range and returns when they are durable.
+ * An earlier failed write-back of the file is reported once (EIO, ENOSPC). */
+FL_API int fl_msync(struct fl_engine *engine, void *addr, size_t len, int flags);
+/* madvise(2): MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED. */
+FL_API int fl_madvise(struct fl_engine *engine, void *addr, size_t len, int advice);
+/* mincore(2): vec gets a byte a page, 1 if resident in the cache or as a private copy. */
+FL_API int fl_mincore(struct fl_engine *engine, void *addr, size_t len, unsigned char *vec);
+
+/* pread(2), pwrite(2) through the same pages. The buffer may be a mapping of the same file. */
+FL_API ssize_t fl_pread(struct fl_file *file, void *buf, size_t count, off_t offset);
+FL_API ssize_t fl_pwrite(struct fl_file *file, const void *buf, size_t count, off_t offset);
+/* ftruncate(2). EBUSY while the file is mapped. */
+FL_API int fl_ftruncate(struct fl_file *file, off_t length);
+FL_API int fl_fsync(struct fl_file *file);
+FL_API int fl_fstat(struct fl_file *file, struct stat *st);
+
+/* Counters since the engine was opened. The names are those of `--stats --json`. */
+struct fl_stats {
+        size_t size; /* sizeof(struct fl_stats), set by the caller */
+        uint64_t faults_major, faults_minor, faults_write, cow_copies, zero_fills;
+        uint64_t swap_ins, swap_outs;
+        uint64_t readahead_pages, readahead_hits, readahead_wasted, evicted_pages;
+        uint64_t writeback_pages, bios, requests, merges_back, merges_front, flushes;
+        uint64_t read_bytes, write_bytes;
+        uint64_t cache_bytes, cache_bytes_peak, meta_bytes, budget_bytes;
+        uint64_t io_errors, fault_ns_p50, fault_ns_p99, fault_ns_max, elapsed_ns;
+};
+FL_API int fl_stats(struct fl_engine *engine, struct fl_stats *stats);
+/* Verifies every invariant of a quiet engine (nothing in flight); 0 if all hold. Slow. */
+FL_API int fl_engine_check(struct fl_engine *engine);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

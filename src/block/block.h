@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * block.h - what a file system sees of the block layer: bios, plugs and the queue.
+ *
+ * bio     = one contiguous transfer between a buffer and sectors, as a file system wants it
+ * request = what goes to the driver: one or more bios, contiguous on the device
+ * plug    = requests held back by one thread so that they can merge
+ *
+ * Life of a request: NEW -> PLUGGED -> QUEUED -> DISPATCHED -> COMPLETE; merges happen in
+ * PLUGGED and QUEUED. Within a queue fault reads (READ without RAHEAD) go before read-ahead,
+ * read-ahead before write-back; a SYNC write goes with the reads that wait.
+ */
+#ifndef FL_BLOCK_BLOCK_H
+#define FL_BLOCK_BLOCK_H
+
+#include "driver/driver.h"
+
+/* opf: operation (enum io_op) in the low 8 bits, flags above, in Linux's order. */
+#define REQ_OP_MASK 0xffu
+#define REQ_SYNC (1u << 11)
+#define REQ_META (1u << 12)
+#define REQ_PRIO (1u << 13)
+#define REQ_NOMERGE (1u << 14)
+#define REQ_IDLE (1u << 15)
+#define REQ_FUA (1u << 17)
+#define REQ_PREFLUSH (1u << 18)
+#define REQ_RAHEAD (1u << 19)
+#define REQ_BACKGROUND (1u << 20)
+#define REQ_NOMERGE_FLAGS (REQ_NOMERGE | REQ_PREFLUSH | REQ_FUA)
+
+struct bio {
+        uint32_t bi_opf;
+        uint32_t bi_size;    /* bytes; need not be whole sectors at the end of a host file */
+        uint64_t bi_sector;  /* 512-byte units */
+        void *bi_buf;        /* bi_size bytes; NULL for an empty PREFLUSH */
+        int bi_status;       /* 0 or -errno, at the end */
+        uint32_t bi_done;    /* bytes moved; fewer than bi_size only beyond the device's end */
+        void (*bi_end_io)(struct bio *); /* once, from any thread; then the bio is freed */
+        void *bi_private;
+        uint64_t bi_fault;   /* fault id for the trace */
+        struct bio *bi_next; /* the block layer's */
+        struct request_queue *bi_queue;
+};
+
+struct blk_plug {
+        struct request *head, *tail;
+        unsigned count, bios;
+};
+
+struct queue_limits {
+        uint32_t max_sectors;      /* of one request */
+        uint32_t max_segments;     /* bios of one request */
+        uint32_t depth;            /* requests at the driver */
+};
+
+struct request_queue;
+struct block_pool;
+
+/* Bios and requests are taken from a pool sized at the start, never from malloc. */
+int block_pool_create(struct block_pool **out, unsigned bios);
+void block_pool_destroy(struct block_pool *p);
+
+/* The queue of one device, which it owns from now on. */
+int blk_queue_create(struct request_queue **out, struct device *dev, struct block_pool *pool,
+                     struct trace *trace);
+/* Waits for what is in flight, then closes the device. */
+void blk_queue_destroy(struct request_queue *q);
+struct device *blk_queue_device(struct request_queue *q);
+struct queue_limits *blk_queue_limits(struct request_queue *q);
+
+/* Never fails for want of memory as long as no more than `bios` are in flight; then NULL. */
+struct bio *bio_alloc(struct request_queue *q, uint32_t opf, uint64_t sector, void *buf,
+                      uint32_t bytes);
+/* Hands the bio over. plug may be NULL: then it goes to the queue at once. */
+void submit_bio(struct bio *bio, struct blk_plug *plug);
+/* submit_bio and wait; 0 or -errno. Not on a loop thread. */
+int submit_bio_wait(struct request_queue *q, uint32_t opf, uint64_t sector, void *buf,
+                    uint32_t bytes, uint64_t fault);
+/* Everything written before is durable when the callback comes: an empty PREFLUSH bio. */
+
+void blk_start_plug(struct blk_plug *plug);
+void blk_finish_plug(struct blk_plug *plug);
+
+#ifndef NDEBUG
+void blk_queue_check(struct request_queue *q);
+#else
+static inline void blk_queue_check(struct request_queue *q) { (void)q; }
+#endif
+
+#endif

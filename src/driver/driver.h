@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * driver.h - the bottom of the path: a device that reads and writes bytes.
+ *
+ * A driver is one `struct driver_ops`. The smallest is driver/ram.c, the worked example.
+ * `driver/faulty.c` wraps any device and makes it fail as told.
+ * The block layer is the only caller; it never has more than `depth` I/Os in flight.
+ */
+#ifndef FL_DRIVER_DRIVER_H
+#define FL_DRIVER_DRIVER_H
+
+#include <sys/uio.h>
+
+#include "trace/trace.h"
+#include "util/base.h"
+#include "util/loop.h"
+
+/* Numbers as in Linux's enum req_op. Odd = data goes out. */
+enum io_op { IO_READ = 0, IO_WRITE = 1, IO_FLUSH = 2, IO_DISCARD = 3, IO_WRITE_ZEROES = 9 };
+
+#define DRIVER_FUA (1u << 0)  /* on a write: durable when it completes */
+#define DRIVER_SYNC (1u << 1) /* somebody waits: a hint */
+
+struct device;
+
+struct driver_io {
+        enum io_op op;
+        uint32_t flags;
+        uint64_t offset; /* bytes */
+        uint64_t len;    /* bytes; the sum of iov */
+        struct iovec *iov;
+        unsigned iovcnt;
+        uint64_t fault; /* for the trace */
+        /* Bytes moved, or -errno. A read that crosses the end of the device moves fewer: the
+         * rest of the buffer is then unspecified. A write always moves all or fails. */
+        int64_t result;
+        /* Called once, from any thread, maybe before submit() returns. */
+        void (*done)(struct driver_io *);
+        struct device *dev;     /* filled in by device_submit() */
+        struct driver_io *next; /* the driver's, from submit to done */
+        uint64_t priv[4];       /* the driver's, from submit to done */
+};
+
+/* What every device of one engine shares. */
+struct driver_env {
+        struct loop *loop;   /* io_uring is submitted to and reaped by its threads only */
+        struct trace *trace;
+        unsigned depth;      /* I/Os in flight per device, default 64 */
+        struct uring *uring; /* the one ring, made on first use; NULL: none yet */
+        struct pool_threads *threads; /* posix's workers, made on first use */
+        const char *driver;  /* "auto", "uring" or "posix", for host files */
+        const char *faults;  /* --faults SPEC, or NULL: every device opened gets wrapped */
+};
+
+struct driver_ops {
+        const char *name;
+        bool signal_safe; /* submit() neither allocates nor takes a lock a program may hold */
+        /* Queue the I/O. Must not wait for it. May call io->done() itself. */
+        void (*submit)(struct device *, struct driver_io *);
+        /* Everything submitted so far should start now (a batch ends). NULL: nothing to do. */
+        void (*commit)(struct device *);
+        /* Nothing is in flight. */
+        void (*close)(struct device *);
+        /* Look at the size again (a host file may have changed). 0 or -errno. NULL: fixed. */
+        int (*refresh)(struct device *);
+        /* Make the device this long. NULL: cannot. */
+        int (*resize)(struct device *, uint64_t size);
+};
+
+struct device {
+        const struct driver_ops *ops;
+        struct driver_env *env;
+        uint64_t size;          /* bytes */
+        uint32_t block_size;    /* I/O not aligned to it is allowed, and slow */
+        uint32_t max_bytes;     /* of one I/O; 0 = no limit */
+        uint32_t max_segments;  /* of one I/O */
+        bool read_only;
+        bool fua;               /* takes DRIVER_FUA */
+        char name[64];          /* for errors and the trace */
+};
+
+/* A host file or block device. oflags: O_RDONLY or O_RDWR. Takes O_DIRECT where the host allows
+ * it, buffered I/O where not and for what is not aligned (the last partial block). -errno. */
+int device_open_file(struct driver_env *env, const char *path, int oflags, struct device **out);
+/* `size` bytes of zeros in memory, gone at close. */
+int device_open_ram(struct driver_env *env, uint64_t size, struct device **out);
+/* Wrap `inner`, which is then closed with the wrapper. spec: docs of --faults. -EINVAL. */
+int device_wrap_faulty(struct driver_env *env, struct device *inner, const char *spec,
+                       struct device **out);
+/* Parses without a device: is the SPEC well formed? 0 or -EINVAL. */
+int faults_check(const char *spec);
+
+void device_submit(struct device *dev, struct driver_io *io);
+void device_commit(struct device *dev);
+void device_close(struct device *dev);
+/* The host's descriptor of a file device (buffered), -1 for others; the faulty one passes on. */
+int device_fd(const struct device *dev);
+
+/* Frees the ring and the workers; every device is closed. */
+void driver_env_destroy(struct driver_env *env);
+
+#endif

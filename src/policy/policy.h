@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * policy.h - what decides: which pages to read ahead, how far to map around a fault, what to
+ * reclaim, when to write back. Mechanism lives in cache and vm; no other layer knows a policy's
+ * name. Nothing here does I/O, allocates, or knows a page: policies see numbers and answer with
+ * numbers, so that they can be tested, and replayed, without an engine.
+ *
+ * Units: pages. "Memory" is the engine's budget.
+ */
+#ifndef FL_POLICY_POLICY_H
+#define FL_POLICY_POLICY_H
+
+#include "util/base.h"
+
+enum vm_advice { ADVICE_NORMAL, ADVICE_RANDOM, ADVICE_SEQUENTIAL };
+
+/* Per open file (rule L20): shared by all of its mappings. */
+struct file_ra_state {
+        uint64_t start;      /* the window */
+        uint32_t size;
+        uint32_t async_size; /* reading past start+size-async_size starts the next window */
+        uint32_t ra_pages;   /* largest window; 0: no read-ahead */
+        uint32_t io_pages;   /* largest request of the device */
+        uint32_t mmap_miss;
+        uint32_t order;      /* 6.18: folio order of the next window */
+        int64_t prev_pos;    /* bytes; of the last read by fl_pread, -1: none */
+};
+
+/* Why a window is what it is: the reason goes into the trace and `explain`. */
+enum ra_why {
+        RA_NONE,
+        RA_RANDOM_ADVICE,   /* L17b */
+        RA_DISABLED,        /* L17c */
+        RA_SEQUENTIAL_ADVICE, /* L17d */
+        RA_MMAP_MISS,       /* L17e: too many misses, single page */
+        RA_EXEC,            /* L17f */
+        RA_AROUND,          /* L17g */
+        RA_MARKER,          /* L18, L28: the marker page was touched */
+        RA_INITIAL,         /* L27: start of file, large or sequential read */
+        RA_CONTEXT,         /* L27: cached pages before it */
+        RA_STANDALONE,      /* L27: exactly what was asked */
+        RA_FORCED,          /* L25: WILLNEED */
+        RA_NR_WHY
+};
+const char *ra_why_text(enum ra_why why);
+
+/* What to read. nr 0: nothing. */
+struct ra_window {
+        uint64_t start;
+        uint32_t nr;
+        uint32_t async; /* the marker goes on page start + nr - async; 0: no marker */
+        enum ra_why why;
+};
+
+/* What the policy may ask about the file's cached pages, bounded by the window sizes. */
+struct ra_probe {
+        /* Length of the run of cached pages that ends at index-1; looks at no more than max. */
+        uint64_t (*cached_before)(void *arg, uint64_t index, uint64_t max);
+        /* First page >= index that is not cached; looks at no more than max; index+max: none. */
+        uint64_t (*first_missing)(void *arg, uint64_t index, uint64_t max);
+        void *arg;
+};
+
+struct ra_request {
+        struct file_ra_state *ra;
+        const struct ra_probe *probe;
+        uint64_t index;           /* page that is missing, or that carries the marker */
+        uint64_t req;             /* pages asked for (fl_pread) */
+        uint64_t file_pages;      /* ceil(i_size / page) */
+        uint64_t vma_start, vma_end; /* file pages the mapping covers; for faults */
+        enum vm_advice advice;
+        bool exec, write;
+};
+
+enum reclaim_choice { RECLAIM_EVICT, RECLAIM_KEEP, RECLAIM_UNMAP };
+struct reclaim_page {
+        bool referenced; /* touched since last looked at: a minor fault or fl_pread found it */
+        bool mapped;     /* some mapping shows it: touches cannot be seen */
+        bool readahead;  /* read ahead and never used */
+};
+
+struct vm_policy_ops {
+        const char *name;
+        uint32_t fault_around;    /* pages, power of two; 1: none (L7) */
+        unsigned background_percent, dirty_percent; /* of the budget (L43) */
+        unsigned writeback_ms, expire_ms;           /* L43 */
+        /* A read fault or store found no page. Counts mmap_miss. */
+        struct ra_window (*mmap_miss)(const struct ra_request *);
+        /* A fault found the page; marker says whether it carries the read-ahead mark. */
+        struct ra_window (*mmap_hit)(const struct ra_request *, bool marker);
+        /* Fault-around mapped `mapped` pages that were cached (L19). */
+        void (*mapped_around)(struct file_ra_state *, unsigned mapped);
+        /* fl_pread found no page; or the page with the mark. */
+        struct ra_window (*read_miss)(const struct ra_request *);
+        struct ra_window (*read_marker)(const struct ra_request *);
+        /* madvise(WILLNEED) over [start, end): how much of it one call reads. */
+        struct ra_window (*willneed)(const struct ra_request *, uint64_t start, uint64_t end);
+        enum reclaim_choice (*reclaim)(const struct reclaim_page *);
+};
+
+extern const struct vm_policy_ops linux_policy;
+/* NULL if there is none of that name. "" or NULL: the default. */
+const struct vm_policy_ops *policy_find(const char *name);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * wait.h - wait queues: how anything in the engine waits for anything.
+ *
+ * A waiter names a queue and a key (the thing waited for; queues are shared by hash). When the
+ * thing happens, waitq_wake() calls `wake` of each waiter with that key, once, having taken it
+ * off the queue. Two kinds of waiter use it:
+ *   - a thread that sleeps (waiter_init_sync, waiter_sleep): fl_pread, msync, reclaim;
+ *   - a fault that is parked (its own `wake`): the pager goes on with other faults and runs
+ *     the fault again when it has been woken. Nothing else of the fault is kept.
+ *
+ * The race between looking and sleeping is closed as in the kernel: add the waiter, look again,
+ * and take the waiter off (waitq_remove) when there is no need to wait any more.
+ */
+#ifndef FL_UTIL_WAIT_H
+#define FL_UTIL_WAIT_H
+
+#include "util/lock.h"
+
+struct waitq;
+
+struct waiter {
+        struct waiter *next, *prev;   /* [q] */
+        struct waitq *q;              /* [q] NULL once woken or removed */
+        const void *key;              /* NULL matches every wake-up */
+        void (*wake)(struct waiter *); /* called without the queue's lock, by whoever wakes */
+        _Atomic uint32_t woken;       /* futex word of waiters made by waiter_init_sync() */
+};
+
+struct waitq {
+        struct mutex lock; /* [q] */
+        struct waiter *head;
+};
+
+void waiter_init_sync(struct waiter *w);
+/* Sleep until woken; 0, or -ETIMEDOUT after timeout_ns (0 = no limit; then the waiter has been
+ * removed). Only for waiters made by waiter_init_sync(). */
+int waiter_sleep(struct waiter *w, uint64_t timeout_ns);
+
+void waitq_add(struct waitq *q, struct waiter *w, const void *key);
+/* True if the waiter was still queued; false if it has been, or is being, woken. For a sync
+ * waiter that returns false, waiter_sleep() must still be called: its wake may not be over. */
+bool waitq_remove(struct waitq *q, struct waiter *w);
+/* Wakes the waiters with this key, all of them if key is NULL. Returns how many. */
+unsigned waitq_wake(struct waitq *q, const void *key);
+
+#endif
