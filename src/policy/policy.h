@@ -3,7 +3,8 @@
  * policy.h - what decides: which pages to read ahead, how far to map around a fault, what to
  * reclaim, when to write back. Mechanism lives in cache and vm; no other layer knows a policy's
  * name. Nothing here does I/O, allocates, or knows a page: policies see numbers and answer with
- * numbers, so that they can be tested, and replayed, without an engine.
+ * numbers, so that they can be tested, and replayed, without an engine. Calls with one
+ * file_ra_state are serialised by the caller (a short lock beside the state).
  *
  * Units: pages. "Memory" is the engine's budget.
  */
@@ -70,6 +71,7 @@ struct ra_request {
         uint64_t vma_start, vma_end; /* file pages the mapping covers; for faults */
         enum vm_advice advice;
         bool exec, write;
+        bool locked; /* the page is still being read: mmap_miss stays as it is (L18) */
 };
 
 enum reclaim_choice { RECLAIM_EVICT, RECLAIM_KEEP, RECLAIM_UNMAP };

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * policy.c - the list of policies by name, and the words for what they decide.
+ */
+#include "policy/policy.h"
+
+#include <string.h>
+
+static const struct vm_policy_ops *const policies[] = {
+        &linux_policy, /* the default */
+};
+
+static const char *const why_texts[RA_NR_WHY] = {
+        [RA_NONE] = "none",
+        [RA_RANDOM_ADVICE] = "MADV_RANDOM: this page only (L17b)",
+        [RA_DISABLED] = "read-ahead is off: this page only (L17c)",
+        [RA_SEQUENTIAL_ADVICE] = "MADV_SEQUENTIAL (L17d)",
+        [RA_MMAP_MISS] = "over 100 misses: this page only (L17e)",
+        [RA_EXEC] = "executable mapping: forward only (L17f)",
+        [RA_AROUND] = "read-around (L17g)",
+        [RA_MARKER] = "the marker page was touched: next window (L28)",
+        [RA_INITIAL] = "first window of a stream (L27)",
+        [RA_CONTEXT] = "cached pages lie before it: a stream (L27)",
+        [RA_STANDALONE] = "no stream: what was asked (L27)",
+        [RA_FORCED] = "asked for by advice (L25)",
+};
+
+const char *ra_why_text(enum ra_why why)
+{
+        if ((unsigned)why >= RA_NR_WHY)
+                return "unknown";
+        return why_texts[why];
+}
+
+const struct vm_policy_ops *policy_find(const char *name)
+{
+        if (!name || !*name)
+                return policies[0];
+        for (size_t i = 0; i < ARRAY_SIZE(policies); i++)
+                if (!strcmp(policies[i]->name, name))
+                        return policies[i];
+        return NULL;
+}
