@@ -4,10 +4,12 @@
  * work handed over by other threads. The pager threads of the uffd MMU are loop threads, and so
  * is whoever reaps io_uring; one system call waits for both.
  *
- * A source is a file descriptor that becomes readable. Handlers run on a loop thread and must
- * not block on I/O. After each round of handlers, and before sleeping, every registered `idle`
- * function is called until none reports that it did something; that is where parked faults
- * run again and where a batch of submissions goes to the kernel.
+ * A source is a file descriptor that becomes readable (level-triggered: a handler may leave some
+ * of it unread). Handlers run on a loop thread and must not block on I/O; with several threads
+ * the same handler, and the same idle function, may run on more than one at once. After each
+ * round of handlers, and before sleeping, every registered `idle` function is called until none
+ * reports that it did something; that is where parked faults run again and where a batch of
+ * submissions goes to the kernel.
  */
 #ifndef FL_UTIL_LOOP_H
 #define FL_UTIL_LOOP_H

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * wait.c - wait queues: a short list under a mutex, first come first woken.
+ *
+ * The list is circular: head->prev is the tail. Once a waiter's `wake` has been called the
+ * waiter may be gone, so its link is read before.
+ */
+#include "util/wait.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+
+/* `q` is changed under the queue's lock and read without it by a sleeper that gives up. */
+static void set_queue(struct waiter *w, struct waitq *q)
+{
+        __atomic_store_n(&w->q, q, __ATOMIC_RELAXED);
+}
+
+static struct waitq *queue_of(struct waiter *w)
+{
+        return __atomic_load_n(&w->q, __ATOMIC_RELAXED);
+}
+
+static void link_tail(struct waiter **head, struct waiter *w)
+{
+        if (!*head) {
+                *head = w->next = w->prev = w;
+                return;
+        }
+        w->next = *head;
+        w->prev = (*head)->prev;
+        w->prev->next = w->next->prev = w;
+}
+
+static void unlink_waiter(struct waiter **head, struct waiter *w)
+{
+        if (w->next == w) {
+                *head = NULL;
+                return;
+        }
+        w->prev->next = w->next;
+        w->next->prev = w->prev;
+        if (*head == w)
+                *head = w->next;
+}
+
+void waitq_add(struct waitq *q, struct waiter *w, const void *key)
+{
+        mutex_lock(&q->lock);
+        assert(!queue_of(w));
+        w->key = key;
+        set_queue(w, q);
+        link_tail(&q->head, w);
+        mutex_unlock(&q->lock);
+}
+
+bool waitq_remove(struct waitq *q, struct waiter *w)
+{
+        bool queued;
+
+        mutex_lock(&q->lock);
+        queued = queue_of(w) == q;
+        if (queued) {
+                unlink_waiter(&q->head, w);
+                set_queue(w, NULL);
+        }
+        mutex_unlock(&q->lock);
+        return queued;
+}
+
+/* Moves the waiters with this key from q to a list of their own, in order. */
+static struct waiter *take_matching(struct waitq *q, const void *key)
+{
+        struct waiter *taken = NULL, *w, *next, *last;
+
+        mutex_lock(&q->lock);
+        last = q->head ? q->head->prev : NULL;
+        for (w = q->head; w; w = next) {
+                next = w == last ? NULL : w->next;
+                if (key && w->key && w->key != key)
+                        continue;
+                unlink_waiter(&q->head, w);
+                set_queue(w, NULL);
+                link_tail(&taken, w);
+        }
+        mutex_unlock(&q->lock);
+        return taken;
+}
+
+unsigned waitq_wake(struct waitq *q, const void *key)
+{
+        struct waiter *w = take_matching(q, key);
+        struct waiter *last = w ? w->prev : NULL;
+        unsigned n = 0;
+
+        while (w) {
+                struct waiter *next = w == last ? NULL : w->next;
+
+                w->wake(w);
+                w = next;
+                n++;
+        }
+        return n;
+}
+
+static void wake_sleeper(struct waiter *w)
+{
+        atomic_store_explicit(&w->woken, 1, memory_order_release);
+        futex_wake(&w->woken, INT_MAX);
+}
+
+void waiter_init_sync(struct waiter *w)
+{
+        *w = (struct waiter){ .wake = wake_sleeper };
+}
+
+int waiter_sleep(struct waiter *w, uint64_t timeout_ns)
+{
+        uint64_t deadline = timeout_ns ? now_ns() + timeout_ns : 0;
+
+        assert(w->wake == wake_sleeper);
+        while (!atomic_load_explicit(&w->woken, memory_order_acquire)) {
+                uint64_t now = deadline ? now_ns() : 0;
+
+                if (deadline && now >= deadline) {
+                        struct waitq *q = queue_of(w);
+
+                        if (q && waitq_remove(q, w))
+                                return -ETIMEDOUT;
+                        deadline = 0; /* taken off by a waker that is about to wake */
+                        continue;
+                }
+                futex_wait(&w->woken, 0, deadline ? deadline - now : 0);
+        }
+        return 0;
+}
