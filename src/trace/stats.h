@@ -30,7 +30,7 @@
         X(write_bytes)                                                                          \
         X(io_errors)
 
-enum stat {
+enum counter {
 #define X(name) STAT_##name,
         STATS(X)
 #undef X
@@ -52,11 +52,11 @@ struct stats {
         _Atomic uint64_t n[STAT_NR];
         struct histogram fault_ns;
 };
-static inline void stat_add(struct stats *s, enum stat which, uint64_t n)
+static inline void stat_add(struct stats *s, enum counter which, uint64_t n)
 {
         atomic_fetch_add_explicit(&s->n[which], n, memory_order_relaxed);
 }
-static inline uint64_t stat_get(struct stats *s, enum stat which)
+static inline uint64_t stat_get(struct stats *s, enum counter which)
 {
         return atomic_load_explicit(&s->n[which], memory_order_relaxed);
 }
