@@ -28,7 +28,7 @@ struct driver_io {
         uint32_t flags;
         uint64_t offset; /* bytes */
         uint64_t len;    /* bytes; the sum of iov */
-        struct iovec *iov;
+        struct iovec *iov; /* the driver may change it, to go on after a short transfer */
         unsigned iovcnt;
         uint64_t fault; /* for the trace */
         /* Bytes moved, or -errno. A read that crosses the end of the device moves fewer: the
@@ -48,7 +48,7 @@ struct driver_env {
         unsigned depth;      /* I/Os in flight per device, default 64 */
         struct uring *uring; /* the one ring, made on first use; NULL: none yet */
         struct pool_threads *threads; /* posix's workers, made on first use */
-        const char *driver;  /* "auto", "uring" or "posix", for host files */
+        const char *driver;  /* "auto" (or NULL), "uring" or "posix", for host files */
         const char *faults;  /* --faults SPEC, or NULL: every device opened gets wrapped */
 };
 
@@ -65,6 +65,8 @@ struct driver_ops {
         int (*refresh)(struct device *);
         /* Make the device this long. NULL: cannot. */
         int (*resize)(struct device *, uint64_t size);
+        /* The host's descriptor (buffered). NULL: has none. */
+        int (*fd)(const struct device *);
 };
 
 struct device {
@@ -96,7 +98,7 @@ void device_close(struct device *dev);
 /* The host's descriptor of a file device (buffered), -1 for others; the faulty one passes on. */
 int device_fd(const struct device *dev);
 
-/* Frees the ring and the workers; every device is closed. */
+/* Frees the ring and the workers. Every device is closed; env->loop still runs. */
 void driver_env_destroy(struct driver_env *env);
 
 #endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * device.c - what holds for every device, whatever its driver.
+ */
+#include "driver/device.h"
+
+#include "driver/file.h"
+
+static void trace_submit(struct device *dev, struct driver_io *io)
+{
+        struct trace *t = dev->env ? dev->env->trace : NULL;
+
+        if (t && trace_on(t))
+                trace_write(t, TRACE_DRIVER, io->fault, io->offset, io->len, io->op,
+                            trace_name(dev->ops->name));
+}
+
+void device_submit(struct device *dev, struct driver_io *io)
+{
+        io->dev = dev;
+        io->next = NULL;
+        io->result = 0;
+        trace_submit(dev, io);
+        dev->ops->submit(dev, io);
+}
+
+void device_commit(struct device *dev)
+{
+        if (dev->ops->commit)
+                dev->ops->commit(dev);
+}
+
+void device_close(struct device *dev)
+{
+        dev->ops->close(dev);
+}
+
+int device_fd(const struct device *dev)
+{
+        return dev->ops->fd ? dev->ops->fd(dev) : -1;
+}
+
+int device_opened(struct driver_env *env, struct device *dev, struct device **out)
+{
+        int err;
+
+        if (!env->faults || !env->faults[0]) {
+                *out = dev;
+                return 0;
+        }
+        err = device_wrap_faulty(env, dev, env->faults, out);
+        if (err)
+                device_close(dev);
+        return err;
+}
+
+void driver_env_destroy(struct driver_env *env)
+{
+        uring_destroy(env);
+        posix_destroy(env);
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * faults.c - what a --faults SPEC says, and to which I/O it applies.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "driver/faulty.h"
+
+/* ---- parsing: each function takes what it understands off the front of *s ---- */
+
+static bool take(const char **s, const char *word)
+{
+        size_t n = strlen(word);
+
+        if (strncmp(*s, word, n))
+                return false;
+        *s += n;
+        return true;
+}
+
+static bool take_number(const char **s, uint64_t *value)
+{
+        const char *p = *s;
+
+        *value = 0;
+        for (; *p >= '0' && *p <= '9'; p++)
+                if (__builtin_mul_overflow(*value, 10, value) ||
+                    __builtin_add_overflow(*value, (uint64_t)(*p - '0'), value))
+                        return false;
+        if (p == *s)
+                return false;
+        *s = p;
+        return true;
+}
+
+struct unit {
+        const char *name;
+        uint64_t factor;
+};
+
+static const struct unit size_units[] = {
+        { "K", 1ull << 10 }, { "M", 1ull << 20 }, { "G", 1ull << 30 }, { "", 1 }, { NULL, 0 },
+};
+static const struct unit time_units[] = {
+        { "ns", 1 }, { "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 }, { NULL, 0 },
+};
+
+static bool take_with_unit(const char **s, const struct unit *units, uint64_t *value)
+{
+        if (!take_number(s, value))
+                return false;
+        for (; units->name; units++)
+                if (take(s, units->name))
+                        return !__builtin_mul_overflow(*value, units->factor, value);
+        return false;
+}
+
+/* @OFF+LEN */
+static bool take_range(const char **s, struct fault_rule *r)
+{
+        uint64_t end;
+
+        return take(s, "@") && take_with_unit(s, size_units, &r->offset) && take(s, "+") &&
+               take_with_unit(s, size_units, &r->len) && r->len &&
+               !__builtin_add_overflow(r->offset, r->len, &end);
+}
+
+/* [*COUNT] */
+static bool take_count(const char **s, struct fault_rule *r)
+{
+        uint64_t count;
+
+        if (!take(s, "*"))
+                return true;
+        if (!take_number(s, &count) || !count || count > INT64_MAX)
+                return false;
+        r->counted = true;
+        atomic_store(&r->left, (int64_t)count);
+        return true;
+}
+
+static bool take_rule(const char **s, struct fault_rule *r)
+{
+        if (take(s, "eio")) {
+                r->kind = FAULT_EIO;
+                return take_range(s, r) && take_count(s, r);
+        }
+        if (take(s, "enospc")) {
+                r->kind = FAULT_ENOSPC;
+                return take_range(s, r);
+        }
+        if (take(s, "delay=")) {
+                r->kind = FAULT_DELAY;
+                if (!take_with_unit(s, time_units, &r->delay_ns))
+                        return false;
+                r->everywhere = **s != '@';
+                return r->everywhere || take_range(s, r);
+        }
+        return false;
+}
+
+int faults_parse(struct fault_rules *rules, const char *spec)
+{
+        memset(rules, 0, sizeof *rules);
+        if (!*spec)
+                return 0;
+        do {
+                if (take(&spec, "seed=")) {
+                        if (!take_number(&spec, &rules->seed))
+                                return -EINVAL;
+                } else if (rules->count == MAX_FAULT_RULES ||
+                           !take_rule(&spec, &rules->rule[rules->count++])) {
+                        return -EINVAL;
+                }
+        } while (take(&spec, ","));
+        return *spec ? -EINVAL : 0;
+}
+
+int faults_check(const char *spec)
+{
+        struct fault_rules rules;
+
+        return faults_parse(&rules, spec);
+}
+
+/* ---- applying ---- */
+
+static bool touches(const struct fault_rule *r, const struct driver_io *io)
+{
+        if (r->everywhere)
+                return true;
+        return io->len && io->offset < r->offset + r->len && r->offset < io->offset + io->len;
+}
+
+/* May the rule strike (again)? */
+static bool use_up(struct fault_rule *r)
+{
+        return !r->counted || atomic_fetch_sub(&r->left, 1) > 0;
+}
+
+int faults_error(struct fault_rules *rules, const struct driver_io *io)
+{
+        for (unsigned i = 0; i < rules->count; i++) {
+                struct fault_rule *r = &rules->rule[i];
+
+                if (r->kind == FAULT_DELAY || !touches(r, io))
+                        continue;
+                if (r->kind == FAULT_ENOSPC && io->op == IO_WRITE)
+                        return -ENOSPC;
+                if (r->kind == FAULT_EIO && use_up(r))
+                        return -EIO;
+        }
+        return 0;
+}
+
+uint64_t faults_delay(const struct fault_rules *rules, const struct driver_io *io)
+{
+        uint64_t ns = 0;
+
+        for (unsigned i = 0; i < rules->count; i++)
+                if (rules->rule[i].kind == FAULT_DELAY && touches(&rules->rule[i], io))
+                        ns += rules->rule[i].delay_ns;
+        return ns;
+}
