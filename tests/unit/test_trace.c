@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_trace.c - the rings: every event arrives once or is counted as dropped.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "trace/reader.h"
+
+static char path[2][64];
+static struct trace trace[2];
+
+static void set_up(void)
+{
+        for (unsigned i = 0; i < 2; i++) {
+                int fd;
+
+                snprintf(path[i], sizeof path[i], "/tmp/faultline-trace-XXXXXX");
+                fd = mkstemp(path[i]);
+                cr_assert_geq(fd, 0);
+                close(fd);
+                trace_init(&trace[i]);
+        }
+}
+
+static void tear_down(void)
+{
+        for (unsigned i = 0; i < 2; i++)
+                unlink(path[i]);
+}
+
+static struct trace_record *load(const char *file, size_t *nr, uint64_t *dropped)
+{
+        struct trace_record *records;
+        struct trace_reader *r;
+        const char *why;
+
+        cr_assert_eq(trace_reader_open(&r, file, &why), 0, "%s", why);
+        cr_assert_eq(trace_reader_load(r, &records, nr), 0);
+        cr_assert_null(trace_reader_problem(r), "%s", trace_reader_problem(r));
+        cr_assert_eq(trace_reader_pid(r), (uint32_t)getpid());
+        *dropped = trace_reader_dropped(r);
+        trace_reader_close(r);
+        return records;
+}
+
+Test(trace, records_come_back, .init = set_up, .fini = tear_down)
+{
+        struct trace *t = &trace[0];
+        struct trace_record *r;
+        uint64_t dropped, begin;
+        struct stat st;
+        char name[9];
+        size_t n;
+
+        trace_emit(t, TRACE_PTE, 1, 0, 0, 0, 0); /* off: goes nowhere */
+        cr_assert_eq(trace_start(t, path[0]), 0);
+        cr_assert_eq(trace_start(t, path[1]), -EBUSY);
+        begin = now_ns();
+        trace_emit(t, TRACE_FIND_VMA, trace_new_fault(t), 1, 2, 3, 4);
+        trace_emit(t, TRACE_FS_READAHEAD, trace_new_fault(t), 5, UINT64_MAX, trace_name("hostfs"),
+                   0);
+        cr_assert_eq(trace_stop(t), 0);
+        cr_assert_eq(trace_stop(t), 0);
+        trace_emit(t, TRACE_PTE, 1, 0, 0, 0, 0);
+        r = load(path[0], &n, &dropped);
+        cr_assert_eq(n, 2);
+        cr_assert_eq(dropped, 0);
+        cr_assert_eq(r[0].event, TRACE_FIND_VMA);
+        cr_assert_eq(r[0].fault, 1);
+        cr_assert_eq(r[0].tid, (uint32_t)gettid());
+        cr_assert_eq(r[0].arg[0] * 1000 + r[0].arg[1] * 100 + r[0].arg[2] * 10 + r[0].arg[3], 1234);
+        cr_assert_geq(r[0].time, begin);
+        cr_assert_geq(r[1].time, r[0].time);
+        cr_assert_leq(r[1].time, now_ns());
+        cr_assert_eq(r[1].fault, 2);
+        cr_assert_eq(r[1].arg[1], UINT64_MAX);
+        trace_name_of(r[1].arg[2], name);
+        cr_assert_str_eq(name, "hostfs");
+        trace_name_of(trace_name("page_cache"), name);
+        cr_assert_str_eq(name, "page_cac");
+        stat(path[0], &st);
+        cr_assert_eq(st.st_size % 8, 0);
+        free(r);
+}
+
+Test(trace, new_file_is_private, .init = set_up, .fini = tear_down)
+{
+        struct stat st;
+
+        unlink(path[0]);
+        umask(0);
+        cr_assert_eq(trace_start(&trace[0], path[0]), 0);
+        cr_assert_eq(trace_stop(&trace[0]), 0);
+        cr_assert_eq(stat(path[0], &st), 0);
+        cr_assert_eq(st.st_mode & 07777, 0600);
+}
+
+/* Threads number their events; what arrives of each must be in order, and none may be missing
+ * that was not counted. */
+#define THREADS 6
+#define EVENTS 60000u
+static unsigned pause_every;
+
+static void *emit_numbered(void *arg)
+{
+        for (unsigned i = 0; i < EVENTS; i++) {
+                for (unsigned which = 0; which < 2; which++)
+                        trace_emit(&trace[which], TRACE_PTE, i, (uintptr_t)arg, i, which, 0);
+                if (pause_every && i % pause_every == 0)
+                        usleep(1000);
+        }
+        return NULL;
+}
+
+static void check_numbered(unsigned which)
+{
+        uint64_t next[THREADS] = { 0 }, dropped;
+        struct trace_record *r;
+        size_t n;
+
+        r = load(path[which], &n, &dropped);
+        cr_assert_eq(n + dropped, THREADS * EVENTS, "%zu arrived, %lu dropped", n, dropped);
+        for (size_t i = 0; i < n; i++) {
+                uint64_t *expected = &next[r[i].arg[0]];
+
+                cr_assert_eq(r[i].arg[2], which);
+                cr_assert_geq(r[i].arg[1], *expected, "event twice or out of order");
+                cr_assert_eq(r[i].fault, r[i].arg[1], "torn record");
+                *expected = r[i].arg[1] + 1;
+        }
+        free(r);
+}
+
+static void emit_from_threads(void)
+{
+        pthread_t threads[THREADS];
+
+        for (uintptr_t i = 0; i < THREADS; i++)
+                cr_assert_eq(pthread_create(&threads[i], NULL, emit_numbered, (void *)i), 0);
+        for (unsigned i = 0; i < THREADS; i++)
+                pthread_join(threads[i], NULL);
+}
+
+Test(trace, two_engines_from_many_threads, .init = set_up, .fini = tear_down, .timeout = 60)
+{
+        pause_every = 1000;
+        for (unsigned which = 0; which < 2; which++)
+                cr_assert_eq(trace_start(&trace[which], path[which]), 0);
+        emit_from_threads();
+        for (unsigned which = 0; which < 2; which++) {
+                cr_assert_eq(trace_stop(&trace[which]), 0);
+                check_numbered(which);
+        }
+}
+
+Test(trace, full_rings_drop_and_count, .init = set_up, .fini = tear_down, .timeout = 60)
+{
+        cr_assert_eq(trace_start(&trace[0], path[0]), 0);
+        emit_from_threads(); /* faster than any disk */
+        cr_assert_eq(trace_stop(&trace[0]), 0);
+        check_numbered(0);
+}
+
+Test(trace, ring_holds_8192_before_it_drops, .init = set_up, .fini = tear_down, .timeout = 60)
+{
+        uint64_t dropped;
+        size_t n;
+
+        cr_assert_eq(trace_start(&trace[0], path[0]), 0);
+        for (unsigned i = 0; i < 8192; i++)
+                trace_emit(&trace[0], TRACE_PTE, i, 0, 0, 0, 0);
+        cr_assert_eq(trace_stop(&trace[0]), 0);
+        free(load(path[0], &n, &dropped));
+        cr_assert_eq(n, 8192);
+        cr_assert_eq(dropped, 0);
+}
+
+/* Starting and stopping under fire: nothing is used after it has been freed, and each file
+ * is whole. */
+static _Atomic bool quit;
+
+static void *emit_until_quit(void *arg)
+{
+        (void)arg;
+        while (!atomic_load(&quit))
+                trace_emit(&trace[0], TRACE_PTE, 0, 0, 0, 0, 0);
+        return NULL;
+}
+
+Test(trace, stop_and_start_under_fire, .init = set_up, .fini = tear_down, .timeout = 60)
+{
+        pthread_t threads[3];
+        uint64_t dropped;
+        size_t n;
+
+        for (unsigned i = 0; i < 3; i++)
+                pthread_create(&threads[i], NULL, emit_until_quit, NULL);
+        for (unsigned round = 0; round < 30; round++) {
+                cr_assert_eq(trace_start(&trace[0], path[0]), 0);
+                usleep(1000 * (round % 4));
+                cr_assert_eq(trace_stop(&trace[0]), 0);
+                free(load(path[0], &n, &dropped));
+        }
+        atomic_store(&quit, true);
+        for (unsigned i = 0; i < 3; i++)
+                pthread_join(threads[i], NULL);
+}
+
+static void *emit_one(void *arg)
+{
+        trace_emit(&trace[0], TRACE_PTE, (uintptr_t)arg, 0, 0, 0, 0);
+        return NULL;
+}
+
+/* More threads than rings, one after the other: the rings of the dead are used again. */
+Test(trace, rings_of_ended_threads_are_reused, .init = set_up, .fini = tear_down, .timeout = 60)
+{
+        uint64_t dropped;
+        size_t n;
+
+        cr_assert_eq(trace_start(&trace[0], path[0]), 0);
+        for (uintptr_t i = 0; i < 400; i++) {
+                pthread_t thread;
+
+                cr_assert_eq(pthread_create(&thread, NULL, emit_one, (void *)i), 0);
+                pthread_join(thread, NULL);
+                if (i % 20 == 0)
+                        usleep(8000);
+        }
+        cr_assert_eq(trace_stop(&trace[0]), 0);
+        free(load(path[0], &n, &dropped));
+        cr_assert_eq(n + dropped, 400);
+        cr_assert_geq(n, 300, "%zu arrived", n);
+}
+
+/* A signal handler that emits may interrupt an event of the same thread. */
+static void emit_in_handler(int signo)
+{
+        (void)signo;
+        trace_emit(&trace[0], TRACE_WAKE, 7, 7, 7, 7, 7);
+}
+
+static void *interrupt(void *arg)
+{
+        while (!atomic_load(&quit)) {
+                pthread_kill(*(pthread_t *)arg, SIGUSR1);
+                usleep(50);
+        }
+        return NULL;
+}
+
+Test(trace, events_from_signal_handlers, .init = set_up, .fini = tear_down, .timeout = 60)
+{
+        pthread_t me = pthread_self(), other;
+        struct trace_record *r;
+        uint64_t dropped;
+        size_t n;
+
+        signal(SIGUSR1, emit_in_handler);
+        cr_assert_eq(trace_start(&trace[0], path[0]), 0);
+        pthread_create(&other, NULL, interrupt, &me);
+        for (unsigned i = 0; i < 1000000; i++)
+                trace_emit(&trace[0], TRACE_PTE, 9, 9, 9, 9, 9);
+        atomic_store(&quit, true);
+        pthread_join(other, NULL);
+        cr_assert_eq(trace_stop(&trace[0]), 0);
+        r = load(path[0], &n, &dropped);
+        for (size_t i = 0; i < n; i++) {
+                uint64_t expected = r[i].event == TRACE_WAKE ? 7 : 9;
+
+                for (unsigned a = 0; a < 4; a++)
+                        cr_assert_eq(r[i].arg[a], expected, "torn record");
+        }
+        free(r);
+}
+
+Test(trace, errors_of_the_file_are_returned, .init = set_up, .fini = tear_down)
+{
+        struct rlimit limit = { .rlim_cur = 8192, .rlim_max = 8192 };
+
+        cr_assert_eq(trace_start(&trace[0], "/nonexistent/trace"), -ENOENT);
+        cr_assert_eq(trace_start(&trace[0], "/dev/full"), -ENOSPC);
+        cr_assert_not(trace_on(&trace[0]));
+        signal(SIGXFSZ, SIG_IGN);
+        cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+        cr_assert_eq(trace_start(&trace[0], path[0]), 0);
+        for (unsigned i = 0; i < 1000; i++)
+                trace_emit(&trace[0], TRACE_PTE, i, 0, 0, 0, 0);
+        cr_assert_eq(trace_stop(&trace[0]), -EFBIG);
+}
