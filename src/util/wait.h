@@ -43,5 +43,10 @@ void waitq_add(struct waitq *q, struct waiter *w, const void *key);
 bool waitq_remove(struct waitq *q, struct waiter *w);
 /* Wakes the waiters with this key, all of them if key is NULL. Returns how many. */
 unsigned waitq_wake(struct waitq *q, const void *key);
+/* Does anybody wait? A hint: it may have changed by the time it is read. */
+static inline bool waitq_busy(struct waitq *q)
+{
+        return __atomic_load_n(&q->head, __ATOMIC_RELAXED) != NULL;
+}
 
 #endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * address_space.c - see address_space.h.
+ */
+#include "cache/address_space.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cache/cache.h"
+
+#define PAGE_ENTRY_SHIFT 4
+_Static_assert(sizeof(struct page) == 1 << PAGE_ENTRY_SHIFT, "a leaf holds 256 pages");
+
+int mapping_create(struct page_cache *c, struct inode *inode)
+{
+        struct address_space *m = calloc(1, sizeof(*m));
+        int error;
+
+        if (!m)
+                return -ENOMEM;
+        m->host = inode;
+        m->cache = c;
+        radix_init(&m->i_pages, c->tables, PAGE_ENTRY_SHIFT);
+        TAILQ_INIT(&m->i_mmap);
+        error = memfd_frames.create(&m->frames, atomic_load(&inode->i_size));
+        if (error) {
+                free(m);
+                return error;
+        }
+        inode->i_mapping = m;
+        mutex_lock(&c->lock);
+        TAILQ_INSERT_TAIL(&c->mappings, m, link);
+        mutex_unlock(&c->lock);
+        return 0;
+}
+
+void mapping_destroy(struct address_space *m)
+{
+        struct page_cache *c = m->cache;
+
+        assert(m->i_mmap_count == 0);
+        mutex_lock(&c->lock);
+        TAILQ_REMOVE(&c->mappings, m, link);
+        m->gone = true;
+        mutex_unlock(&c->lock);
+        for (uint32_t n; (n = atomic_load(&m->users)) != 0;)
+                futex_wait(&m->users, n, 0);
+        radix_destroy(&m->i_pages);
+        m->frames->ops->destroy(m->frames);
+        m->host->i_mapping = NULL;
+        free(m);
+}
+
+struct address_space *page_mapping(struct page_cache *c, const struct page *p)
+{
+        return container_of(table_header_of(c->tables, p)->owner, struct address_space, i_pages);
+}
+
+uint64_t page_index(struct page_cache *c, const struct page *p)
+{
+        return radix_index(&page_mapping(c, p)->i_pages, p);
+}
+
+void mapping_zap(struct address_space *m, const struct page_span *spans, unsigned nr_spans)
+{
+        struct zap_batch batch = {.nr = 0};
+        struct mapping_view *v;
+
+        rwlock_read_lock(&m->i_mmap_lock);
+        TAILQ_FOREACH(v, &m->i_mmap, link) {
+                for (unsigned i = 0; i < nr_spans; i++) {
+                        uint64_t first = max_u64(v->first, spans[i].index);
+                        uint64_t last = min_u64(v->last, spans[i].index + spans[i].nr - 1);
+
+                        if (first <= last)
+                                m->cache->m_ops->zap_run(m->cache, v, first, last - first + 1,
+                                                         &batch);
+                }
+        }
+        /* The addresses in the batch are good only while no mapping can go. */
+        m->cache->m_ops->zap_flush(m->cache, &batch);
+        rwlock_read_unlock(&m->i_mmap_lock);
+}
+
+void mapping_unuse(struct address_space *m)
+{
+        /* The word may be gone as soon as it reads zero: futex_wake takes only its address. */
+        if (atomic_fetch_sub(&m->users, 1) == 1)
+                futex_wake(&m->users, 1);
+}
+
+void mapping_protect(struct address_space *m, uint64_t index, uint64_t nr)
+{
+        struct mapping_view *v;
+
+        rwlock_read_lock(&m->i_mmap_lock);
+        TAILQ_FOREACH(v, &m->i_mmap, link) {
+                uint64_t first = max_u64(v->first, index);
+                uint64_t last = min_u64(v->last, index + nr - 1);
+
+                if (first <= last)
+                        m->cache->m_ops->protect_run(m->cache, v, first, last - first + 1);
+        }
+        rwlock_read_unlock(&m->i_mmap_lock);
+}
+
+static void wait_state(struct address_space *m, struct page *p, bool (*busy)(uint32_t))
+{
+        struct waiter w;
+
+        waiter_init_sync(&w);
+        if (page_wait_add(m->cache, p, &w, busy))
+                waiter_sleep(&w, 0);
+}
+
+/* Takes one page out of the cache whatever it holds. => pinned */
+static void drop_page(struct address_space *m, struct page *p, uint64_t index)
+{
+        struct page_cache *c = m->cache;
+
+        for (;;) {
+                page_lock(c, p);
+                switch (page_state(p)) {
+                case PAGE_READING:
+                case PAGE_WRITEBACK:
+                case PAGE_EVICTING: {
+                        bool reading = page_state(p) != PAGE_WRITEBACK;
+
+                        page_unlock(c, p);
+                        wait_state(m, p, reading ? page_busy_reading : page_busy_writeback);
+                        continue;
+                }
+                case PAGE_DIRTY:
+                        page_cancel_dirty(c, p);
+                        /* fallthrough */
+                case PAGE_CLEAN:
+                        page_start_evict(c, p);
+                        m->frames->ops->release(m->frames, index, 1);
+                        page_end_evict(c, p, false);
+                        break;
+                case PAGE_ERROR:
+                        /* Not charged and without a frame: only the mark goes. */
+                        atomic_fetch_and(&p->word, ~PG_STATE_MASK);
+                        radix_unuse(&m->i_pages, p);
+                        break;
+                case PAGE_ABSENT:
+                        break;
+                }
+                page_unlock(c, p);
+                return;
+        }
+}
+
+void truncate_pages(struct address_space *m, uint64_t index)
+{
+        struct page *p;
+
+        while ((p = radix_next(&m->i_pages, &index, UINT64_MAX, false))) {
+                uint64_t end = radix_leaf_end(&m->i_pages, index);
+                struct page *first = p;
+
+                for (; index < end; index++, p++)
+                        drop_page(m, p, index);
+                put_page(m, first);
+                if (end == 0)
+                        break;
+        }
+}
+
+#ifndef NDEBUG
+int mapping_check(struct address_space *m)
+{
+        uint64_t index = 0, pages = 0, dirty = 0, writeback = 0;
+        struct page *p;
+
+        while ((p = radix_next(&m->i_pages, &index, UINT64_MAX, false))) {
+                uint64_t end = radix_leaf_end(&m->i_pages, index);
+                struct page *first = p;
+
+                for (; index < end; index++, p++) {
+                        enum page_state s = page_state(p);
+
+                        page_check(m->cache, p);
+                        pages += s != PAGE_ABSENT && s != PAGE_ERROR;
+                        dirty += s == PAGE_DIRTY;
+                        writeback += s == PAGE_WRITEBACK;
+                }
+                put_page(m, first);
+        }
+        if (pages == atomic_load(&m->nr_pages) && dirty == atomic_load(&m->nr_dirty) &&
+            writeback == atomic_load(&m->nr_writeback))
+                return 0;
+        fprintf(stderr,
+                "faultline: %s: counted %llu pages, %llu dirty, %llu in write-back; "
+                "kept %llu, %llu, %llu\n",
+                m->host->name, (unsigned long long)pages, (unsigned long long)dirty,
+                (unsigned long long)writeback, (unsigned long long)atomic_load(&m->nr_pages),
+                (unsigned long long)atomic_load(&m->nr_dirty),
+                (unsigned long long)atomic_load(&m->nr_writeback));
+        return -EINVAL;
+}
+#endif

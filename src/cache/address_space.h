@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * address_space.h - a file's pages, the memfd that holds their frames, and who maps them.
+ *
+ * One per inode, whoever opens it. File offset = memfd offset. The memfd is never mapped by the
+ * engine itself: frames are filled with pwrite and read with pread on it, so that there is no
+ * translation of ours to shoot down when a page goes.
+ */
+#ifndef FL_CACHE_ADDRESS_SPACE_H
+#define FL_CACHE_ADDRESS_SPACE_H
+
+#include <bsd/sys/queue.h>
+
+#include "cache/page.h"
+#include "fs/fs.h"
+#include "util/radix.h"
+
+struct mapping_ops;
+
+/* One mapping's view of the file; embedded in vm's VMA. Guarded by i_mmap_lock. */
+struct mapping_view {
+        TAILQ_ENTRY(mapping_view) link;
+        uint64_t first, last; /* pages of the file, last included */
+};
+TAILQ_HEAD(mapping_views, mapping_view);
+
+/* Ranges to zap in one system call. Pages in it stay locked until zap_flush(). */
+#define ZAP_BATCH 64
+struct zap_batch {
+        struct iovec iov[ZAP_BATCH];
+        unsigned nr;
+};
+
+/* How the cache reaches mappings; filled in by vm. Pages of the range are locked by the caller
+ * (for protect_run: in WRITEBACK, so that no fault makes them writable unseen). */
+struct mapping_ops {
+        /* Remove what the view shows of [index, index+nr) of the cache's pages; private copies
+         * stay. Added to the batch, done by zap_flush at the latest. */
+        void (*zap_run)(struct page_cache *, struct mapping_view *, uint64_t index, uint64_t nr,
+                        struct zap_batch *);
+        void (*zap_flush)(struct page_cache *, struct zap_batch *);
+        /* The next store to [index, index+nr) is to be an event again. */
+        void (*protect_run)(struct page_cache *, struct mapping_view *, uint64_t index,
+                            uint64_t nr);
+};
+
+struct address_space {
+        struct inode *host;
+        struct page_cache *cache;
+        struct radix i_pages;         /* struct page */
+        struct frames *frames;
+        struct rwlock i_mmap_lock;    /* [m] */
+        struct mapping_views i_mmap;  /* [m] */
+        unsigned i_mmap_count;        /* [m] */
+        _Atomic uint64_t nr_pages;    /* charged */
+        _Atomic uint64_t nr_dirty;    /* DIRTY */
+        _Atomic uint64_t nr_writeback;
+        _Atomic uint64_t dirtied_at;  /* ns, when it last went from no dirty page to one; 0: none */
+        _Atomic int wb_error;         /* last failed write-back, -errno */
+        _Atomic uint32_t wb_seq;      /* counts failures; a file remembers what it has reported */
+        _Atomic uint32_t users;       /* I/O in flight and walkers; futex word */
+        bool gone;                    /* [cache->lock] off the list */
+        unsigned nr_files;            /* [open_lock] open files; 0: kept for its dirty pages only */
+        TAILQ_ENTRY(address_space) link; /* [cache->lock] */
+};
+
+/* 0 or -errno. Called once per inode, with the file system's table locked or alone. */
+int mapping_create(struct page_cache *c, struct inode *inode);
+/* Nothing maps it and nothing is dirty that should be kept. Waits for users to leave. */
+void mapping_destroy(struct address_space *m);
+static inline void mapping_use(struct address_space *m) { atomic_fetch_add(&m->users, 1); }
+/* The last thing a user does with the mapping. */
+void mapping_unuse(struct address_space *m);
+
+static inline struct page *find_page(struct address_space *m, uint64_t index)
+{
+        return radix_get(&m->i_pages, index, false);
+}
+/* NULL: no memory for the tree. */
+static inline struct page *grab_page(struct address_space *m, uint64_t index)
+{
+        return radix_get(&m->i_pages, index, true);
+}
+static inline void put_page(struct address_space *m, struct page *p) { radix_put(&m->i_pages, p); }
+struct address_space *page_mapping(struct page_cache *c, const struct page *p);
+uint64_t page_index(struct page_cache *c, const struct page *p);
+static inline uint64_t mapping_pages(const struct address_space *m)
+{
+        return pages_of(atomic_load(&m->host->i_size));
+}
+
+struct page_span {
+        uint64_t index, nr;
+};
+/* Zap the spans in every mapping of the file. => pages locked. */
+void mapping_zap(struct address_space *m, const struct page_span *spans, unsigned nr_spans);
+/* Write-protect [index, index+nr) everywhere. => pages in WRITEBACK */
+void mapping_protect(struct address_space *m, uint64_t index, uint64_t nr);
+
+/* Throw away the pages from `index` on, dirty or not, waiting for I/O in flight. Nothing maps
+ * them. */
+void truncate_pages(struct address_space *m, uint64_t index);
+
+#ifndef NDEBUG
+/* => nothing in flight */
+int mapping_check(struct address_space *m);
+#endif
+
+#endif

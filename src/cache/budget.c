@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * budget.c - how many pages may be held, and what happens at the limit.
+ *
+ * Everything that holds memory is charged before it takes it, so the limit is hard. Whoever
+ * cannot charge evicts clean pages on the spot; if there are none it waits (WAIT_BUDGET), and
+ * reclaim, the flusher and completing reads are bound to wake it. When reclaim has found that
+ * nothing can be freed and nothing is on its way, `stuck` is set and the waiters fail instead.
+ */
+#include "cache/cache.h"
+
+static void note_peak(struct budget *b, int64_t now)
+{
+        int64_t peak = atomic_load_explicit(&b->peak, memory_order_relaxed);
+
+        while (now > peak && !atomic_compare_exchange_weak(&b->peak, &peak, now))
+                ;
+}
+
+bool budget_try_charge(struct page_cache *c, int64_t pages)
+{
+        struct budget *b = &c->budget;
+        int64_t old = atomic_load(&b->charged);
+
+        do {
+                if (old + pages > atomic_load(&b->limit))
+                        return false;
+        } while (!atomic_compare_exchange_weak(&b->charged, &old, old + pages));
+        note_peak(b, old + pages);
+        if (atomic_load(&b->limit) - old - pages < atomic_load(&b->low))
+                reclaim_kick(c);
+        return true;
+}
+
+void budget_uncharge(struct page_cache *c, int64_t pages)
+{
+        struct budget *b = &c->budget;
+
+        atomic_fetch_sub(&b->charged, pages);
+        atomic_store(&b->stuck, 0);
+        waitq_wake(&b->wq, NULL);
+}
+
+bool budget_charge(struct page_cache *c, int64_t pages)
+{
+        for (int tries = 0; tries < 2; tries++) {
+                if (budget_try_charge(c, pages))
+                        return true;
+                if (mutex_trylock(&c->evict_lock)) {
+                        struct reclaim_result r = shrink_list(c, (unsigned)pages + 16);
+
+                        mutex_unlock(&c->evict_lock);
+                        if (r.evicted == 0 && r.zapped == 0)
+                                break;
+                }
+        }
+        if (budget_try_charge(c, pages))
+                return true;
+        reclaim_kick(c);
+        return false;
+}
+
+bool budget_stuck(struct page_cache *c) { return atomic_load(&c->budget.stuck) != 0; }
+
+void budget_set_limit(struct page_cache *c, uint64_t bytes)
+{
+        struct budget *b = &c->budget;
+        int64_t pages = (int64_t)(bytes >> PAGE_SHIFT) - c->staging.pages;
+        int64_t low = pages / 16;
+
+        if (low > 2048)
+                low = 2048;
+        if (low < 4)
+                low = 4;
+        c->budget_bytes = bytes;
+        atomic_store(&b->low, low);
+        atomic_store(&b->high, low + (low > 64 ? 64 : low / 2 + 1));
+        atomic_store(&b->limit, pages);
+}

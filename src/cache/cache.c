@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cache.c - making and unmaking a page cache, its threads, and how anything in it is waited for.
+ */
+#include "cache/cache.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cache/filemap.h"
+
+#define STAGING_MAX_PAGES 2048 /* 8 MiB */
+#define STAGING_MIN_PAGES 8
+#define WAIT_TICK_NS 100000000ull
+
+void worker_start(struct worker *w, void *(*fn)(void *), void *arg)
+{
+        sigset_t all, old;
+
+        /* A program's signal handlers must not run on our threads. */
+        sigfillset(&all);
+        pthread_sigmask(SIG_BLOCK, &all, &old);
+        w->running = pthread_create(&w->thread, NULL, fn, arg) == 0;
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+void worker_kick(struct worker *w)
+{
+        atomic_fetch_add(&w->kicks, 1);
+        if (atomic_load(&w->sleeping))
+                futex_wake(&w->kicks, 1);
+}
+
+void worker_sleep(struct worker *w, uint32_t *seen, uint64_t ns)
+{
+        atomic_store(&w->sleeping, 1);
+        if (atomic_load(&w->kicks) == *seen && !atomic_load(&w->stop))
+                futex_wait(&w->kicks, *seen, ns);
+        atomic_store(&w->sleeping, 0);
+        *seen = atomic_load(&w->kicks);
+}
+
+void worker_stop(struct worker *w)
+{
+        if (!w->running)
+                return;
+        atomic_store(&w->stop, true);
+        atomic_fetch_add(&w->kicks, 1);
+        futex_wake(&w->kicks, 1);
+        pthread_join(w->thread, NULL);
+        w->running = false;
+}
+
+static unsigned staging_pages(uint64_t bytes)
+{
+        uint64_t pages = (bytes >> PAGE_SHIFT) / 16;
+
+        if (pages > STAGING_MAX_PAGES)
+                return STAGING_MAX_PAGES;
+        return pages < STAGING_MIN_PAGES ? STAGING_MIN_PAGES : (unsigned)pages;
+}
+
+int cache_create(struct page_cache **out, const struct cache_config *cfg)
+{
+        struct page_cache *c = calloc(1, sizeof(*c));
+        unsigned runs;
+
+        if (!c)
+                return -ENOMEM;
+        c->tables = cfg->tables;
+        c->trace = cfg->trace;
+        c->policy = cfg->policy;
+        c->m_ops = cfg->m_ops;
+        TAILQ_INIT(&c->mappings);
+        if (staging_init(&c->staging, staging_pages(cfg->bytes)))
+                goto fail;
+        budget_set_limit(c, cfg->bytes);
+        runs = c->staging.pages;
+        c->runs = calloc(runs, sizeof(*c->runs));
+        if (!c->runs)
+                goto fail;
+        for (unsigned i = 0; i < runs; i++) {
+                c->runs[i].cache = c;
+                io_run_put(&c->runs[i]);
+        }
+        worker_start(&c->reclaimer, reclaim_thread, c);
+        worker_start(&c->flusher, flusher_thread, c);
+        if (!c->reclaimer.running || !c->flusher.running)
+                goto fail;
+        *out = c;
+        return 0;
+fail:
+        cache_destroy(c);
+        return -ENOMEM;
+}
+
+void cache_destroy(struct page_cache *c)
+{
+        assert(TAILQ_EMPTY(&c->mappings));
+        worker_stop(&c->flusher);
+        worker_stop(&c->reclaimer);
+        staging_destroy(&c->staging);
+        free(c->runs);
+        free(c);
+}
+
+int cache_resize(struct page_cache *c, uint64_t bytes)
+{
+        uint64_t old = c->budget_bytes;
+        int64_t limit = (int64_t)(bytes >> PAGE_SHIFT) - c->staging.pages;
+
+        /* The staging pool stays as it was made, so it may be too large for a small budget. */
+        if (limit < (int64_t)c->staging.pages)
+                return -EINVAL;
+        budget_set_limit(c, bytes);
+        for (unsigned idle = 0; budget_free(c) < 0;) {
+                struct reclaim_result r;
+
+                mutex_lock(&c->evict_lock);
+                r = shrink_list(c, ZAP_BATCH);
+                mutex_unlock(&c->evict_lock);
+                if (r.evicted || r.zapped || r.rotated) {
+                        idle = 0;
+                        continue;
+                }
+                flusher_kick(c);
+                if (idle++ >= 100 || budget_stuck(c)) {
+                        budget_set_limit(c, old);
+                        return -EBUSY;
+                }
+                struct waiter w;
+
+                waiter_init_sync(&w);
+                waitq_add(&c->budget.wq, &w, NULL);
+                waiter_sleep(&w, WAIT_TICK_NS / 10);
+        }
+        return 0;
+}
+
+static struct waitq *queue_for(struct page_cache *c, const struct wait_on *on)
+{
+        switch (on->kind) {
+        case WAIT_BUDGET:
+                return &c->budget.wq;
+        case WAIT_STAGING:
+                return &c->staging.wq;
+        case WAIT_DIRTY:
+                return &c->dirty_wq;
+        default:
+                return NULL;
+        }
+}
+
+static bool still_blocked(struct page_cache *c, const struct wait_on *on)
+{
+        switch (on->kind) {
+        case WAIT_BUDGET:
+                return budget_free(c) < 1 && !budget_stuck(c);
+        case WAIT_STAGING:
+                return !staging_available(&c->staging, on->write);
+        case WAIT_DIRTY:
+                return atomic_load(&c->nr_dirty) + atomic_load(&c->nr_writeback) >= dirty_limit(c);
+        default:
+                return false;
+        }
+}
+
+bool wait_on_add(struct page_cache *c, struct wait_on *on, struct waiter *w)
+{
+        struct waitq *q = queue_for(c, on);
+        bool queued;
+
+        if (on->kind == WAIT_PAGE) {
+                queued = page_wait_add(c, on->page, w,
+                                       on->write ? page_busy_writeback : page_busy_reading);
+                put_page(on->mapping, on->page);
+        } else if (q) {
+                waitq_add(q, w, NULL);
+                queued = still_blocked(c, on) || !waitq_remove(q, w);
+        } else {
+                queued = false;
+        }
+        on->kind = WAIT_NONE;
+        return queued;
+}
+
+void wait_on(struct page_cache *c, struct wait_on *on)
+{
+        bool timed = on->kind != WAIT_PAGE;
+        struct waiter w;
+
+        waiter_init_sync(&w);
+        if (wait_on_add(c, on, &w))
+                waiter_sleep(&w, timed ? WAIT_TICK_NS : 0);
+}
+
+uint64_t cache_meta_bytes(struct page_cache *c)
+{
+        return (uint64_t)atomic_load(&c->tables->in_use) * (PAGE_SIZE + sizeof(struct table_header));
+}
+
+#ifndef NDEBUG
+/* => nothing in flight */
+int cache_check(struct page_cache *c)
+{
+        uint64_t pages = 0, dirty = 0;
+        struct address_space *m;
+        int error = 0;
+
+        mutex_lock(&c->lock);
+        TAILQ_FOREACH(m, &c->mappings, link) {
+                if (mapping_check(m))
+                        error = -EINVAL;
+                pages += atomic_load(&m->nr_pages);
+                dirty += atomic_load(&m->nr_dirty);
+        }
+        mutex_unlock(&c->lock);
+        pages += (uint64_t)atomic_load(&c->budget.private_pages);
+        if (pages != (uint64_t)atomic_load(&c->budget.charged) ||
+            dirty != (uint64_t)atomic_load(&c->nr_dirty) || c->staging.in_use) {
+                fprintf(stderr,
+                        "faultline: cache: %llu pages held, %lld charged; %llu dirty, %lld "
+                        "counted; %u staging pages taken\n",
+                        (unsigned long long)pages, (long long)atomic_load(&c->budget.charged),
+                        (unsigned long long)dirty, (long long)atomic_load(&c->nr_dirty),
+                        c->staging.in_use);
+                error = -EINVAL;
+        }
+        return error;
+}
+#endif

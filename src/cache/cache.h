@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cache.h - one engine's page cache: the budget, the reclaim list, the threads.
+ *
+ * Who is who: page.c moves one page between states; address_space.c holds a file's pages;
+ * filemap.c serves faults and fl_pread/fl_pwrite from them; readahead.c reads; writeback.c
+ * writes; reclaim.c evicts; budget.c counts. Decisions come from policy/.
+ */
+#ifndef FL_CACHE_CACHE_H
+#define FL_CACHE_CACHE_H
+
+#include <pthread.h>
+
+#include "cache/address_space.h"
+#include "cache/frame.h"
+#include "policy/policy.h"
+
+#define PAGE_WAITQS 256
+#define CACHE_MIN_PAGES 64
+
+/* Pages that may be held. Charged: a frame, a read in flight, a private copy. */
+struct budget {
+        _Atomic int64_t charged;   /* all of it */
+        _Atomic int64_t private_pages; /* of these: private copies, not reclaimable */
+        _Atomic int64_t limit;     /* the budget less the staging pool */
+        _Atomic int64_t low, high; /* free pages: reclaim starts below low, stops at high */
+        _Atomic int64_t peak;
+        _Atomic uint32_t stuck;    /* reclaim found nothing and nothing is on its way */
+        struct waitq wq;           /* those who wait for a page */
+};
+
+struct lru {
+        struct mutex lock; /* [lru] */
+        uint32_t head, tail;
+        _Atomic uint64_t nr;
+};
+
+/* A thread of the cache's that sleeps until kicked or until its period is over. */
+struct worker {
+        pthread_t thread;
+        bool running;
+        _Atomic uint32_t kicks; /* futex word */
+        _Atomic uint32_t sleeping;
+        _Atomic bool stop;
+};
+
+struct io_run;
+
+struct page_cache {
+        struct table_pool *tables;
+        struct trace *trace;
+        const struct vm_policy_ops *policy;
+        const struct mapping_ops *m_ops;
+        struct budget budget;
+        struct staging staging;
+        struct lru lru;
+        struct waitq page_wq[PAGE_WAITQS];
+        struct waitq dirty_wq;      /* dirtiers that were told to pause */
+        _Atomic int64_t nr_dirty, nr_writeback, nr_reading;
+        struct worker reclaimer, flusher;
+        _Atomic uint32_t reclaim_wants; /* pages that reclaim asks the flusher to clean */
+        _Atomic uint64_t writeback_failed_at; /* ns; the flusher backs off after a failure */
+        _Atomic uint64_t writeback_done; /* pages cleaned so far, to see progress */
+        struct mutex lock; /* [cache->lock] the list of files */
+        TAILQ_HEAD(, address_space) mappings;
+        struct mutex run_lock; /* [run] */
+        struct io_run *runs, *free_runs;
+        struct mutex evict_lock; /* one eviction pass at a time */
+        struct mutex open_lock;  /* opening and last closing of files; held across I/O, never
+                                  * taken by a fault */
+        uint64_t budget_bytes;
+};
+
+struct cache_config {
+        uint64_t bytes; /* the whole budget */
+        struct table_pool *tables;
+        struct trace *trace;
+        const struct vm_policy_ops *policy;
+        const struct mapping_ops *m_ops;
+};
+
+int cache_create(struct page_cache **out, const struct cache_config *cfg);
+/* All mappings are destroyed. */
+void cache_destroy(struct page_cache *c);
+int cache_resize(struct page_cache *c, uint64_t bytes);
+
+/* What a step found it has to wait for. Filled in by the step that returned "retry". */
+struct wait_on {
+        enum { WAIT_NONE, WAIT_PAGE, WAIT_BUDGET, WAIT_STAGING, WAIT_DIRTY } kind;
+        struct address_space *mapping;
+        struct page *page; /* WAIT_PAGE: pinned; wait_on_add() or wait_on_done() unpins */
+        bool write;        /* WAIT_PAGE: for write-back to end; else for a read */
+};
+void wait_on_page(struct wait_on *on, struct address_space *m, struct page *p, bool writeback);
+/* Queue the waiter; false: no need to wait, and not queued. Ends *on. */
+bool wait_on_add(struct page_cache *c, struct wait_on *on, struct waiter *w);
+/* Sleep until it is worth trying again. Ends *on. Not on a loop thread. */
+void wait_on(struct page_cache *c, struct wait_on *on);
+
+/* budget.c */
+bool budget_try_charge(struct page_cache *c, int64_t pages);
+void budget_uncharge(struct page_cache *c, int64_t pages);
+static inline int64_t budget_free(struct page_cache *c)
+{
+        return atomic_load(&c->budget.limit) - atomic_load(&c->budget.charged);
+}
+/* Charge, evicting clean pages on the spot if need be. False: wait for the budget. */
+bool budget_charge(struct page_cache *c, int64_t pages);
+/* True when waiting cannot help: nothing to reclaim, nothing in flight. */
+bool budget_stuck(struct page_cache *c);
+void budget_set_limit(struct page_cache *c, uint64_t bytes);
+
+/* lru: reclaim.c */
+void lru_add(struct page_cache *c, struct page *p);
+void lru_remove(struct page_cache *c, struct page *p);
+/* Try to free `want` pages; returns how many were freed or made closer to free. */
+struct reclaim_result {
+        unsigned scanned, zapped, evicted, rotated, dirty, busy;
+};
+struct reclaim_result shrink_list(struct page_cache *c, unsigned want);
+/* Evict one locked CLEAN page; its charge passes to the caller. => locked; stays locked */
+int evict_for_private(struct page_cache *c, struct address_space *m, struct page *p);
+void reclaim_kick(struct page_cache *c);
+void *reclaim_thread(void *arg);
+
+/* writeback.c */
+void *flusher_thread(void *arg);
+void flusher_kick(struct page_cache *c);
+int64_t dirty_limit(struct page_cache *c);
+int64_t dirty_background(struct page_cache *c);
+
+void worker_start(struct worker *w, void *(*fn)(void *), void *arg);
+void worker_kick(struct worker *w);
+/* Sleep until kicked since *seen, or ns passed. Updates *seen. */
+void worker_sleep(struct worker *w, uint32_t *seen, uint64_t ns);
+void worker_stop(struct worker *w);
+
+uint64_t cache_meta_bytes(struct page_cache *c);
+#ifndef NDEBUG
+int cache_check(struct page_cache *c);
+#endif
+
+#endif

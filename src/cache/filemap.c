@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * filemap.c - a fault's way through the page cache: Linux's filemap_fault. Reads and writes are
+ * in filemap_rw.c. What is read ahead is decided by the policy.
+ */
+#include <assert.h>
+#include <errno.h>
+
+#include "cache/filemap.h"
+
+void wait_on_page(struct wait_on *on, struct address_space *m, struct page *p, bool writeback)
+{
+        on->kind = WAIT_PAGE;
+        on->mapping = m;
+        on->page = p;
+        on->write = writeback;
+}
+
+static struct ra_request ra_request_of(struct filemap_request *rq, const struct ra_probe *probe)
+{
+        return (struct ra_request){
+                .ra = &rq->file->ra,
+                .probe = probe,
+                .index = rq->index,
+                .req = 1,
+                .file_pages = mapping_pages(rq->file->mapping),
+                .vma_start = rq->vma_first,
+                .vma_end = rq->vma_end,
+                .advice = rq->advice,
+                .exec = rq->exec,
+                .write = rq->write,
+        };
+}
+
+static void do_async_mmap_readahead(struct filemap_request *rq, struct page *page)
+{
+        struct file *f = rq->file;
+        struct page_cache *c = f->mapping->cache;
+        struct ra_probe probe = filemap_probe(f->mapping);
+        struct ra_request q = ra_request_of(rq, &probe);
+        bool marker = page_test(page, PG_MARKER);
+        struct ra_window win;
+
+        if (marker && page_state(page) == PAGE_WRITEBACK)
+                marker = false; /* L29 */
+        mutex_lock(&f->ra_lock);
+        win = c->policy->mmap_hit(&q, marker);
+        mutex_unlock(&f->ra_lock);
+        trace_emit(c->trace, TRACE_ASYNC_RA, rq->fault, rq->index, marker, f->ra.mmap_miss, 0);
+        if (marker && win.why != RA_NONE)
+                page_clear(page, PG_MARKER);
+        if (win.nr)
+                do_page_cache_ra(f, &win, UINT64_MAX, 0, rq->fault, rq->plug);
+}
+
+static void do_sync_mmap_readahead(struct filemap_request *rq)
+{
+        struct file *f = rq->file;
+        struct page_cache *c = f->mapping->cache;
+        struct ra_probe probe = filemap_probe(f->mapping);
+        struct ra_request q = ra_request_of(rq, &probe);
+        struct ra_window win;
+
+        mutex_lock(&f->ra_lock);
+        win = c->policy->mmap_miss(&q);
+        mutex_unlock(&f->ra_lock);
+        trace_emit(c->trace, TRACE_SYNC_RA, rq->fault, rq->index, f->ra.mmap_miss, 0, 0);
+        if (win.nr)
+                do_page_cache_ra(f, &win, rq->index, 0, rq->fault, rq->plug);
+}
+
+static enum filemap_result retry_on(struct filemap_request *rq, struct page *p)
+{
+        wait_on_page(&rq->wait, rq->file->mapping, p, false);
+        return FILEMAP_RETRY;
+}
+
+/* => pinned. Locks the page if it is up to date. */
+static enum filemap_result lock_page(struct filemap_request *rq, struct page *p)
+{
+        struct address_space *m = rq->file->mapping;
+        struct page_cache *c = m->cache;
+
+        if (page_state(p) == PAGE_READING)
+                return retry_on(rq, p);
+        page_lock(c, p);
+        if (page_uptodate(p)) {
+                if (page_clear(p, PG_READAHEAD))
+                        stat_add(&c->trace->stats, STAT_readahead_hits, 1);
+                else
+                        page_set(p, PG_REFERENCED);
+                rq->page = p;
+                return FILEMAP_PAGE;
+        }
+        page_unlock(c, p);
+        return retry_on(rq, p);
+}
+
+/* The page is not there, or could not be read: read it alone and wait (L15, L16). */
+static enum filemap_result read_alone(struct filemap_request *rq)
+{
+        struct address_space *m = rq->file->mapping;
+        struct page_cache *c = m->cache;
+        struct page *p;
+        int r = read_one_page(m, rq->index, rq->fault, rq->plug, &rq->wait);
+
+        if (r == -EAGAIN) {
+                if (rq->wait.kind == WAIT_BUDGET && budget_stuck(c)) {
+                        rq->error = -ENOMEM;
+                        return FILEMAP_ERROR;
+                }
+                trace_emit(c->trace, TRACE_BUDGET_WAIT, rq->fault, 1,
+                           (uint64_t)atomic_load(&c->budget.charged),
+                           (uint64_t)atomic_load(&c->budget.limit), 0);
+                return FILEMAP_RETRY;
+        }
+        p = grab_page(m, rq->index);
+        if (!p) {
+                rq->error = -ENOMEM;
+                return FILEMAP_ERROR;
+        }
+        return retry_on(rq, p);
+}
+
+enum filemap_result filemap_fault(struct filemap_request *rq)
+{
+        struct address_space *m = rq->file->mapping;
+        struct page_cache *c = m->cache;
+        struct page *p;
+        enum page_state s;
+
+        trace_emit(c->trace, TRACE_FILEMAP_FAULT, rq->fault, rq->index, trace_name(m->host->name),
+                   0, 0);
+        rq->wait.kind = WAIT_NONE;
+        if (rq->index >= mapping_pages(m))
+                return FILEMAP_PAST_END;
+        p = find_page(m, rq->index);
+        s = p ? page_state(p) : PAGE_ABSENT;
+        trace_emit(c->trace, TRACE_FIND_GET_PAGE, rq->fault, rq->index,
+                   s != PAGE_ABSENT && s != PAGE_ERROR, s, p && page_test(p, PG_MARKER));
+        if (s != PAGE_ABSENT && s != PAGE_ERROR) {
+                if (!rq->tried)
+                        do_async_mmap_readahead(rq, p);
+                return lock_page(rq, p);
+        }
+        if (s == PAGE_ERROR && rq->tried) {
+                rq->error = p->error;
+                put_page(m, p);
+                return rq->error == -ENXIO ? FILEMAP_PAST_END : FILEMAP_ERROR;
+        }
+        if (p)
+                put_page(m, p);
+        if (!rq->major) {
+                rq->major = true;
+                trace_emit(c->trace, TRACE_MAJOR, rq->fault, rq->index, 0, 0, 0);
+        }
+        if (!rq->tried && s == PAGE_ABSENT) {
+                do_sync_mmap_readahead(rq);
+                p = find_page(m, rq->index);
+                s = p ? page_state(p) : PAGE_ABSENT;
+                if (s != PAGE_ABSENT && s != PAGE_ERROR)
+                        return lock_page(rq, p);
+                if (p)
+                        put_page(m, p);
+        }
+        return read_alone(rq);
+}
+
+int filemap_page_mkwrite(struct filemap_request *rq, struct page *page, bool throttled)
+{
+        struct address_space *m = rq->file->mapping;
+        struct page_cache *c = m->cache;
+        int64_t dirty = atomic_load(&c->nr_dirty) + atomic_load(&c->nr_writeback);
+        uint64_t pos = rq->index << PAGE_SHIFT;
+        int error = 0;
+
+        if (page_may_write(page))
+                return 0;
+        trace_emit(c->trace, TRACE_PAGE_MKWRITE, rq->fault, rq->index, 0, 0, 0);
+        if (dirty >= dirty_limit(c) && !throttled) {
+                trace_emit(c->trace, TRACE_DIRTY_THROTTLE, rq->fault, (uint64_t)dirty,
+                           (uint64_t)dirty_limit(c), 0, 0);
+                rq->wait.kind = WAIT_DIRTY;
+                flusher_kick(c);
+                return -EAGAIN;
+        }
+        if (m->host->a_ops->write_begin)
+                error = m->host->a_ops->write_begin(
+                        m->host, pos, min_u64(PAGE_SIZE, atomic_load(&m->host->i_size) - pos));
+        if (error)
+                return error;
+        page_make_dirty(c, page);
+        if (dirty >= dirty_background(c))
+                flusher_kick(c);
+        return 0;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * filemap.h - a file's pages as faults and reads see them, and an open file.
+ */
+#ifndef FL_CACHE_FILEMAP_H
+#define FL_CACHE_FILEMAP_H
+
+#include <sys/types.h>
+
+#include "cache/cache.h"
+
+/* An open file: what fl_file_open returns and what a VMA holds on to. */
+struct file {
+        struct inode *inode;
+        struct address_space *mapping;
+        struct file_ra_state ra;   /* [ra_lock] */
+        struct mutex ra_lock;
+        int oflags;
+        _Atomic unsigned refs;     /* the handle and each VMA */
+        _Atomic uint32_t wb_seen;  /* mapping->wb_seq already reported here */
+};
+
+/* One fault's question to the cache. */
+struct filemap_request {
+        struct file *file;
+        uint64_t index;
+        uint64_t vma_first, vma_end; /* file pages the VMA covers */
+        enum vm_advice advice;
+        bool write, exec;
+        bool tried;            /* has waited once: read this page only */
+        uint64_t fault;
+        struct blk_plug *plug;
+        /* answers: */
+        bool major;
+        int error;             /* -errno of FILEMAP_ERROR */
+        struct page *page;     /* FILEMAP_PAGE: up to date, locked, pinned */
+        struct wait_on wait;   /* FILEMAP_RETRY */
+};
+enum filemap_result { FILEMAP_PAGE, FILEMAP_RETRY, FILEMAP_PAST_END, FILEMAP_ERROR };
+
+/* Linux's filemap_fault: L14 to L18. Never blocks. */
+enum filemap_result filemap_fault(struct filemap_request *rq);
+
+/* Store coming: dirty limits, the file system's leave. 0, -EAGAIN with rq->wait, or -errno. */
+int filemap_page_mkwrite(struct filemap_request *rq, struct page *page, bool throttled);
+
+ssize_t filemap_read(struct file *f, char *buf, size_t count, uint64_t pos, uint64_t fault);
+ssize_t filemap_write(struct file *f, const char *buf, size_t count, uint64_t pos,
+                      uint64_t fault);
+
+/* readahead.c. All start reads and return; pages end up READING. */
+void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t wanted, uint32_t opf,
+                      uint64_t fault, struct blk_plug *plug);
+/* Start reading one page. 0: READING now (or was there); -EAGAIN with *on; -ENOMEM: no table. */
+int read_one_page(struct address_space *m, uint64_t index, uint64_t fault, struct blk_plug *plug,
+                  struct wait_on *on);
+struct ra_probe filemap_probe(struct address_space *m);
+void filemap_willneed(struct file *f, uint64_t first, uint64_t end);
+
+/* writeback.c. Ranges are pages, end excluded. */
+enum writeback_why { WB_SYNC, WB_BACKGROUND, WB_PERIODIC, WB_RECLAIM, WB_CLOSE };
+/* Start writing dirty pages of the range, at most max; returns how many. opf: REQ_ flags. */
+uint64_t writeback_start(struct address_space *m, uint64_t first, uint64_t end, uint64_t max,
+                         uint32_t opf, enum writeback_why why, uint64_t fault);
+void writeback_wait(struct address_space *m, uint64_t first, uint64_t end);
+/* Linux's vfs_fsync_range: write, wait, flush the device. 0 or -errno, once per failure. */
+int fsync_range(struct file *f, uint64_t first, uint64_t end, bool datasync);
+/* Drop clean, unmapped pages of the range. */
+void invalidate_range(struct address_space *m, uint64_t first, uint64_t end);
+
+int file_open(struct page_cache *c, struct inode *inode, int oflags, uint32_t ra_pages,
+              struct file **out);
+void file_get(struct file *f);
+/* The last reference writes back, drops the pages and puts the inode; 0 or -errno. */
+int file_put(struct file *f);
+/* => open_lock held and no file of it open: write what is dirty and let go of the pages and the
+ * inode. -errno if something could not be written: then it stays as it is. */
+int mapping_release(struct address_space *m);
+/* ftruncate of a file that nothing maps; -EBUSY if something does. */
+int file_truncate(struct file *f, uint64_t size);
+
+/* The internal run between staging memory and a file; a pool of them, one per staging page. */
+struct io_run {
+        struct fs_run fs;
+        struct address_space *mapping;
+        struct page_cache *cache;
+        struct io_run *next_free;
+        unsigned staging_pages;
+        bool demand; /* single page somebody waits for: its failure is an ERROR */
+};
+struct io_run *io_run_get(struct page_cache *c);
+void io_run_put(struct io_run *run);
+
+#endif

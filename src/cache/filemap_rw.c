@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * filemap_rw.c - fl_pread and fl_pwrite, on the same pages as the mappings.
+ *
+ * The caller's buffer may itself be a mapping of the same file, even of the same page: touching
+ * it may fault, and that fault may need the page, budget, staging. So nothing is held while the
+ * buffer is touched: bytes pass through a small buffer of our own, which no fault depends on.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "cache/filemap.h"
+
+#define BOUNCE_PAGES 4
+
+static void start_read(struct file *f, uint64_t index, uint64_t req, bool marker, uint64_t fault)
+{
+        struct page_cache *c = f->mapping->cache;
+        struct ra_probe probe = filemap_probe(f->mapping);
+        struct ra_request q = {
+                .ra = &f->ra, .probe = &probe, .index = index, .req = req,
+                .file_pages = mapping_pages(f->mapping),
+                .vma_end = mapping_pages(f->mapping),
+        };
+        struct ra_window win;
+        struct blk_plug plug;
+
+        mutex_lock(&f->ra_lock);
+        win = marker ? c->policy->read_marker(&q) : c->policy->read_miss(&q);
+        mutex_unlock(&f->ra_lock);
+        if (win.nr == 0)
+                return;
+        blk_start_plug(&plug);
+        do_page_cache_ra(f, &win, marker ? UINT64_MAX : index, 0, fault, &plug);
+        blk_finish_plug(&plug);
+}
+
+/* Start reading the page alone, or find out what to wait for. */
+static int read_single(struct address_space *m, uint64_t index, uint64_t fault, struct wait_on *on)
+{
+        struct blk_plug plug;
+        struct page *p;
+        int r;
+
+        blk_start_plug(&plug);
+        r = read_one_page(m, index, fault, &plug, on);
+        blk_finish_plug(&plug);
+        if (r == -EAGAIN)
+                return on->kind == WAIT_BUDGET && budget_stuck(m->cache) ? -ENOMEM : -EAGAIN;
+        p = grab_page(m, index);
+        if (!p)
+                return -ENOMEM;
+        wait_on_page(on, m, p, false);
+        return -EAGAIN;
+}
+
+static void mark_used(struct page_cache *c, struct page *p)
+{
+        if (page_clear(p, PG_READAHEAD))
+                stat_add(&c->trace->stats, STAT_readahead_hits, 1);
+        else
+                page_set(p, PG_REFERENCED);
+}
+
+/* The page up to date, locked and pinned in *out: reads it if need be, and waits. 0 or -errno. */
+static int get_page_for_read(struct file *f, uint64_t index, uint64_t req, uint64_t fault,
+                             struct page **out)
+{
+        struct address_space *m = f->mapping;
+        struct page_cache *c = m->cache;
+        bool tried = false;
+
+        for (;;) {
+                struct wait_on on = {.kind = WAIT_NONE};
+                struct page *p = find_page(m, index);
+                enum page_state s = p ? page_state(p) : PAGE_ABSENT;
+                bool hit = s != PAGE_ABSENT && s != PAGE_ERROR;
+                int r;
+
+                if (!tried)
+                        trace_emit(c->trace, TRACE_FIND_GET_PAGE, fault, index, hit, s,
+                                   p && page_test(p, PG_MARKER));
+                if (hit) {
+                        if (page_clear(p, PG_MARKER))
+                                start_read(f, index, req, true, fault);
+                        if (s != PAGE_READING) {
+                                page_lock(c, p);
+                                if (page_uptodate(p)) {
+                                        mark_used(c, p);
+                                        *out = p;
+                                        return 0;
+                                }
+                                page_unlock(c, p);
+                        }
+                        wait_on_page(&on, m, p, false);
+                        tried = true;
+                        wait_on(c, &on);
+                        continue;
+                }
+                if (s == PAGE_ERROR && tried) {
+                        r = p->error;
+                        put_page(m, p);
+                        return r;
+                }
+                if (p)
+                        put_page(m, p);
+                if (!tried) {
+                        start_read(f, index, req, false, fault);
+                        tried = true;
+                        if ((p = find_page(m, index)) && page_state(p) == PAGE_READING) {
+                                wait_on_page(&on, m, p, false);
+                                wait_on(c, &on);
+                                continue;
+                        }
+                        if (p)
+                                put_page(m, p);
+                }
+                r = read_single(m, index, fault, &on);
+                if (r != -EAGAIN)
+                        return r;
+                wait_on(c, &on);
+        }
+}
+
+/* Copy up to BOUNCE_PAGES of cached pages from `pos` into bounce. Bytes, 0 at the end, -errno. */
+static ssize_t read_some(struct file *f, char *bounce, size_t want, uint64_t pos, uint64_t fault)
+{
+        struct address_space *m = f->mapping;
+        uint64_t size = atomic_load(&m->host->i_size);
+        size_t done = 0;
+
+        if (pos >= size)
+                return 0;
+        want = min_u64(want, size - pos);
+        while (done < want && done < BOUNCE_PAGES * PAGE_SIZE) {
+                uint64_t index = (pos + done) >> PAGE_SHIFT;
+                size_t in_page = PAGE_SIZE - ((pos + done) & (PAGE_SIZE - 1));
+                size_t n = min_u64(in_page, want - done);
+                struct page *p;
+                int error;
+
+                if (n > BOUNCE_PAGES * PAGE_SIZE - done)
+                        break;
+                error = get_page_for_read(f, index, pages_of(want - done), fault, &p);
+                if (error)
+                        return done ? (ssize_t)done : error == -ENXIO ? 0 : error;
+                error = m->frames->ops->copy_out(m->frames, pos + done, bounce + done, n);
+                page_unlock(m->cache, p);
+                put_page(m, p);
+                if (error)
+                        return done ? (ssize_t)done : error;
+                done += n;
+        }
+        return (ssize_t)done;
+}
+
+ssize_t filemap_read(struct file *f, char *buf, size_t count, uint64_t pos, uint64_t fault)
+{
+        char bounce[BOUNCE_PAGES * PAGE_SIZE];
+        size_t done = 0;
+
+        trace_emit(f->mapping->cache->trace, TRACE_READ_ITER, fault, pos >> PAGE_SHIFT, count,
+                   trace_name(f->inode->name), 0);
+        while (done < count) {
+                ssize_t n = read_some(f, bounce, count - done, pos + done, fault);
+
+                if (n < 0)
+                        return done ? (ssize_t)done : n;
+                if (n == 0)
+                        break;
+                memcpy(buf + done, bounce, (size_t)n); /* may fault: nothing is held */
+                done += (size_t)n;
+        }
+        mutex_lock(&f->ra_lock);
+        if (done)
+                f->ra.prev_pos = (int64_t)(pos + done - 1);
+        mutex_unlock(&f->ra_lock);
+        return (ssize_t)done;
+}
+
+/* A page that will be overwritten whole, or lies beyond the old end: no read needed. 0 with the
+ * page locked and DIRTY, 1: it must be read (or is there), -EAGAIN, -errno. */
+static int create_page(struct address_space *m, uint64_t index, struct wait_on *on,
+                       struct page **out)
+{
+        static const char zeros[PAGE_SIZE];
+        struct page_cache *c = m->cache;
+        struct page *p;
+        int error;
+
+        if (!budget_charge(c, 1)) {
+                on->kind = WAIT_BUDGET;
+                return budget_stuck(c) ? -ENOMEM : -EAGAIN;
+        }
+        p = grab_page(m, index);
+        if (!p) {
+                budget_uncharge(c, 1);
+                return -ENOMEM;
+        }
+        page_lock(c, p);
+        if (page_state(p) != PAGE_ABSENT && page_state(p) != PAGE_ERROR) {
+                page_unlock(c, p);
+                put_page(m, p);
+                budget_uncharge(c, 1);
+                return 1;
+        }
+        error = m->frames->ops->fill(m->frames, index, zeros, 1);
+        if (error) {
+                page_unlock(c, p);
+                put_page(m, p);
+                budget_uncharge(c, 1);
+                return error;
+        }
+        page_create_dirty(c, p);
+        *out = p;
+        return 0;
+}
+
+/* The page locked, pinned, up to date and DIRTY in *out. */
+static int get_page_for_write(struct file *f, uint64_t index, bool whole, uint64_t fault,
+                              struct page **out)
+{
+        struct address_space *m = f->mapping;
+        struct page_cache *c = m->cache;
+
+        for (;;) {
+                struct wait_on on = {.kind = WAIT_NONE};
+                struct page *p = find_page(m, index);
+                enum page_state s = p ? page_state(p) : PAGE_ABSENT;
+                int r;
+
+                if (p)
+                        put_page(m, p);
+                if (whole && (s == PAGE_ABSENT || s == PAGE_ERROR)) {
+                        r = create_page(m, index, &on, out);
+                        if (r == -EAGAIN)
+                                wait_on(c, &on);
+                        else if (r <= 0)
+                                return r;
+                        continue;
+                }
+                r = get_page_for_read(f, index, 1, fault, out);
+                if (r)
+                        return r;
+                page_make_dirty(c, *out);
+                return 0;
+        }
+}
+
+static void balance_dirty_pages(struct page_cache *c)
+{
+        int64_t dirty = atomic_load(&c->nr_dirty) + atomic_load(&c->nr_writeback);
+
+        if (dirty >= dirty_background(c))
+                flusher_kick(c);
+        if (dirty >= dirty_limit(c)) {
+                struct wait_on on = {.kind = WAIT_DIRTY};
+
+                wait_on(c, &on);
+        }
+}
+
+/* What lies behind the old end in its last page must read as zeros once the file is longer:
+ * stores through a mapping may have left anything there. */
+static int zero_tail(struct file *f, uint64_t old_size, uint64_t fault)
+{
+        static const char zeros[PAGE_SIZE];
+        struct address_space *m = f->mapping;
+        size_t off = old_size & (PAGE_SIZE - 1);
+        struct page *p;
+        int error;
+
+        if (off == 0)
+                return 0;
+        error = get_page_for_read(f, old_size >> PAGE_SHIFT, 1, fault, &p);
+        if (error)
+                return error == -ENXIO ? 0 : error;
+        error = m->frames->ops->copy_in(m->frames, old_size, zeros, PAGE_SIZE - off);
+        page_unlock(m->cache, p);
+        put_page(m, p);
+        return error;
+}
+
+static int grow(struct file *f, uint64_t size, uint64_t fault)
+{
+        struct address_space *m = f->mapping;
+        struct inode *inode = f->inode;
+        uint64_t old = atomic_load(&inode->i_size);
+        int error;
+
+        if (size <= old)
+                return 0;
+        if (!inode->i_op->truncate)
+                return -EFBIG;
+        error = zero_tail(f, old, fault);
+        if (!error)
+                error = m->frames->ops->resize(m->frames, size);
+        return error ? error : inode->i_op->truncate(inode, size);
+}
+
+static ssize_t write_some(struct file *f, const char *bounce, size_t n, uint64_t pos,
+                          uint64_t fault)
+{
+        struct address_space *m = f->mapping;
+        uint64_t index = pos >> PAGE_SHIFT;
+        struct page *p;
+        int error = 0;
+
+        if (m->host->a_ops->write_begin)
+                error = m->host->a_ops->write_begin(m->host, pos, n);
+        if (!error)
+                error = get_page_for_write(f, index, n == PAGE_SIZE, fault, &p);
+        if (error)
+                return error;
+        error = m->frames->ops->copy_in(m->frames, pos, bounce, n);
+        mark_used(m->cache, p);
+        page_unlock(m->cache, p);
+        put_page(m, p);
+        balance_dirty_pages(m->cache);
+        return error ? error : (ssize_t)n;
+}
+
+ssize_t filemap_write(struct file *f, const char *buf, size_t count, uint64_t pos, uint64_t fault)
+{
+        char bounce[PAGE_SIZE];
+        size_t done = 0;
+        int error;
+
+        trace_emit(f->mapping->cache->trace, TRACE_WRITE_ITER, fault, pos >> PAGE_SHIFT, count,
+                   trace_name(f->inode->name), 0);
+        if (count == 0)
+                return 0;
+        error = grow(f, pos + count, fault);
+        if (error)
+                return error;
+        while (done < count) {
+                size_t in_page = PAGE_SIZE - ((pos + done) & (PAGE_SIZE - 1));
+                size_t n = min_u64(in_page, count - done);
+                ssize_t r;
+
+                memcpy(bounce, buf + done, n); /* may fault: nothing is held */
+                r = write_some(f, bounce, n, pos + done, fault);
+                if (r < 0)
+                        return done ? (ssize_t)done : r;
+                done += n;
+        }
+        return (ssize_t)done;
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * readahead.c - from a window to runs of pages being read. What to read is the policy's; here it
+ * is charged, made into runs, and handed to the file system by read_pages(), the one place where
+ * the cache calls a file system to read.
+ */
+#include <assert.h>
+#include <errno.h>
+
+#include "cache/filemap.h"
+
+#define RUN_PAGES 512 /* 2 MiB: longer windows become several runs */
+
+struct io_run *io_run_get(struct page_cache *c)
+{
+        struct io_run *run;
+
+        mutex_lock(&c->run_lock);
+        run = c->free_runs;
+        if (run)
+                c->free_runs = run->next_free;
+        mutex_unlock(&c->run_lock);
+        return run;
+}
+
+void io_run_put(struct io_run *run)
+{
+        struct page_cache *c = run->cache;
+
+        mutex_lock(&c->run_lock);
+        run->next_free = c->free_runs;
+        c->free_runs = run;
+        mutex_unlock(&c->run_lock);
+}
+
+static void read_end_io(struct fs_run *fs)
+{
+        struct io_run *run = container_of(fs, struct io_run, fs);
+        struct address_space *m = run->mapping;
+        struct page_cache *c = run->cache;
+        uint64_t good = fs->error ? 0 : min_u64(pages_of(fs->valid), fs->nr_pages);
+        int error = fs->error;
+
+        if (good) {
+                int fill = m->frames->ops->fill(m->frames, fs->index, fs->buf, good);
+
+                if (fill) {
+                        error = fill;
+                        good = 0;
+                }
+        }
+        staging_put(&c->staging, fs->buf, run->staging_pages, false);
+        trace_emit(c->trace, TRACE_PAGE_UPTODATE, fs->fault, fs->index, good, (uint64_t)-error, 0);
+        for (uint64_t i = 0; i < fs->nr_pages; i++) {
+                struct page *p = find_page(m, fs->index + i);
+
+                page_lock(c, p);
+                if (i < good)
+                        page_end_read(c, p);
+                else
+                        page_fail_read(c, p, error ? error : -ENXIO, run->demand);
+                page_unlock(c, p);
+                put_page(m, p);
+        }
+        io_run_put(run);
+        mapping_unuse(m);
+}
+
+static void read_pages(struct io_run *run, struct blk_plug *plug)
+{
+        struct fs_run *fs = &run->fs;
+
+        trace_emit(run->cache->trace, TRACE_READ_PAGES, fs->fault, fs->index, fs->nr_pages, 0, 0);
+        fs->inode->a_ops->readahead(fs, plug);
+}
+
+static bool is_absent(struct address_space *m, uint64_t index)
+{
+        struct page *p = find_page(m, index);
+        bool absent = true;
+
+        if (p) {
+                absent = page_state(p) == PAGE_ABSENT;
+                put_page(m, p);
+        }
+        return absent;
+}
+
+/* Lock, check, READING. False: somebody was here first, or there is no memory for the tree. */
+static bool start_page(struct address_space *m, uint64_t index, bool marker, bool ahead,
+                       bool retry_error)
+{
+        struct page_cache *c = m->cache;
+        struct page *p = grab_page(m, index);
+        bool started = false;
+
+        if (!p)
+                return false;
+        if (page_trylock(p)) {
+                enum page_state s = page_state(p);
+
+                if (s == PAGE_ABSENT || (s == PAGE_ERROR && retry_error)) {
+                        page_start_read(c, p);
+                        page_set(p, (marker ? PG_MARKER : 0) | (ahead ? PG_READAHEAD : 0));
+                        started = true;
+                }
+                page_unlock(c, p);
+        }
+        put_page(m, p);
+        return started;
+}
+
+/* A run with staging memory and charge for up to *nr pages; *nr becomes what was got. */
+static struct io_run *prepare(struct address_space *m, uint64_t index, unsigned *nr)
+{
+        struct page_cache *c = m->cache;
+        struct io_run *run;
+        char *buf = staging_get(&c->staging, nr, false);
+
+        if (!buf)
+                return NULL;
+        if (!budget_charge(c, *nr)) {
+                int64_t left = budget_free(c);
+                unsigned less = left > 0 ? (unsigned)left / 2 : 0;
+
+                if (less == 0 || less >= *nr || !budget_try_charge(c, less)) {
+                        staging_put(&c->staging, buf, *nr, false);
+                        return NULL;
+                }
+                staging_put(&c->staging, buf + ((size_t)less << PAGE_SHIFT), *nr - less, false);
+                *nr = less;
+        }
+        run = io_run_get(c);
+        assert(run); /* there is one for every page of staging */
+        run->mapping = m;
+        run->fs.inode = m->host;
+        run->fs.index = index;
+        run->fs.buf = buf;
+        run->fs.end_io = read_end_io;
+        run->fs.error = 0;
+        run->staging_pages = *nr;
+        mapping_use(m);
+        return run;
+}
+
+/* Send off a prepared run of which the first `nr` pages are READING; gives back the rest. */
+static void launch(struct io_run *run, unsigned nr, uint32_t opf, uint64_t fault,
+                   struct blk_plug *plug)
+{
+        struct page_cache *c = run->cache;
+        unsigned spare = run->staging_pages - nr;
+
+        if (spare) {
+                staging_put(&c->staging, run->fs.buf + ((size_t)nr << PAGE_SHIFT), spare, false);
+                budget_uncharge(c, spare);
+                run->staging_pages = nr;
+        }
+        if (nr == 0) {
+                struct address_space *m = run->mapping;
+
+                io_run_put(run);
+                mapping_unuse(m);
+                return;
+        }
+        run->fs.nr_pages = nr;
+        run->fs.opf = opf;
+        run->fs.fault = fault;
+        read_pages(run, plug);
+}
+
+/* page_cache_ra_unbounded: reads what of the window is absent. */
+void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t wanted, uint32_t opf,
+                      uint64_t fault, struct blk_plug *plug)
+{
+        struct address_space *m = f->mapping;
+        struct page_cache *c = m->cache;
+        uint64_t end = min_u64(win->start + win->nr, mapping_pages(m));
+        uint64_t mark = win->async ? win->start + win->nr - win->async : UINT64_MAX;
+        uint64_t index = win->start, allocated = 0, skipped = 0;
+
+        trace_emit(c->trace, TRACE_PAGE_CACHE_RA, fault, win->start, win->nr, win->async, win->why);
+        while (index < end) {
+                unsigned nr = 0, done = 0;
+                struct io_run *run;
+                bool wants;
+
+                while (nr < RUN_PAGES && index + nr < end && is_absent(m, index + nr))
+                        nr++;
+                if (nr == 0) {
+                        index++;
+                        skipped++;
+                        continue;
+                }
+                run = prepare(m, index, &nr);
+                if (!run)
+                        break;
+                while (done < nr && start_page(m, index + done, index + done == mark,
+                                               index + done != wanted, false))
+                        done++;
+                wants = wanted >= index && wanted < index + done;
+                run->demand = wants && done == 1;
+                launch(run, done, IO_READ | (wants ? REQ_SYNC : REQ_RAHEAD) | opf, fault, plug);
+                stat_add(&c->trace->stats, STAT_readahead_pages, done - (wants ? 1 : 0));
+                allocated += done;
+                skipped += done == 0;
+                index += done ? done : 1;
+        }
+        trace_emit(c->trace, TRACE_RA_UNBOUNDED, fault, win->start, allocated, skipped, 0);
+}
+
+int read_one_page(struct address_space *m, uint64_t index, uint64_t fault, struct blk_plug *plug,
+                  struct wait_on *on)
+{
+        struct page_cache *c = m->cache;
+        unsigned nr = 1;
+        struct io_run *run = prepare(m, index, &nr);
+
+        if (!run) {
+                on->kind = staging_available(&c->staging, false) ? WAIT_BUDGET : WAIT_STAGING;
+                return -EAGAIN;
+        }
+        run->demand = true;
+        nr = start_page(m, index, false, false, true);
+        launch(run, nr, IO_READ | REQ_SYNC, fault, plug);
+        return 0;
+}
+
+static uint64_t probe_cached_before(void *arg, uint64_t index, uint64_t max)
+{
+        uint64_t n = 0;
+
+        while (n < max && n < index && !is_absent(arg, index - 1 - n))
+                n++;
+        return n;
+}
+
+static uint64_t probe_first_missing(void *arg, uint64_t index, uint64_t max)
+{
+        uint64_t n = 0;
+
+        while (n < max && !is_absent(arg, index + n))
+                n++;
+        return index + n;
+}
+
+struct ra_probe filemap_probe(struct address_space *m)
+{
+        return (struct ra_probe){probe_cached_before, probe_first_missing, m};
+}
+
+void filemap_willneed(struct file *f, uint64_t first, uint64_t end)
+{
+        struct ra_probe probe = filemap_probe(f->mapping);
+        struct ra_request rq = {
+                .ra = &f->ra, .probe = &probe, .index = first, .req = end - first,
+                .file_pages = mapping_pages(f->mapping),
+        };
+        struct ra_window win;
+        struct blk_plug plug;
+
+        mutex_lock(&f->ra_lock);
+        win = f->mapping->cache->policy->willneed(&rq, first, end);
+        mutex_unlock(&f->ra_lock);
+        if (win.nr == 0)
+                return;
+        blk_start_plug(&plug);
+        do_page_cache_ra(f, &win, UINT64_MAX, 0, 0, &plug);
+        blk_finish_plug(&plug);
+}

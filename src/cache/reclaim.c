@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * reclaim.c - which pages go when the budget runs low.
+ *
+ * One list, oldest first. There are no accessed bits in user space: a page that is mapped may or
+ * may not be in use. So a mapped page that comes to the head is unmapped and sent round again;
+ * if it is touched on the way, the minor fault that follows says so. A page that comes back
+ * unmapped and untouched is evicted. Victims are zapped and punched in runs, the scattered ones
+ * by one system call, since a TLB shootdown costs more than the page.
+ *
+ * The policy decides per page (`reclaim`); this file carries it out.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "cache/cache.h"
+
+#define BATCH ZAP_BATCH
+#define RECLAIM_TICK_NS 20000000ull /* how long a waiter may wait unlooked at */
+
+struct victim {
+        struct address_space *m;
+        struct page *page;
+        uint64_t index;
+};
+
+static struct page *page_at(struct page_cache *c, uint32_t number)
+{
+        return (struct page *)c->tables->base + (number - 1);
+}
+
+static uint32_t number_of(struct page_cache *c, const struct page *p)
+{
+        return (uint32_t)(p - (struct page *)c->tables->base) + 1;
+}
+
+void lru_add(struct page_cache *c, struct page *p)
+{
+        struct lru *l = &c->lru;
+        uint32_t n = number_of(c, p);
+
+        mutex_lock(&l->lock);
+        /* A page on its way out is not put back by somebody who only looked at it. */
+        if (page_uptodate(p) && !page_set(p, PG_LRU)) {
+                p->lru_prev = l->tail;
+                p->lru_next = 0;
+                if (l->tail)
+                        page_at(c, l->tail)->lru_next = n;
+                else
+                        l->head = n;
+                l->tail = n;
+                atomic_fetch_add(&l->nr, 1);
+        }
+        mutex_unlock(&l->lock);
+}
+
+static void unlink_locked(struct page_cache *c, struct page *p)
+{
+        struct lru *l = &c->lru;
+
+        if (p->lru_prev)
+                page_at(c, p->lru_prev)->lru_next = p->lru_next;
+        else
+                l->head = p->lru_next;
+        if (p->lru_next)
+                page_at(c, p->lru_next)->lru_prev = p->lru_prev;
+        else
+                l->tail = p->lru_prev;
+        page_clear(p, PG_LRU);
+        atomic_fetch_sub(&l->nr, 1);
+}
+
+void lru_remove(struct page_cache *c, struct page *p)
+{
+        mutex_lock(&c->lru.lock);
+        if (page_test(p, PG_LRU))
+                unlink_locked(c, p);
+        mutex_unlock(&c->lru.lock);
+}
+
+/* Takes up to `max` pages off the head, their leaves pinned (a page on the list is in use, so
+ * its leaf is there to be pinned). */
+static unsigned isolate(struct page_cache *c, struct page **out, unsigned max)
+{
+        unsigned n = 0;
+
+        mutex_lock(&c->lru.lock);
+        while (n < max && c->lru.head) {
+                struct page *p = page_at(c, c->lru.head);
+
+                radix_pin(&page_mapping(c, p)->i_pages, p);
+                unlink_locked(c, p);
+                out[n++] = p;
+        }
+        mutex_unlock(&c->lru.lock);
+        return n;
+}
+
+static void put_back(struct page_cache *c, struct page *p, bool locked)
+{
+        struct address_space *m = page_mapping(c, p);
+
+        lru_add(c, p);
+        if (locked)
+                page_unlock(c, p);
+        put_page(m, p);
+}
+
+/* Sorted by file and index, so that neighbours become runs. */
+static void add_victim(struct victim *v, unsigned nr, struct page_cache *c, struct page *p)
+{
+        struct victim new = {page_mapping(c, p), p, page_index(c, p)};
+        unsigned i = nr;
+
+        while (i > 0 && (v[i - 1].m > new.m || (v[i - 1].m == new.m && v[i - 1].index > new.index))) {
+                v[i] = v[i - 1];
+                i--;
+        }
+        v[i] = new;
+}
+
+/* Spans of the victims of one file, from v[0] on; *nr_spans of them. Returns victims used. */
+static unsigned spans_of(const struct victim *v, unsigned nr, struct page_span *spans,
+                         unsigned *nr_spans)
+{
+        unsigned i, s = 0;
+
+        for (i = 0; i < nr && v[i].m == v[0].m; i++) {
+                if (s && spans[s - 1].index + spans[s - 1].nr == v[i].index)
+                        spans[s - 1].nr++;
+                else
+                        spans[s++] = (struct page_span){v[i].index, 1};
+        }
+        *nr_spans = s;
+        return i;
+}
+
+static void zap_victims(struct page_cache *c, struct victim *v, unsigned nr)
+{
+        struct page_span spans[BATCH];
+
+        for (unsigned i = 0, used, n; i < nr; i += used) {
+                used = spans_of(v + i, nr - i, spans, &n);
+                mapping_zap(v[i].m, spans, n);
+        }
+        for (unsigned i = 0; i < nr; i++) {
+                page_clear(v[i].page, PG_MAPPED | PG_REFERENCED);
+                put_back(c, v[i].page, true);
+        }
+}
+
+static unsigned evict_victims(struct page_cache *c, struct victim *v, unsigned nr)
+{
+        struct page_span spans[BATCH];
+        unsigned evicted = 0;
+
+        for (unsigned i = 0; i < nr; i++)
+                page_start_evict(c, v[i].page);
+        for (unsigned i = 0, used, n; i < nr; i += used) {
+                struct frames *f = v[i].m->frames;
+                unsigned k = i;
+                bool mapped = false;
+
+                used = spans_of(v + i, nr - i, spans, &n);
+                for (unsigned j = i; j < i + used; j++)
+                        mapped |= page_test(v[j].page, PG_MAPPED);
+                if (mapped)
+                        mapping_zap(v[i].m, spans, n);
+                for (unsigned s = 0; s < n; s++) {
+                        bool gone = f->ops->release(f, spans[s].index, spans[s].nr) == 0;
+
+                        for (uint64_t j = 0; j < spans[s].nr; j++, k++) {
+                                if (gone)
+                                        page_end_evict(c, v[k].page, false);
+                                else
+                                        page_cancel_evict(c, v[k].page);
+                                evicted += gone;
+                        }
+                }
+        }
+        for (unsigned i = 0; i < nr; i++) {
+                page_unlock(c, v[i].page);
+                put_page(v[i].m, v[i].page);
+        }
+        return evicted;
+}
+
+/* => c->evict_lock held */
+static bool shrink_batch(struct page_cache *c, unsigned max, struct reclaim_result *r)
+{
+        struct page *pages[BATCH];
+        struct victim zap[BATCH], evict[BATCH];
+        unsigned nz = 0, ne = 0, n = isolate(c, pages, max);
+
+        for (unsigned i = 0; i < n; i++) {
+                struct page *p = pages[i];
+                uint32_t w;
+
+                if (!page_trylock(p)) {
+                        r->busy++;
+                        put_back(c, p, false);
+                        continue;
+                }
+                w = page_word(p);
+                if (page_state_of(w) == PAGE_CLEAN) {
+                        struct reclaim_page q = {w & PG_REFERENCED, w & PG_MAPPED, w & PG_READAHEAD};
+
+                        switch (c->policy->reclaim(&q)) {
+                        case RECLAIM_EVICT:
+                                add_victim(evict, ne++, c, p);
+                                continue;
+                        case RECLAIM_UNMAP:
+                                add_victim(zap, nz++, c, p);
+                                continue;
+                        case RECLAIM_KEEP:
+                                page_clear(p, PG_REFERENCED);
+                                r->rotated++;
+                                break;
+                        }
+                } else {
+                        r->dirty += page_uptodate(p);
+                }
+                put_back(c, p, true);
+        }
+        zap_victims(c, zap, nz);
+        r->evicted += evict_victims(c, evict, ne);
+        r->zapped += nz;
+        r->scanned += n;
+        return n > 0;
+}
+
+struct reclaim_result shrink_list(struct page_cache *c, unsigned want)
+{
+        struct reclaim_result r = {0};
+        uint64_t bound = 2 * atomic_load(&c->lru.nr) + BATCH;
+
+        mutex_assert_held(&c->evict_lock);
+        while (r.evicted < want && r.scanned < bound) {
+                unsigned max = want - r.evicted < BATCH / 2 ? BATCH / 2 : BATCH;
+
+                if (!shrink_batch(c, max, &r))
+                        break;
+        }
+        trace_emit(c->trace, TRACE_RECLAIM, 0, r.scanned, r.zapped, r.evicted, 0);
+        return r;
+}
+
+int evict_for_private(struct page_cache *c, struct address_space *m, struct page *p)
+{
+        struct page_span span = {page_index(c, p), 1};
+        int error;
+
+        assert(page_is_locked(p) && page_state(p) == PAGE_CLEAN);
+        page_start_evict(c, p);
+        if (page_test(p, PG_MAPPED))
+                mapping_zap(m, &span, 1);
+        error = m->frames->ops->release(m->frames, span.index, 1);
+        if (error)
+                page_cancel_evict(c, p);
+        else
+                page_end_evict(c, p, true);
+        return error;
+}
+
+void reclaim_kick(struct page_cache *c) { worker_kick(&c->reclaimer); }
+
+/* Nothing can be freed and nothing is on its way: those who wait must be told. */
+static bool is_stuck(struct page_cache *c)
+{
+        uint64_t failed = atomic_load(&c->writeback_failed_at);
+
+        if (atomic_load(&c->nr_reading) || atomic_load(&c->nr_writeback))
+                return false;
+        if (atomic_load(&c->nr_dirty) == 0)
+                return true;
+        return failed && now_ns() - failed < 2000000000ull;
+}
+
+/* One round at the watermarks. Returns true if nothing could be done. */
+static bool balance(struct page_cache *c, uint64_t *cleaned)
+{
+        struct budget *b = &c->budget;
+
+        while (budget_free(c) < atomic_load(&b->high)) {
+                struct reclaim_result r;
+
+                mutex_lock(&c->evict_lock);
+                r = shrink_list(c, BATCH);
+                mutex_unlock(&c->evict_lock);
+                if (r.dirty) {
+                        atomic_store(&c->reclaim_wants, r.dirty < BATCH ? BATCH : r.dirty);
+                        flusher_kick(c);
+                }
+                if (r.evicted == 0) {
+                        uint64_t done = atomic_load(&c->writeback_done);
+                        bool moved = done != *cleaned || r.zapped || r.rotated || r.busy;
+
+                        *cleaned = done;
+                        return !moved;
+                }
+        }
+        return false;
+}
+
+void *reclaim_thread(void *arg)
+{
+        struct page_cache *c = arg;
+        struct worker *w = &c->reclaimer;
+        uint64_t cleaned = 0;
+        uint32_t seen = 0;
+        unsigned fruitless = 0;
+
+        while (!atomic_load(&w->stop)) {
+                bool low = budget_free(c) < atomic_load(&c->budget.low);
+
+                worker_sleep(w, &seen, low ? RECLAIM_TICK_NS : 0);
+                fruitless = balance(c, &cleaned) && budget_free(c) < 1 && is_stuck(c)
+                                    ? fruitless + 1
+                                    : 0;
+                if (fruitless >= 3)
+                        atomic_store(&c->budget.stuck, 1);
+                /* Look in on the waiters also when no uncharge has woken them. */
+                if (budget_free(c) > 0 || fruitless >= 3)
+                        waitq_wake(&c->budget.wq, NULL);
+        }
+        return NULL;
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * writeback.c - dirty pages on their way to the disk: msync, fsync, the flusher thread.
+ *
+ * One page's way (DESIGN fact 6): locked, DIRTY -> WRITEBACK, unlocked; then write-protected in
+ * every mapping; only then its bytes are read, into staging memory. A store that comes meanwhile
+ * is an event, and sets REDIRTY before it may proceed. When the write is done the page is CLEAN,
+ * or DIRTY again if REDIRTY is set or the write failed: a failed write never loses a page.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "cache/filemap.h"
+
+#define RUN_PAGES 256       /* 1 MiB a write */
+#define CHUNK_PAGES 1024    /* L46: a file's turn */
+#define BACKOFF_NS 1000000000ull
+#define PAUSE_NS 200000000ull /* L44: a dirtier pauses no longer than this */
+
+static int64_t percent_of_limit(struct page_cache *c, unsigned percent)
+{
+        int64_t pages = atomic_load(&c->budget.limit) * percent / 100;
+
+        return pages < 4 ? 4 : pages;
+}
+
+int64_t dirty_limit(struct page_cache *c) { return percent_of_limit(c, c->policy->dirty_percent); }
+
+int64_t dirty_background(struct page_cache *c)
+{
+        int64_t limit = dirty_limit(c), bg = percent_of_limit(c, c->policy->background_percent);
+
+        return bg >= limit ? limit / 2 : bg; /* L43 */
+}
+
+static void note_error(struct address_space *m, int error)
+{
+        atomic_store(&m->wb_error, error);
+        atomic_fetch_add(&m->wb_seq, 1);
+        atomic_store(&m->cache->writeback_failed_at, now_ns());
+}
+
+static void write_end_io(struct fs_run *fs)
+{
+        struct io_run *run = container_of(fs, struct io_run, fs);
+        struct address_space *m = run->mapping;
+        struct page_cache *c = run->cache;
+        uint64_t again = 0;
+
+        if (fs->error)
+                note_error(m, fs->error);
+        for (uint64_t i = 0; i < fs->nr_pages; i++) {
+                struct page *p = find_page(m, fs->index + i);
+
+                page_lock(c, p);
+                again += page_end_writeback(c, p, fs->error);
+                page_unlock(c, p);
+                put_page(m, p);
+        }
+        trace_emit(c->trace, TRACE_END_WRITEBACK, fs->fault, fs->index, fs->nr_pages,
+                   (uint64_t)-fs->error, again);
+        staging_put(&c->staging, fs->buf, run->staging_pages, true);
+        if (!fs->error) {
+                stat_add(&c->trace->stats, STAT_writeback_pages, fs->nr_pages);
+                atomic_fetch_add(&c->writeback_done, fs->nr_pages);
+        }
+        io_run_put(run);
+        if (atomic_load(&c->nr_dirty) + atomic_load(&c->nr_writeback) < dirty_limit(c))
+                waitq_wake(&c->dirty_wq, NULL);
+        if (budget_free(c) < atomic_load(&c->budget.low))
+                reclaim_kick(c);
+        mapping_unuse(m);
+}
+
+static bool is_dirty(struct address_space *m, uint64_t index)
+{
+        struct page *p = find_page(m, index);
+        bool dirty;
+
+        if (!p)
+                return false;
+        dirty = page_state(p) == PAGE_DIRTY;
+        put_page(m, p);
+        return dirty;
+}
+
+/* DIRTY -> WRITEBACK for up to nr pages from index, as far as they go without a gap. */
+static unsigned start_pages(struct address_space *m, uint64_t index, unsigned nr)
+{
+        struct page_cache *c = m->cache;
+        unsigned done = 0;
+
+        while (done < nr) {
+                struct page *p = find_page(m, index + done);
+                bool started = false;
+
+                if (!p)
+                        break;
+                page_lock(c, p);
+                if (page_state(p) == PAGE_DIRTY) {
+                        page_start_writeback(c, p);
+                        started = true;
+                }
+                page_unlock(c, p);
+                put_page(m, p);
+                if (!started)
+                        break;
+                done++;
+        }
+        return done;
+}
+
+/* Write one run from index on; how many pages it took, 0 if none was dirty any more. */
+static unsigned write_run(struct address_space *m, uint64_t index, unsigned nr, uint32_t opf,
+                          enum writeback_why why, uint64_t fault, struct blk_plug *plug)
+{
+        struct page_cache *c = m->cache;
+        unsigned got = nr, done;
+        struct io_run *run;
+        char *buf;
+
+        while (!(buf = staging_get(&c->staging, &got, true))) {
+                struct wait_on on = {.kind = WAIT_STAGING, .write = true};
+
+                /* What we hold back must be on its way before we wait for it. */
+                blk_finish_plug(plug);
+                wait_on(c, &on);
+                blk_start_plug(plug);
+                got = nr;
+        }
+        run = io_run_get(c);
+        done = start_pages(m, index, got);
+        if (done < got)
+                staging_put(&c->staging, buf + ((size_t)done << PAGE_SHIFT), got - done, true);
+        if (done == 0) {
+                io_run_put(run);
+                return 0;
+        }
+        mapping_use(m);
+        run->mapping = m;
+        run->staging_pages = done;
+        run->fs = (struct fs_run){
+                .inode = m->host, .index = index, .nr_pages = done, .opf = IO_WRITE | opf,
+                .buf = buf, .fault = fault, .end_io = write_end_io,
+        };
+        trace_emit(c->trace, TRACE_WRITEBACK, fault, index, done, why, 0);
+        mapping_protect(m, index, done);
+        run->fs.error = m->frames->ops->copy_out(m->frames, index << PAGE_SHIFT, buf,
+                                                 (size_t)done << PAGE_SHIFT);
+        if (run->fs.error)
+                write_end_io(&run->fs);
+        else
+                m->host->a_ops->writepages(&run->fs, plug);
+        return done;
+}
+
+uint64_t writeback_start(struct address_space *m, uint64_t first, uint64_t end, uint64_t max,
+                         uint32_t opf, enum writeback_why why, uint64_t fault)
+{
+        uint64_t index = first, started = 0;
+        struct blk_plug plug;
+        struct page *leaf;
+
+        blk_start_plug(&plug);
+        while (started < max && index < end &&
+               (leaf = radix_next(&m->i_pages, &index, end - 1, true))) {
+                uint64_t leaf_end = min_u64(radix_leaf_end(&m->i_pages, index), end);
+
+                put_page(m, leaf);
+                while (index < leaf_end && started < max) {
+                        unsigned nr = 0, done;
+
+                        while (nr < RUN_PAGES && index + nr < end && started + nr < max &&
+                               is_dirty(m, index + nr))
+                                nr++;
+                        done = nr ? write_run(m, index, nr, opf, why, fault, &plug) : 0;
+                        started += done;
+                        index += done ? done : 1;
+                }
+        }
+        blk_finish_plug(&plug);
+        return started;
+}
+
+void writeback_wait(struct address_space *m, uint64_t first, uint64_t end)
+{
+        uint64_t index = first;
+        struct page *p;
+
+        while (index < end && (p = radix_next(&m->i_pages, &index, end - 1, false))) {
+                uint64_t leaf_end = min_u64(radix_leaf_end(&m->i_pages, index), end);
+                struct page *leaf = p;
+
+                for (; index < leaf_end; index++, p++) {
+                        /* Whoever unlocks the page wakes us: look again. */
+                        while (page_state(p) == PAGE_WRITEBACK) {
+                                struct wait_on on;
+
+                                radix_pin(&m->i_pages, p);
+                                wait_on_page(&on, m, p, true);
+                                wait_on(m->cache, &on);
+                        }
+                }
+                put_page(m, leaf);
+        }
+}
+
+int fsync_range(struct file *f, uint64_t first, uint64_t end, bool datasync)
+{
+        struct address_space *m = f->mapping;
+        uint32_t seq;
+        int error;
+
+        /* What is being written now may have been stored to since: wait, then write again. */
+        writeback_wait(m, first, end);
+        writeback_start(m, first, end, UINT64_MAX, REQ_SYNC, WB_SYNC, 0);
+        writeback_wait(m, first, end);
+        trace_emit(m->cache->trace, TRACE_FS_FSYNC, 0, trace_name(m->host->i_sb->type), 0, 0, 0);
+        error = m->host->i_op->fsync(m->host, datasync);
+        seq = atomic_load(&m->wb_seq);
+        if (atomic_exchange(&f->wb_seen, seq) != seq)
+                return atomic_load(&m->wb_error);
+        return error;
+}
+
+void invalidate_range(struct address_space *m, uint64_t first, uint64_t end)
+{
+        struct page_cache *c = m->cache;
+        uint64_t index = first;
+        struct page *p;
+
+        while (index < end && (p = radix_next(&m->i_pages, &index, end - 1, false))) {
+                uint64_t leaf_end = min_u64(radix_leaf_end(&m->i_pages, index), end);
+                struct page *leaf = p;
+
+                for (; index < leaf_end; index++, p++) {
+                        if (!page_trylock(p))
+                                continue;
+                        if (page_state(p) == PAGE_CLEAN && !page_test(p, PG_MAPPED)) {
+                                page_start_evict(c, p);
+                                if (m->frames->ops->release(m->frames, index, 1))
+                                        page_cancel_evict(c, p);
+                                else
+                                        page_end_evict(c, p, false);
+                        }
+                        page_unlock(c, p);
+                }
+                put_page(m, leaf);
+        }
+}
+
+/* The next file after `prev` that has dirty pages, in use; NULL at the end of the list. */
+static struct address_space *next_dirty(struct page_cache *c, struct address_space *prev)
+{
+        struct address_space *m;
+
+        mutex_lock(&c->lock);
+        if (prev && prev->gone)
+                m = NULL; /* its link is stale: the next pass starts from the front */
+        else
+                m = prev ? TAILQ_NEXT(prev, link) : TAILQ_FIRST(&c->mappings);
+        while (m && atomic_load(&m->nr_dirty) == 0)
+                m = TAILQ_NEXT(m, link);
+        if (m)
+                mapping_use(m);
+        mutex_unlock(&c->lock);
+        return m;
+}
+
+static bool over_background(struct page_cache *c)
+{
+        return atomic_load(&c->nr_dirty) > dirty_background(c);
+}
+
+/* One pass over the files. Returns pages started. */
+static uint64_t flush_pass(struct page_cache *c, uint64_t wanted)
+{
+        struct address_space *m = NULL, *next;
+        uint64_t started = 0;
+
+        while ((next = next_dirty(c, m))) {
+                uint64_t since = atomic_load(&next->dirtied_at);
+                bool old = since &&
+                           now_ns() - since > (uint64_t)c->policy->expire_ms * 1000000ull;
+
+                if (m)
+                        mapping_unuse(m);
+                m = next;
+                if (old)
+                        started += writeback_start(m, 0, UINT64_MAX, UINT64_MAX, 0, WB_PERIODIC, 0);
+                else if (over_background(c))
+                        started += writeback_start(m, 0, UINT64_MAX, CHUNK_PAGES, 0,
+                                                   WB_BACKGROUND, 0);
+                else if (started < wanted)
+                        started += writeback_start(m, 0, UINT64_MAX, wanted - started, 0,
+                                                   WB_RECLAIM, 0);
+        }
+        if (m)
+                mapping_unuse(m);
+        return started;
+}
+
+void flusher_kick(struct page_cache *c) { worker_kick(&c->flusher); }
+
+void *flusher_thread(void *arg)
+{
+        struct page_cache *c = arg;
+        struct worker *w = &c->flusher;
+        uint64_t woken_at = 0, started = 0;
+        uint32_t seen = 0;
+
+        while (!atomic_load(&w->stop)) {
+                uint64_t failed = atomic_load(&c->writeback_failed_at);
+                bool back_off = failed && now_ns() - failed < BACKOFF_NS;
+                bool paused = waitq_busy(&c->dirty_wq);
+
+                if (back_off || started == 0 || !over_background(c))
+                        worker_sleep(w, &seen,
+                                     paused || back_off
+                                             ? PAUSE_NS
+                                             : (uint64_t)c->policy->writeback_ms * 1000000ull);
+                started = back_off ? 0 : flush_pass(c, atomic_exchange(&c->reclaim_wants, 0));
+                /* Nobody pauses for longer than this, whatever became of the writes. */
+                if (now_ns() - woken_at >= PAUSE_NS) {
+                        woken_at = now_ns();
+                        waitq_wake(&c->dirty_wq, NULL);
+                }
+        }
+        return NULL;
+}

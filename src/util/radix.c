@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * radix.c - see radix.h.
+ */
+#include "util/radix.h"
+
+#include <string.h>
+
+#define NODE_BITS 9
+#define NODE_SLOTS (1u << NODE_BITS)
+#define MAX_HEIGHT 6
+
+void radix_init(struct radix *r, struct table_pool *pool, unsigned entry_shift)
+{
+        memset(r, 0, sizeof(*r));
+        r->pool = pool;
+        r->entry_shift = entry_shift;
+}
+
+static void free_level(struct radix *r, void *table, unsigned level)
+{
+        if (level > 0) {
+                void **node = table;
+
+                for (unsigned i = 0; i < NODE_SLOTS; i++)
+                        if (node[i])
+                                free_level(r, node[i], level - 1);
+        }
+        table_free(r->pool, table);
+}
+
+void radix_destroy(struct radix *r)
+{
+        if (r->root)
+                free_level(r, r->root, r->height);
+        r->root = NULL;
+        r->height = 0;
+}
+
+static unsigned level_shift(const struct radix *r, unsigned level)
+{
+        return radix_leaf_bits(r) + (level - 1) * NODE_BITS;
+}
+
+static bool covers(const struct radix *r, uint64_t index)
+{
+        unsigned bits = radix_leaf_bits(r) + r->height * NODE_BITS;
+
+        return bits >= 64 || (index >> bits) == 0;
+}
+
+static unsigned slot_at(const struct radix *r, uint64_t index, unsigned level)
+{
+        return (index >> level_shift(r, level)) & (NODE_SLOTS - 1);
+}
+
+/* => r->lock held. Makes the tree high enough for index. */
+static bool grow_locked(struct radix *r, uint64_t index)
+{
+        if (!r->root) {
+                /* An empty tree takes the height it needs at once. */
+                r->height = 0;
+                while (!covers(r, index))
+                        r->height++;
+                r->root = table_alloc(r->pool);
+                return r->root != NULL;
+        }
+        while (!covers(r, index)) {
+                void **node = table_alloc(r->pool);
+
+                if (!node)
+                        return false;
+                node[0] = r->root;
+                atomic_store(&table_header_of(r->pool, node)->used, 1);
+                r->root = node;
+                r->height++;
+        }
+        return true;
+}
+
+/* => r->lock held. Frees the leaf of index if it is idle, and nodes that empty with it. */
+static void prune_locked(struct radix *r, uint64_t index)
+{
+        void **path[MAX_HEIGHT + 1];
+        void *table = r->root;
+        struct table_header *h;
+
+        if (!table || !covers(r, index))
+                return;
+        for (unsigned level = r->height; level > 0; level--) {
+                path[level] = &((void **)table)[slot_at(r, index, level)];
+                table = *path[level];
+                if (!table)
+                        return;
+        }
+        h = table_header_of(r->pool, table);
+        if (atomic_load(&h->pins) || atomic_load(&h->used))
+                return;
+        table_free(r->pool, table);
+        for (unsigned level = 1; level <= r->height; level++) {
+                void *node = (void *)((uintptr_t)path[level] & PAGE_MASK);
+
+                *path[level] = NULL;
+                if (atomic_fetch_sub(&table_header_of(r->pool, node)->used, 1) > 1)
+                        return;
+                table_free(r->pool, node);
+        }
+        r->root = NULL;
+        r->height = 0;
+}
+
+/* => r->lock held. */
+static void *leaf_locked(struct radix *r, uint64_t index, bool create)
+{
+        void *table;
+
+        if (create && (!r->root || !covers(r, index)) && !grow_locked(r, index))
+                return NULL;
+        if (!r->root || !covers(r, index))
+                return NULL;
+        table = r->root;
+        for (unsigned level = r->height; level > 0; level--) {
+                void **slot = &((void **)table)[slot_at(r, index, level)];
+
+                if (!*slot) {
+                        if (!create || !(*slot = table_alloc(r->pool)))
+                                return NULL;
+                        atomic_fetch_add(&table_header_of(r->pool, table)->used, 1);
+                }
+                table = *slot;
+        }
+        table_header_of(r->pool, table)->owner = r;
+        table_header_of(r->pool, table)->base =
+                index >> radix_leaf_bits(r) << radix_leaf_bits(r);
+        return table;
+}
+
+static void *entry_in(const struct radix *r, void *leaf, uint64_t index)
+{
+        uint64_t slot = index & ((1u << radix_leaf_bits(r)) - 1);
+
+        return (char *)leaf + (slot << r->entry_shift);
+}
+
+void *radix_get(struct radix *r, uint64_t index, bool create)
+{
+        void *leaf;
+
+        mutex_lock(&r->lock);
+        leaf = leaf_locked(r, index, create);
+        if (leaf)
+                atomic_fetch_add(&table_header_of(r->pool, leaf)->pins, 1);
+        mutex_unlock(&r->lock);
+        return leaf ? entry_in(r, leaf, index) : NULL;
+}
+
+void radix_pin(struct radix *r, void *entry)
+{
+        atomic_fetch_add(&table_header_of(r->pool, entry)->pins, 1);
+}
+
+void radix_put(struct radix *r, void *entry)
+{
+        struct table_header *h = table_header_of(r->pool, entry);
+        uint64_t base = h->base;
+
+        /* Once the pin is gone the leaf may be freed and reused by anybody: look it up again
+         * by index instead of looking at it. */
+        if (atomic_fetch_sub(&h->pins, 1) == 1 && atomic_load(&h->used) == 0) {
+                mutex_lock(&r->lock);
+                prune_locked(r, base);
+                mutex_unlock(&r->lock);
+        }
+}
+
+/* => r->lock held. First leaf at or behind *index below `table`, or NULL. */
+static void *next_leaf(struct radix *r, void *table, unsigned level, uint64_t *index, bool tagged)
+{
+        if (level == 0) {
+                struct table_header *h = table_header_of(r->pool, table);
+
+                return atomic_load(tagged ? &h->tagged : &h->used) ? table : NULL;
+        }
+        for (unsigned i = slot_at(r, *index, level); i < NODE_SLOTS; i++) {
+                unsigned shift = level_shift(r, level);
+                void *child = ((void **)table)[i];
+                uint64_t start = (*index >> shift >> NODE_BITS << NODE_BITS | i) << shift;
+
+                if (start > *index)
+                        *index = start;
+                if (child && (child = next_leaf(r, child, level - 1, index, tagged)))
+                        return child;
+        }
+        return NULL;
+}
+
+void *radix_next(struct radix *r, uint64_t *index, uint64_t last, bool tagged)
+{
+        void *leaf = NULL;
+
+        mutex_lock(&r->lock);
+        if (r->root && covers(r, *index)) {
+                leaf = next_leaf(r, r->root, r->height, index, tagged);
+                if (leaf && *index > last)
+                        leaf = NULL;
+                if (leaf)
+                        atomic_fetch_add(&table_header_of(r->pool, leaf)->pins, 1);
+        }
+        mutex_unlock(&r->lock);
+        return leaf ? entry_in(r, leaf, *index) : NULL;
+}

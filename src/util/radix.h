@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * radix.h - a sparse array of small entries: the page table of an mm, the pages of a file.
+ *
+ * Inner nodes have 512 children, leaves hold 4 KiB of entries (512 of 8 bytes, 256 of 16). The
+ * tree is as high as its largest index needs. Nothing is proportional to the range it covers.
+ *
+ * A pointer to an entry stays good while the entry's leaf is pinned: radix_get() pins,
+ * radix_put() unpins and frees the leaf if nothing in it is in use. What "in use" means is the
+ * caller's: it says so with radix_use() and radix_unuse(), once per entry.
+ * A tag is a second count, so that a walk can skip leaves without tagged entries.
+ */
+#ifndef FL_UTIL_RADIX_H
+#define FL_UTIL_RADIX_H
+
+#include "util/table_pool.h"
+
+struct radix {
+        struct mutex lock; /* [r] shape of the tree; pins are taken under it */
+        struct table_pool *pool;
+        void *root;        /* [r] */
+        unsigned height;   /* [r] inner levels above the leaf */
+        unsigned entry_shift;
+};
+
+void radix_init(struct radix *r, struct table_pool *pool, unsigned entry_shift);
+/* Frees every table, in use or not. */
+void radix_destroy(struct radix *r);
+
+/* The entry, its leaf pinned; NULL if there is no leaf (create: if no memory). */
+void *radix_get(struct radix *r, uint64_t index, bool create);
+void radix_put(struct radix *r, void *entry);
+/* One more pin of a leaf that is in use or pinned already. */
+void radix_pin(struct radix *r, void *entry);
+
+/* The first entry >= index in a leaf that is in use (tagged: has tags), its leaf pinned; sets
+ * *index to it. NULL: none up to `last`. Advance with radix_leaf_end(). */
+void *radix_next(struct radix *r, uint64_t *index, uint64_t last, bool tagged);
+
+static inline unsigned radix_leaf_bits(const struct radix *r) { return PAGE_SHIFT - r->entry_shift; }
+/* First index behind the leaf of `index`. */
+static inline uint64_t radix_leaf_end(const struct radix *r, uint64_t index)
+{
+        return ((index >> radix_leaf_bits(r)) + 1) << radix_leaf_bits(r);
+}
+static inline uint64_t radix_index(const struct radix *r, const void *entry)
+{
+        return table_header_of(r->pool, entry)->base +
+               (((uintptr_t)entry & (PAGE_SIZE - 1)) >> r->entry_shift);
+}
+static inline void radix_use(struct radix *r, void *entry)
+{
+        atomic_fetch_add(&table_header_of(r->pool, entry)->used, 1);
+}
+static inline void radix_unuse(struct radix *r, void *entry)
+{
+        atomic_fetch_sub(&table_header_of(r->pool, entry)->used, 1);
+}
+static inline void radix_tag(struct radix *r, void *entry)
+{
+        atomic_fetch_add(&table_header_of(r->pool, entry)->tagged, 1);
+}
+static inline void radix_untag(struct radix *r, void *entry)
+{
+        atomic_fetch_sub(&table_header_of(r->pool, entry)->tagged, 1);
+}
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * table_pool.h - 4 KiB tables from one reserved region, for the trees of cache and vm.
+ *
+ * The fault path adds leaves to trees and must not call malloc. All tables of an engine come
+ * from one address range reserved at the start (it costs nothing until touched); a table freed
+ * goes on a list, and beyond a few spare ones its memory goes back to the kernel.
+ * Each table has a header elsewhere, so that its 4 KiB are all entries.
+ */
+#ifndef FL_UTIL_TABLE_POOL_H
+#define FL_UTIL_TABLE_POOL_H
+
+#include "util/lock.h"
+
+struct radix;
+
+struct table_header {
+        struct radix *owner;      /* [r] tree the leaf belongs to */
+        uint64_t base;            /* [r] first index of a leaf */
+        _Atomic uint32_t used;    /* entries in use; child tables of an inner node */
+        _Atomic uint32_t tagged;  /* entries tagged (dirty pages) */
+        _Atomic uint32_t pins;    /* holders of pointers into the table */
+        uint32_t next_free;       /* [p] unit + 1 */
+};
+
+struct table_pool {
+        struct mutex lock; /* [p] */
+        char *base;
+        struct table_header *headers;
+        uint32_t units, next, free_head, free_count; /* [p] */
+        _Atomic uint32_t in_use;
+};
+
+int table_pool_init(struct table_pool *p, uint32_t units);
+void table_pool_destroy(struct table_pool *p);
+/* A zeroed table, or NULL when the region is full or the kernel has no memory. */
+void *table_alloc(struct table_pool *p);
+void table_free(struct table_pool *p, void *table);
+
+static inline struct table_header *table_header_of(struct table_pool *p, const void *entry)
+{
+        return &p->headers[((const char *)entry - p->base) >> PAGE_SHIFT];
+}
+
+#endif
