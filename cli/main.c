@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * main.c - `faultline COMMAND`: the table of commands, and help.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+
+#ifndef FAULTLINE_VERSION
+#define FAULTLINE_VERSION "unknown"
+#endif
+
+static const struct command *const commands[] = {
+        &command_cat, &command_put, &command_touch, &command_explain, &command_bench,
+};
+
+#define NR_COMMANDS (sizeof(commands) / sizeof(*commands))
+
+static const char common_help[] =
+        "Options of every command (each has an environment twin: FAULTLINE_CACHE, ...):\n"
+        "  --cache SIZE       hard limit of the page cache; at least 256K (K, M, G, T)\n"
+        "  --policy linux     what decides read-ahead, write-back and reclaim\n"
+        "  --mmu auto|uffd    how page faults are taken\n"
+        "  --driver auto|uring|posix   how host files are read and written\n"
+        "  --readahead SIZE   largest read-ahead window; 4K reads single pages\n"
+        "  --faults SPEC      make I/O fail: eio@OFF+LEN[*COUNT],enospc@OFF+LEN,delay=TIME\n"
+        "  --trace FILE       write every event of every layer to FILE\n"
+        "  --spin on|off|TIME poll this long before sleeping\n"
+        "  --stats            print all counters to stderr at the end\n"
+        "  --json             numbers as one JSON object\n"
+        "  --help             this text; with a command, its own\n"
+        "\n"
+        "A URI is PATH, file:PATH or ram:SIZE.\n"
+        "Exit status: 0 done, 1 failed, 2 used wrongly.\n";
+
+static int print_help(void)
+{
+        fputs("faultline - memory-mapped I/O with a budget, a policy and an error path of its own\n"
+              "\n"
+              "Usage: faultline COMMAND [OPTIONS] ARGUMENTS\n"
+              "\n"
+              "Commands:\n",
+              stdout);
+        for (size_t i = 0; i < NR_COMMANDS; i++)
+                printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
+        fputs("\n", stdout);
+        fputs(common_help, stdout);
+        fputs("\n"
+              "Start here:\n"
+              "  faultline explain FILE          one page fault, layer by layer\n"
+              "  faultline cat FILE | sha256sum  a whole file through a mapping\n"
+              "  faultline touch --help          the rest by example\n",
+              stdout);
+        return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
+}
+
+int print_command_help(const struct command *command)
+{
+        printf("faultline %s - %s\n\nUsage: faultline %s\n", command->name, command->summary,
+               command->help);
+        fputs("\n", stdout);
+        fputs(common_help, stdout);
+        return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
+}
+
+int main(int argc, char **argv)
+{
+        struct options options = { 0 };
+        int next, status;
+
+        status = options_parse_leading(&options, argc, argv, &next);
+        if (status)
+                return status;
+        if (next >= argc) {
+                if (options.help)
+                        return print_help();
+                return fail_usage(&options, "no command given");
+        }
+        if (!strcmp(argv[next], "help")) {
+                options.help = true;
+                if (++next >= argc)
+                        return print_help();
+        }
+        if (!strcmp(argv[next], "version")) {
+                puts("faultline " FAULTLINE_VERSION);
+                return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
+        }
+        for (size_t i = 0; i < NR_COMMANDS; i++) {
+                if (strcmp(argv[next], commands[i]->name))
+                        continue;
+                options.command = commands[i];
+                if (options.help)
+                        return print_command_help(commands[i]);
+                return commands[i]->run(&options, argc - next, argv + next);
+        }
+        return fail_usage(&options, "%s: unknown command", argv[next]);
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * output.c - messages, the progress bar and the counters, for people and as JSON.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+/* The keys of --stats --json, in the order in which they are printed. */
+#define COUNTERS(X)                                                                                \
+        X(faults_major)                                                                            \
+        X(faults_minor)                                                                            \
+        X(faults_write)                                                                            \
+        X(cow_copies)                                                                              \
+        X(zero_fills)                                                                              \
+        X(swap_ins)                                                                                \
+        X(swap_outs)                                                                               \
+        X(readahead_pages)                                                                         \
+        X(readahead_hits)                                                                          \
+        X(readahead_wasted)                                                                        \
+        X(evicted_pages)                                                                           \
+        X(writeback_pages)                                                                         \
+        X(bios)                                                                                    \
+        X(requests)                                                                                \
+        X(merges_back)                                                                             \
+        X(merges_front)                                                                            \
+        X(flushes)                                                                                 \
+        X(read_bytes)                                                                              \
+        X(write_bytes)                                                                             \
+        X(cache_bytes)                                                                             \
+        X(cache_bytes_peak)                                                                        \
+        X(meta_bytes)                                                                              \
+        X(budget_bytes)                                                                            \
+        X(io_errors)                                                                               \
+        X(fault_ns_p50)                                                                            \
+        X(fault_ns_p99)                                                                            \
+        X(fault_ns_max)                                                                            \
+        X(elapsed_ns)
+
+/* One line, whatever the text holds: names of files may contain anything. */
+static const char *one_line(char *text)
+{
+        for (char *c = text; *c; c++)
+                if (*c == '\n' || *c == '\r')
+                        *c = '?';
+        return text;
+}
+
+int fail(const char *uri, const char *what, const char *reason, ...)
+{
+        char text[1024], line[4096];
+        va_list args;
+
+        va_start(args, reason);
+        vsnprintf(text, sizeof(text), reason, args);
+        va_end(args);
+        snprintf(line, sizeof(line), "%s: %s: %s", uri, what, text);
+        fprintf(stderr, "faultline: %s\n", one_line(line));
+        return EXIT_FAILED;
+}
+
+int fail_library(void)
+{
+        char line[4096];
+
+        snprintf(line, sizeof(line), "%s", fl_strerror());
+        fprintf(stderr, "faultline: %s\n", one_line(line));
+        return EXIT_FAILED;
+}
+
+int fail_usage(const struct options *o, const char *format, ...)
+{
+        const char *name = o->command ? o->command->name : NULL;
+        char text[1024];
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(text, sizeof(text), format, args);
+        va_end(args);
+        one_line(text);
+        if (name)
+                fprintf(stderr, "faultline: %s: %s (see faultline %s --help)\n", name, text, name);
+        else
+                fprintf(stderr, "faultline: %s (see faultline --help)\n", text);
+        return EXIT_USAGE;
+}
+
+uint64_t clock_ns(void)
+{
+        struct timespec t;
+
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* ---- progress ---- */
+
+#define PROGRESS_FIRST 500000000u /* what is done sooner needs no bar */
+#define PROGRESS_EVERY 100000000u
+
+void progress_begin(struct progress *p, const char *what, uint64_t total)
+{
+        *p = (struct progress){ .what = what, .total = total, .started = clock_ns() };
+        p->enabled = total > 0 && isatty(STDERR_FILENO);
+        p->shown_at = p->started + PROGRESS_FIRST - PROGRESS_EVERY;
+}
+
+void progress_show(struct progress *p, uint64_t done)
+{
+        static const char full[] = "########################################";
+        struct winsize window = { 0 };
+        unsigned percent, width = sizeof(full) - 1;
+        uint64_t now;
+
+        if (!p->enabled)
+                return;
+        now = clock_ns();
+        if (now < p->shown_at + PROGRESS_EVERY)
+                return;
+        p->shown_at = now;
+        percent = (unsigned)((done < p->total ? done : p->total) * 100.0 / (double)p->total);
+        if (!ioctl(STDERR_FILENO, TIOCGWINSZ, &window) && window.ws_col > 0 && window.ws_col < 80)
+                width = 10;
+        fprintf(stderr, "\r\033[K%s [%.*s%*s] %3u%%  %.1f s", p->what, (int)(width * percent / 100),
+                full, (int)(width - width * percent / 100), "", percent,
+                (double)(now - p->started) / 1e9);
+        fflush(stderr);
+        p->drawn = true;
+}
+
+void progress_end(struct progress *p)
+{
+        if (p->drawn)
+                fputs("\r\033[K", stderr);
+        p->drawn = false;
+        p->enabled = false;
+}
+
+/* ---- numbers for people ---- */
+
+const char *text_bytes(char *buf, uint64_t bytes)
+{
+        static const char *const unit[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+        double value = (double)bytes;
+        unsigned u = 0;
+
+        while (value >= 1024 && u + 1 < sizeof(unit) / sizeof(*unit)) {
+                value /= 1024;
+                u++;
+        }
+        snprintf(buf, TEXT_MAX, value == (double)(uint64_t)value ? "%.0f %s" : "%.1f %s", value,
+                 unit[u]);
+        return buf;
+}
+
+const char *text_time(char *buf, uint64_t ns)
+{
+        if (ns < 1000000)
+                snprintf(buf, TEXT_MAX, "%.1f us", (double)ns / 1e3);
+        else if (ns < 1000000000)
+                snprintf(buf, TEXT_MAX, "%.1f ms", (double)ns / 1e6);
+        else
+                snprintf(buf, TEXT_MAX, "%.2f s", (double)ns / 1e9);
+        return buf;
+}
+
+const char *text_count(char *buf, uint64_t n)
+{
+        char digits[24];
+        int length = snprintf(digits, sizeof(digits), "%" PRIu64, n);
+        char *out = buf;
+
+        for (int i = 0; i < length; i++) {
+                if (i && (length - i) % 3 == 0)
+                        *out++ = ',';
+                *out++ = digits[i];
+        }
+        *out = '\0';
+        return buf;
+}
+
+/* ---- counters ---- */
+
+json_t *stats_json(const struct fl_stats *stats)
+{
+        json_t *object = json_object();
+
+        if (!object)
+                return NULL;
+#define X(name) json_object_set_new(object, #name, json_integer((json_int_t)stats->name));
+        COUNTERS(X)
+#undef X
+        return object;
+}
+
+bool print_json(FILE *stream, json_t *object)
+{
+        bool ok = object && !json_dumpf(object, stream, JSON_PRESERVE_ORDER) &&
+                  fputc('\n', stream) != EOF && !fflush(stream);
+
+        json_decref(object);
+        return ok;
+}
+
+void print_stats_lines(FILE *stream, const struct fl_stats *stats)
+{
+#define X(name) fprintf(stream, "%-18s %" PRIu64 "\n", #name, stats->name);
+        COUNTERS(X)
+#undef X
+}
+
+void print_stats(const struct options *o, struct fl_engine *engine)
+{
+        struct fl_stats stats = { .size = sizeof(stats) };
+
+        if (!o->stats)
+                return;
+        if (fl_stats(engine, &stats)) {
+                fail_library();
+                return;
+        }
+        if (!o->json)
+                print_stats_lines(stderr, &stats);
+        else if (!print_json(stderr, stats_json(&stats)))
+                fail("--stats", "print", "%s", strerror(ENOMEM));
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * session.c - opening and closing what most commands need: one engine, one file.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "cli.h"
+#include "guard.h"
+
+int session_open(struct session *s, const struct options *o, const char *uri, int flags,
+                 const struct fl_file_config *config)
+{
+        struct fl_engine_config engine = {
+                .size = sizeof(engine),
+                .cache = o->cache,
+                .mmu = o->mmu,
+                .policy = o->policy,
+                .driver = o->driver,
+                .readahead = o->readahead,
+                .faults = o->faults,
+                .trace = o->trace,
+                .spin = o->spin,
+        };
+        int error;
+
+        *s = (struct session){ .options = o, .uri = uri };
+        s->engine = fl_engine_open(&engine);
+        if (!s->engine)
+                return fail_library();
+        error = guard_install();
+        if (error)
+                return fail(uri, "catch SIGBUS", "%s", strerror(-error));
+        s->file = fl_file_open(s->engine, uri, flags, config);
+        if (!s->file)
+                return fail_library();
+        return session_refresh(s);
+}
+
+int session_refresh(struct session *s)
+{
+        struct stat st;
+
+        if (fl_fstat(s->file, &st))
+                return fail_library();
+        s->size = (uint64_t)st.st_size;
+        return 0;
+}
+
+int session_close(struct session *s, int status)
+{
+        if (s->engine)
+                print_stats(s->options, s->engine);
+        if (s->file && fl_file_close(s->file) && !status)
+                status = fail_library();
+        if (s->engine && fl_engine_close(s->engine) && !status)
+                status = fail_library();
+        s->file = NULL;
+        s->engine = NULL;
+        return status;
+}
+
+const char *session_reason(struct session *s, uint64_t offset, bool private_store)
+{
+        char byte;
+        ssize_t got = fl_pread(s->file, &byte, 1, (off_t)offset);
+
+        if (got < 0)
+                return strerror(errno);
+        if (got == 0)
+                return "the file ends before it; was it cut short?";
+        if (private_store)
+                return "its private copy does not fit into the cache (--cache)";
+        return strerror(EIO);
+}
