@@ -247,29 +247,91 @@ Test(loop, idles_run_until_none_did_something, .timeout = 10)
         loop_destroy(loop);
 }
 
+/* Takes its time, and notes when it runs although it has been removed. */
+static bool be_slow(struct loop_idle *i)
+{
+        struct counter *c = i->arg;
+
+        for (unsigned n = 0; n < 3; n++) {
+                if (atomic_load(&c->gone))
+                        atomic_store(&c->late, true);
+                pause_us(20);
+        }
+        return false;
+}
+
 Test(loop, removed_idle_does_not_run, .timeout = 60)
 {
-        static struct counter c;
-        struct loop_idle other = { .run = do_asked };
+        static struct counter kept, c;
+        struct loop_idle before = { .run = be_slow, .arg = &kept };
 
         cr_assert_eq(loop_create(&loop, 3, "test"), 0);
-        loop_add_idle(loop, &other);
         for (unsigned round = 0; round < 500; round++) {
-                struct loop_idle idle = { .run = do_asked, .arg = &c };
+                struct loop_idle idle = { .run = be_slow, .arg = &c };
 
                 c = (struct counter){ 0 };
                 loop_add_idle(loop, &idle);
-                atomic_fetch_add(&asked, 1);
+                loop_add_idle(loop, &before); /* comes first: `idle` is next while it runs */
                 loop_kick(loop);
-                if (round % 2)
-                        pause_us(30);
+                pause_us(round % 200);
                 loop_remove_idle(loop, &idle);
                 atomic_store(&c.gone, true);
                 idle.run = NULL;
                 loop_kick(loop);
-                pause_us(20);
+                pause_us(100);
                 cr_assert_not(c.late, "round %u", round);
+                loop_remove_idle(loop, &before);
         }
+        loop_destroy(loop);
+}
+
+/* An event that was fetched for a source which is then removed must not reach the source that
+ * has taken its place. */
+static _Atomic uint64_t at_gate;
+static _Atomic bool gate_open;
+
+static void wait_at_gate(struct loop_source *s)
+{
+        uint64_t n;
+
+        atomic_store(&gate_open, false);
+        atomic_fetch_add(&at_gate, 1);
+        while (!atomic_load(&gate_open))
+                pause_us(50);
+        if (read(s->fd, &n, sizeof n) != sizeof n)
+                atomic_store(&at_gate, 1000);
+}
+
+static void count_calls(struct loop_source *s)
+{
+        struct counter *c = s->arg;
+
+        read_count(s);
+        atomic_fetch_add(&c->seen, 1);
+}
+
+Test(loop, event_of_a_removed_source_is_dropped, .timeout = 20)
+{
+        static struct counter first, second, removed, replacement;
+
+        cr_assert_eq(loop_create(&loop, 1, "test"), 0);
+        counter_open(&first);
+        counter_open(&second);
+        counter_open(&removed);
+        first.source.ready = second.source.ready = wait_at_gate;
+        add_event(&first);
+        wait_until(&at_gate, 1);
+        add_event(&second); /* both are fetched at once when the gate opens */
+        add_event(&removed);
+        atomic_store(&gate_open, true);
+        wait_until(&at_gate, 2);
+        loop_remove(loop, &removed.source);
+        counter_open(&replacement);
+        replacement.source.ready = count_calls;
+        atomic_store(&gate_open, true);
+        pause_us(20000);
+        cr_assert_eq(replacement.seen, 0, "called though its descriptor was never readable");
+        cr_assert_eq(removed.seen, 0);
         loop_destroy(loop);
 }
 

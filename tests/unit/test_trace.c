@@ -184,6 +184,27 @@ Test(trace, ring_holds_8192_before_it_drops, .init = set_up, .fini = tear_down, 
         cr_assert_eq(dropped, 0);
 }
 
+/* One drain merges the rings by time, so that only its edges can be out of order. */
+Test(trace, file_is_nearly_in_order, .init = set_up, .fini = tear_down, .timeout = 60)
+{
+        uint64_t latest = 0, records = 0, late = 0;
+        struct trace_record record;
+        struct trace_reader *r;
+        const char *why;
+
+        pause_every = 1000;
+        cr_assert_eq(trace_start(&trace[0], path[0]), 0);
+        emit_from_threads();
+        cr_assert_eq(trace_stop(&trace[0]), 0);
+        cr_assert_eq(trace_reader_open(&r, path[0], &why), 0);
+        for (; trace_reader_next(r, &record) > 0; records++) {
+                late += record.time < latest;
+                latest = max_u64(latest, record.time);
+        }
+        trace_reader_close(r);
+        cr_assert_lt(late * 20, records, "%lu of %lu", late, records);
+}
+
 /* Starting and stopping under fire: nothing is used after it has been freed, and each file
  * is whole. */
 static _Atomic bool quit;
