@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * mmu.h - the machine's side: ranges whose faults come to us, and the translations in them.
+ *
+ * Linux calls this layer arch fault entry and PTEs, Solaris the HAT. An mmu belongs to one
+ * address range owner (an mm); it knows addresses, never files' pages or their states.
+ *
+ * => installing or relaxing a translation (map_run, copy, unprotect, poison) is called with the
+ *    page's lock held, so that the page's state and its translation change together.
+ * All return 0 or -errno unless said otherwise; EAGAIN is retried inside, EEXIST is told.
+ */
+#ifndef FL_MMU_MMU_H
+#define FL_MMU_MMU_H
+
+#include <sys/uio.h>
+
+#include "trace/trace.h"
+#include "util/base.h"
+#include "util/loop.h"
+
+struct mmu;
+
+struct mmu_fault {
+        uint64_t address; /* of the page */
+        bool write;
+        uint32_t kind; /* MMU_FAULT_, for the trace only: the page's state decides */
+        uint32_t tid;  /* of the faulting thread, 0 if not known */
+};
+enum { MMU_FAULT_MISSING, MMU_FAULT_MINOR, MMU_FAULT_WP };
+
+/* Who gets the faults. */
+struct mmu_client {
+        /* A batch of faults, on a loop thread. Each one ends in something that wakes the thread:
+         * map_run, copy, unprotect, poison or wake. Must not block on I/O. */
+        void (*faults)(struct mmu_client *, const struct mmu_fault *, unsigned nr);
+        void *arg;
+};
+
+struct mmu_config {
+        struct loop *loop;
+        struct trace *trace;
+        struct mmu_client *client;
+        bool named;       /* the user asked for this MMU by name: accept its limited form */
+        char why[256];    /* out, on error: one line for people */
+};
+
+struct mmu_ops {
+        const char *name;
+        int (*open)(struct mmu_config *, struct mmu **out);
+        void (*close)(struct mmu *);
+
+        /* Map `len` bytes of fd from `offset`; its faults come to the client from the first touch
+         * on. flags: MAP_SHARED or MAP_PRIVATE; with MAP_FIXED whatever is at *addr is replaced
+         * at once, with MAP_FIXED_NOREPLACE -EEXIST. Not inherited by fork, not dumped. */
+        int (*reserve)(struct mmu *, uint64_t *addr, uint64_t len, int prot, int flags, int fd,
+                       uint64_t offset);
+        int (*release)(struct mmu *, uint64_t addr, uint64_t len);
+        int (*protect)(struct mmu *, uint64_t addr, uint64_t len, int prot);
+
+        /* Show nr existing frames from addr on, write-protected or not, and wake. Pages already
+         * mapped stay as they are; *existed is then true. -EFAULT: no frame; -ENOENT: the range
+         * is not (wholly) mapped any more. */
+        int (*map_run)(struct mmu *, uint64_t addr, uint64_t nr, bool wp, bool *existed);
+        /* Give a private mapping its own copy of a page, and wake. -EEXIST. */
+        int (*copy)(struct mmu *, uint64_t addr, const void *page);
+        /* The next store to the run is a fault. */
+        int (*write_protect)(struct mmu *, uint64_t addr, uint64_t nr);
+        /* Stores may proceed; wakes. */
+        int (*unprotect)(struct mmu *, uint64_t addr, uint64_t nr);
+        /* No translation any more; of private copies, no page. */
+        int (*unmap)(struct mmu *, const struct iovec *runs, unsigned nr);
+        /* Touching it raises SIGBUS; wakes. -EEXIST if something is mapped there. */
+        int (*poison)(struct mmu *, uint64_t addr, uint64_t nr);
+        /* The threads that wait there look again. */
+        int (*wake)(struct mmu *, uint64_t addr, uint64_t nr);
+};
+
+struct mmu {
+        const struct mmu_ops *ops;
+};
+
+extern const struct mmu_ops uffd_mmu_ops;
+/* "auto": the first that works. 0, or -errno and cfg->why. */
+int mmu_open(const char *name, struct mmu_config *cfg, struct mmu **out);
+
+#endif

@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * uffd.c - faults by userfaultfd: a thread that touches an absent page sleeps in the kernel, an
+ * event comes to a pager (a loop thread), and the ioctl that installs the page wakes it.
+ *
+ * Ranges are registered MISSING, MINOR and WP on a memfd's mapping. Which of the three an event
+ * says is a hint at best (a frame may appear or go meanwhile): the layer above looks at the
+ * page's state. Return codes as observed on Linux 6.18:
+ *   CONTINUE  EEXIST mapped already; EAGAIN with mapped > 0: go on behind; EFAULT no frame;
+ *             ENOENT the range crosses the end of a mapping, or is not mapped; EINVAL past the
+ *             file's end; ESRCH the process is going.
+ *   COPY, POISON  the same; WRITEPROTECT  ENOENT, EAGAIN.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "mmu/compat.h"
+#include "mmu/mmu.h"
+#include "util/lock.h"
+
+#define EVENT_BATCH 32
+
+struct uffd {
+        struct mmu mmu;
+        int fd;
+        bool kernel_faults;  /* also serves faults of system calls */
+        bool madvise_self;   /* process_madvise(DONTNEED) on ourselves works (6.13) */
+        int pidfd;
+        struct loop *loop;
+        struct loop_source source;
+        struct mmu_client *client;
+        struct mutex move_lock; /* one remap at a time */
+};
+
+static struct uffd *uffd_of(struct mmu *m) { return container_of(m, struct uffd, mmu); }
+
+/* Hand the faults among nr events to the client. */
+static void deliver(struct uffd *u, const struct uffd_msg *msg, unsigned nr)
+{
+        struct mmu_fault faults[EVENT_BATCH];
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < nr; i++) {
+                uint64_t flags = msg[i].arg.pagefault.flags;
+
+                if (msg[i].event != UFFD_EVENT_PAGEFAULT)
+                        continue; /* a remap of our own: reading it was all it wanted */
+                faults[n++] = (struct mmu_fault){
+                        .address = msg[i].arg.pagefault.address & PAGE_MASK,
+                        .write = flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP),
+                        .kind = flags & UFFD_PAGEFAULT_FLAG_WP      ? MMU_FAULT_WP
+                                : flags & UFFD_PAGEFAULT_FLAG_MINOR ? MMU_FAULT_MINOR
+                                                                    : MMU_FAULT_MISSING,
+                        .tid = msg[i].arg.pagefault.feat.ptid,
+                };
+        }
+        if (n)
+                u->client->faults(u->client, faults, n);
+}
+
+/* False: nothing to read. */
+static bool read_events(struct uffd *u, bool *remapped)
+{
+        struct uffd_msg msg[EVENT_BATCH];
+        ssize_t got = read(u->fd, msg, sizeof(msg));
+        unsigned nr;
+
+        if (got < (ssize_t)sizeof(msg[0]))
+                return false;
+        nr = (unsigned)((size_t)got / sizeof(msg[0]));
+        for (unsigned i = 0; remapped && i < nr; i++)
+                *remapped |= msg[i].event == UFFD_EVENT_REMAP;
+        deliver(u, msg, nr);
+        return true;
+}
+
+static void uffd_ready(struct loop_source *s)
+{
+        /* Level triggered: what is left makes it ready again, after the completions have had
+         * their turn. */
+        read_events(s->arg, NULL);
+}
+
+/* --- opening ------------------------------------------------------------------------------ */
+
+static const char *const feature_names[] = {
+        [0] = "PAGEFAULT_FLAG_WP", [2] = "EVENT_REMAP",  [8] = "THREAD_ID",
+        [10] = "MINOR_SHMEM",      [12] = "WP_HUGETLBFS_SHMEM", [14] = "POISON",
+};
+
+static uint64_t wanted_features(void)
+{
+        return UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_THREAD_ID |
+               UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_WP_HUGETLBFS_SHMEM | UFFD_FEATURE_POISON;
+}
+
+/* A descriptor that serves kernel-mode faults too, by either way, or -errno. */
+static int open_full(void)
+{
+        int dev = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+        int fd;
+
+        if (dev >= 0) {
+                fd = ioctl(dev, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+                close(dev);
+                if (fd >= 0)
+                        return fd;
+        }
+        fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+        return fd < 0 ? -errno : fd;
+}
+
+static int open_descriptor(struct uffd *u, struct mmu_config *cfg)
+{
+        int fd = open_full();
+        int error = fd;
+
+        u->kernel_faults = fd >= 0;
+        if (fd < 0 && cfg->named && fd != -ENOSYS) {
+                fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+                error = fd < 0 ? -errno : fd;
+        }
+        if (fd >= 0) {
+                u->fd = fd;
+                return 0;
+        }
+        if (error == -ENOSYS)
+                snprintf(cfg->why, sizeof(cfg->why),
+                         "this kernel has no userfaultfd (CONFIG_USERFAULTFD), or a seccomp "
+                         "filter forbids it");
+        else
+                snprintf(cfg->why, sizeof(cfg->why),
+                         "userfaultfd is not permitted: give access to /dev/userfaultfd, or "
+                         "CAP_SYS_PTRACE, or set sysctl vm.unprivileged_userfaultfd=1");
+        return error;
+}
+
+static int negotiate(struct uffd *u, struct mmu_config *cfg)
+{
+        struct uffdio_api api = {.api = UFFD_API, .features = wanted_features()};
+        struct uffdio_api probe = {.api = UFFD_API};
+        uint64_t missing;
+        int fd;
+
+        if (ioctl(u->fd, UFFDIO_API, &api) == 0)
+                return 0;
+        /* A refused descriptor cannot be asked again: a second one says what there is. */
+        fd = u->kernel_faults
+                     ? open_full()
+                     : (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+        if (fd >= 0) {
+                ioctl(fd, UFFDIO_API, &probe);
+                close(fd);
+        }
+        missing = wanted_features() & ~probe.features;
+        snprintf(cfg->why, sizeof(cfg->why),
+                 "this kernel's userfaultfd lacks a feature (%s); Linux 6.6 or newer has it",
+                 missing && __builtin_ctzll(missing) < (int)ARRAY_SIZE(feature_names)
+                         ? feature_names[__builtin_ctzll(missing)]
+                         : "UFFD_API");
+        return -ENOSYS;
+}
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+
+static void probe_madvise_self(struct uffd *u)
+{
+        void *p = mmap(NULL, PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        struct iovec iov = {p, PAGE_SIZE};
+
+        u->pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+        if (u->pidfd >= 0 && p != MAP_FAILED)
+                u->madvise_self = syscall(SYS_process_madvise, u->pidfd, &iov, 1UL, MADV_DONTNEED,
+                                          0U) == (long)PAGE_SIZE;
+        if (p != MAP_FAILED)
+                munmap(p, PAGE_SIZE);
+}
+
+static int uffd_open(struct mmu_config *cfg, struct mmu **out)
+{
+        struct uffd *u = calloc(1, sizeof(*u));
+        int error;
+
+        if (!u)
+                return -ENOMEM;
+        u->mmu.ops = &uffd_mmu_ops;
+        u->fd = u->pidfd = -1;
+        u->loop = cfg->loop;
+        u->client = cfg->client;
+        error = open_descriptor(u, cfg);
+        if (!error)
+                error = negotiate(u, cfg);
+        if (!error) {
+                probe_madvise_self(u);
+                u->source = (struct loop_source){.fd = u->fd, .ready = uffd_ready, .arg = u};
+                error = loop_add(u->loop, &u->source);
+        }
+        if (error) {
+                if (u->fd >= 0)
+                        close(u->fd);
+                if (u->pidfd >= 0)
+                        close(u->pidfd);
+                free(u);
+                return error;
+        }
+        *out = &u->mmu;
+        return 0;
+}
+
+static void uffd_close(struct mmu *m)
+{
+        struct uffd *u = uffd_of(m);
+
+        loop_remove(u->loop, &u->source);
+        close(u->fd);
+        if (u->pidfd >= 0)
+                close(u->pidfd);
+        free(u);
+}
+
+/* --- ranges ------------------------------------------------------------------------------- */
+
+static int prepare_range(struct uffd *u, void *p, uint64_t len)
+{
+        struct uffdio_register reg = {
+                .range = {(uint64_t)(uintptr_t)p, len},
+                .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR |
+                        UFFDIO_REGISTER_MODE_WP,
+        };
+
+        /* A child that touched an unserved page would put zeros into the parent's file. */
+        if (madvise(p, len, MADV_DONTFORK) || madvise(p, len, MADV_DONTDUMP) ||
+            ioctl(u->fd, UFFDIO_REGISTER, &reg))
+                return -errno;
+        return 0;
+}
+
+struct move {
+        struct uffd *u;
+        _Atomic bool over;
+};
+
+/* The kernel holds mremap back until somebody has read its event. The pagers may be waiting for
+ * a lock that the caller of mremap holds, so a thread that takes no lock of ours stands by.
+ * Faults that it reads along the way are told to fault again. */
+static void *read_remap_event(void *arg)
+{
+        struct move *mv = arg;
+        struct uffd *u = mv->u;
+
+        while (!atomic_load(&mv->over)) {
+                struct pollfd pfd = {.fd = u->fd, .events = POLLIN};
+                struct uffd_msg msg;
+
+                if (poll(&pfd, 1, 1) > 0 && read(u->fd, &msg, sizeof(msg)) == sizeof(msg) &&
+                    msg.event == UFFD_EVENT_PAGEFAULT)
+                        u->mmu.ops->wake(&u->mmu, msg.arg.pagefault.address & PAGE_MASK, 1);
+        }
+        return NULL;
+}
+
+/* Put the registered range at `from` where `to` is, replacing what is there, in one step: no
+ * thread that touches `to` ever sees an unserved page. */
+static int move_range(struct uffd *u, void *from, void *to, uint64_t len)
+{
+        struct move mv = {.u = u};
+        sigset_t all, old;
+        pthread_t helper;
+        int error;
+
+        mutex_lock(&u->move_lock);
+        sigfillset(&all);
+        pthread_sigmask(SIG_BLOCK, &all, &old);
+        error = pthread_create(&helper, NULL, read_remap_event, &mv);
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        if (error) {
+                mutex_unlock(&u->move_lock);
+                return -error;
+        }
+        if (mremap(from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED)
+                error = -errno;
+        atomic_store(&mv.over, true);
+        pthread_join(helper, NULL);
+        mutex_unlock(&u->move_lock);
+        return error;
+}
+
+static int uffd_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot, int flags, int fd,
+                        uint64_t offset)
+{
+        struct uffd *u = uffd_of(m);
+        int kind = (flags & MAP_SHARED) ? MAP_SHARED : MAP_PRIVATE;
+        bool replace = flags & MAP_FIXED;
+        void *want = replace ? NULL : (void *)(uintptr_t)*addr;
+        void *p = mmap(want, len, prot, kind | MAP_NORESERVE | (flags & MAP_FIXED_NOREPLACE), fd,
+                       (off_t)offset);
+        int error;
+
+        if (p == MAP_FAILED)
+                return -errno;
+        if ((flags & MAP_FIXED_NOREPLACE) && p != want) { /* a kernel that ignores the flag */
+                munmap(p, len);
+                return -EEXIST;
+        }
+        error = prepare_range(u, p, len);
+        if (!error && replace)
+                error = move_range(u, p, (void *)(uintptr_t)*addr, len);
+        if (error) {
+                munmap(p, len);
+                return error;
+        }
+        if (!replace)
+                *addr = (uint64_t)(uintptr_t)p;
+        return 0;
+}
+
+static int uffd_release(struct mmu *m, uint64_t addr, uint64_t len)
+{
+        (void)m;
+        return munmap((void *)(uintptr_t)addr, len) ? -errno : 0;
+}
+
+static int uffd_protect(struct mmu *m, uint64_t addr, uint64_t len, int prot)
+{
+        (void)m;
+        return mprotect((void *)(uintptr_t)addr, len, prot) ? -errno : 0;
+}
+
+/* --- translations ------------------------------------------------------------------------- */
+
+static int uffd_map_run(struct mmu *m, uint64_t addr, uint64_t nr, bool wp, bool *existed)
+{
+        struct uffd *u = uffd_of(m);
+        uint64_t end = addr + (nr << PAGE_SHIFT);
+
+        *existed = false;
+        while (addr < end) {
+                struct uffdio_continue arg = {
+                        .range = {addr, end - addr},
+                        .mode = wp ? UFFDIO_CONTINUE_MODE_WP : 0,
+                };
+
+                if (ioctl(u->fd, UFFDIO_CONTINUE, &arg) == 0)
+                        return 0;
+                if (arg.mapped > 0)
+                        addr += (uint64_t)arg.mapped; /* as far as it came */
+                else if (errno == EEXIST) {
+                        *existed = true;
+                        addr += PAGE_SIZE;
+                } else if (errno != EAGAIN)
+                        return -errno;
+        }
+        return 0;
+}
+
+static int uffd_copy(struct mmu *m, uint64_t addr, const void *page)
+{
+        struct uffdio_copy arg = {.dst = addr, .src = (uint64_t)(uintptr_t)page, .len = PAGE_SIZE};
+
+        while (ioctl(uffd_of(m)->fd, UFFDIO_COPY, &arg)) {
+                if (errno != EAGAIN)
+                        return -errno;
+                arg.copy = 0;
+        }
+        return 0;
+}
+
+static int set_protection(struct uffd *u, uint64_t addr, uint64_t nr, uint64_t mode)
+{
+        struct uffdio_writeprotect arg = {.range = {addr, nr << PAGE_SHIFT}, .mode = mode};
+
+        while (ioctl(u->fd, UFFDIO_WRITEPROTECT, &arg))
+                if (errno != EAGAIN)
+                        return -errno;
+        return 0;
+}
+
+static int uffd_write_protect(struct mmu *m, uint64_t addr, uint64_t nr)
+{
+        return set_protection(uffd_of(m), addr, nr, UFFDIO_WRITEPROTECT_MODE_WP);
+}
+
+static int uffd_unprotect(struct mmu *m, uint64_t addr, uint64_t nr)
+{
+        return set_protection(uffd_of(m), addr, nr, 0);
+}
+
+static int uffd_unmap(struct mmu *m, const struct iovec *runs, unsigned nr)
+{
+        struct uffd *u = uffd_of(m);
+        int error = 0;
+        unsigned i = 0;
+
+        if (nr > 1 && u->madvise_self) {
+                size_t total = 0;
+                long done;
+
+                for (unsigned k = 0; k < nr; k++)
+                        total += runs[k].iov_len;
+                done = syscall(SYS_process_madvise, u->pidfd, runs, (unsigned long)nr,
+                               MADV_DONTNEED, 0U);
+                if (done == (long)total)
+                        return 0;
+                /* Stopped early: find where, and do the rest one by one. */
+                for (; done > 0 && i < nr && done >= (long)runs[i].iov_len; i++)
+                        done -= (long)runs[i].iov_len;
+        }
+        for (; i < nr; i++)
+                if (madvise(runs[i].iov_base, runs[i].iov_len, MADV_DONTNEED) && !error)
+                        error = -errno;
+        return error;
+}
+
+static int uffd_poison(struct mmu *m, uint64_t addr, uint64_t nr)
+{
+        struct uffdio_poison arg = {.range = {addr, nr << PAGE_SHIFT}};
+
+        while (ioctl(uffd_of(m)->fd, UFFDIO_POISON, &arg)) {
+                if (errno != EAGAIN)
+                        return -errno;
+                arg.updated = 0;
+        }
+        return 0;
+}
+
+static int uffd_wake(struct mmu *m, uint64_t addr, uint64_t nr)
+{
+        struct uffdio_range arg = {addr, nr << PAGE_SHIFT};
+
+        return ioctl(uffd_of(m)->fd, UFFDIO_WAKE, &arg) ? -errno : 0;
+}
+
+const struct mmu_ops uffd_mmu_ops = {
+        .name = "uffd",
+        .open = uffd_open,
+        .close = uffd_close,
+        .reserve = uffd_reserve,
+        .release = uffd_release,
+        .protect = uffd_protect,
+        .map_run = uffd_map_run,
+        .copy = uffd_copy,
+        .write_protect = uffd_write_protect,
+        .unprotect = uffd_unprotect,
+        .unmap = uffd_unmap,
+        .poison = uffd_poison,
+        .wake = uffd_wake,
+};
