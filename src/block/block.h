@@ -30,11 +30,11 @@
 
 struct bio {
         uint32_t bi_opf;
-        uint32_t bi_size;    /* bytes; need not be whole sectors at the end of a host file */
-        uint64_t bi_sector;  /* 512-byte units */
-        void *bi_buf;        /* bi_size bytes; NULL for an empty PREFLUSH */
-        int bi_status;       /* 0 or -errno, at the end */
-        uint32_t bi_done;    /* bytes moved; fewer than bi_size only beyond the device's end */
+        uint32_t bi_size;   /* bytes; need not be whole sectors at the end of a host file */
+        uint64_t bi_sector; /* 512-byte units */
+        void *bi_buf;       /* bi_size bytes; NULL for an empty PREFLUSH */
+        int bi_status;      /* 0 or -errno, at the end */
+        uint32_t bi_done;   /* bytes moved; fewer than bi_size only beyond the device's end */
         void (*bi_end_io)(struct bio *); /* once, from any thread; then the bio is freed */
         void *bi_private;
         uint64_t bi_fault;   /* fault id for the trace */
@@ -42,15 +42,20 @@ struct bio {
         struct request_queue *bi_queue;
 };
 
-struct blk_plug {
+struct rq_list {
         struct request *head, *tail;
-        unsigned count, bios;
+};
+
+/* On the stack of the thread that uses it. */
+struct blk_plug {
+        struct rq_list list;
+        unsigned count, bios; /* requests held back, and the bios in them */
 };
 
 struct queue_limits {
-        uint32_t max_sectors;      /* of one request */
-        uint32_t max_segments;     /* bios of one request */
-        uint32_t depth;            /* requests at the driver */
+        uint32_t max_sectors;  /* of one request */
+        uint32_t max_segments; /* bios of one request */
+        uint32_t depth;        /* requests at the driver */
 };
 
 struct request_queue;
@@ -63,20 +68,23 @@ void block_pool_destroy(struct block_pool *p);
 /* The queue of one device, which it owns from now on. */
 int blk_queue_create(struct request_queue **out, struct device *dev, struct block_pool *pool,
                      struct trace *trace);
-/* Waits for what is in flight, then closes the device. */
+/* Waits for what is in flight, then closes the device. Not from bi_end_io. */
 void blk_queue_destroy(struct request_queue *q);
 struct device *blk_queue_device(struct request_queue *q);
+/* May be changed while nothing is in flight. */
 struct queue_limits *blk_queue_limits(struct request_queue *q);
 
 /* Never fails for want of memory as long as no more than `bios` are in flight; then NULL. */
 struct bio *bio_alloc(struct request_queue *q, uint32_t opf, uint64_t sector, void *buf,
                       uint32_t bytes);
-/* Hands the bio over. plug may be NULL: then it goes to the queue at once. */
+/* Hands the bio over; bi_end_io may be called before this returns. plug may be NULL: then it goes
+ * to the queue at once. An empty write with REQ_PREFLUSH is a flush: everything written before
+ * is durable when it ends. May be called from bi_end_io. */
 void submit_bio(struct bio *bio, struct blk_plug *plug);
-/* submit_bio and wait; 0 or -errno. Not on a loop thread. */
+/* submit_bio and wait; 0 or -errno, -EIO if the device ends before `bytes`. Waits for a free bio
+ * too. Not on a loop thread. */
 int submit_bio_wait(struct request_queue *q, uint32_t opf, uint64_t sector, void *buf,
                     uint32_t bytes, uint64_t fault);
-/* Everything written before is durable when the callback comes: an empty PREFLUSH bio. */
 
 void blk_start_plug(struct blk_plug *plug);
 void blk_finish_plug(struct blk_plug *plug);
@@ -84,7 +92,10 @@ void blk_finish_plug(struct blk_plug *plug);
 #ifndef NDEBUG
 void blk_queue_check(struct request_queue *q);
 #else
-static inline void blk_queue_check(struct request_queue *q) { (void)q; }
+static inline void blk_queue_check(struct request_queue *q)
+{
+        (void)q;
+}
 #endif
 
 #endif

@@ -26,8 +26,8 @@ struct device;
 struct driver_io {
         enum io_op op;
         uint32_t flags;
-        uint64_t offset; /* bytes */
-        uint64_t len;    /* bytes; the sum of iov */
+        uint64_t offset;   /* bytes */
+        uint64_t len;      /* bytes; the sum of iov */
         struct iovec *iov; /* the driver may change it, to go on after a short transfer */
         unsigned iovcnt;
         uint64_t fault; /* for the trace */
@@ -43,13 +43,13 @@ struct driver_io {
 
 /* What every device of one engine shares. */
 struct driver_env {
-        struct loop *loop;   /* io_uring is submitted to and reaped by its threads only */
+        struct loop *loop; /* io_uring is submitted to and reaped by its threads only */
         struct trace *trace;
-        unsigned depth;      /* I/Os in flight per device, default 64 */
-        struct uring *uring; /* the one ring, made on first use; NULL: none yet */
+        unsigned depth;               /* I/Os in flight per device, default 64 */
+        struct uring *uring;          /* the one ring, made on first use; NULL: none yet */
         struct pool_threads *threads; /* posix's workers, made on first use */
-        const char *driver;  /* "auto" (or NULL), "uring" or "posix", for host files */
-        const char *faults;  /* --faults SPEC, or NULL: every device opened gets wrapped */
+        const char *driver;           /* "auto" (or NULL), "uring" or "posix", for host files */
+        const char *faults;           /* --faults SPEC, or NULL: every device opened gets wrapped */
 };
 
 struct driver_ops {
@@ -72,13 +72,13 @@ struct driver_ops {
 struct device {
         const struct driver_ops *ops;
         struct driver_env *env;
-        uint64_t size;          /* bytes */
-        uint32_t block_size;    /* I/O not aligned to it is allowed, and slow */
-        uint32_t max_bytes;     /* of one I/O; 0 = no limit */
-        uint32_t max_segments;  /* of one I/O */
+        uint64_t size;         /* bytes */
+        uint32_t block_size;   /* I/O not aligned to it is allowed, and slow */
+        uint32_t max_bytes;    /* of one I/O; 0 = no limit */
+        uint32_t max_segments; /* of one I/O */
         bool read_only;
-        bool fua;               /* takes DRIVER_FUA */
-        char name[64];          /* for errors and the trace */
+        bool fua;      /* takes DRIVER_FUA */
+        char name[64]; /* for errors and the trace */
 };
 
 /* A host file or block device. oflags: O_RDONLY or O_RDWR. Takes O_DIRECT where the host allows

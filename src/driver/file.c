@@ -237,8 +237,7 @@ static bool direct_alignment(struct file_device *f, int fd)
 #ifdef STATX_DIOALIGN
         struct statx sx;
 
-        if (!statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &sx) &&
-            sx.stx_mask & STATX_DIOALIGN) {
+        if (!statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &sx) && sx.stx_mask & STATX_DIOALIGN) {
                 f->mem_align = sx.stx_dio_mem_align;
                 f->offset_align = sx.stx_dio_offset_align;
                 return f->mem_align && f->offset_align;

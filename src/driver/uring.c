@@ -28,10 +28,10 @@
 #define MAX_TRANSFER 0x7ffff000u /* the kernel moves no more in one call */
 
 struct uring {
-        struct io_uring ring; /* [r] */
-        struct mutex lock;    /* [r] held over io_uring_submit, which waits for no I/O */
+        struct io_uring ring;   /* [r] */
+        struct mutex lock;      /* [r] held over io_uring_submit, which waits for no I/O */
         struct io_list waiting; /* [r] to be prepared when there is room */
-        unsigned in_ring;     /* [r] prepared and not yet reaped */
+        unsigned in_ring;       /* [r] prepared and not yet reaped */
         unsigned limit;
         struct mutex handover_lock; /* [h] */
         struct io_list handover;    /* [h] */
@@ -54,8 +54,8 @@ static void prepare_transfer(struct io_uring_sqe *sqe, struct driver_io *io)
                 io_uring_prep_rw(write ? IORING_OP_WRITE : IORING_OP_READ, sqe, part.fd,
                                  part.iov->iov_base, (unsigned)len, part.offset);
         } else {
-                io_uring_prep_rw(write ? IORING_OP_WRITEV : IORING_OP_READV, sqe, part.fd,
-                                 part.iov, part.iovcnt, part.offset);
+                io_uring_prep_rw(write ? IORING_OP_WRITEV : IORING_OP_READV, sqe, part.fd, part.iov,
+                                 part.iovcnt, part.offset);
         }
         sqe->rw_flags = part.rw_flags;
 }

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * plug.c - requests that one thread holds back, so that what it submits next can join them.
+ *
+ * As in Linux 5.13: a bio is tried against all plugged requests of its queue, youngest first, then
+ * against the queue, and only then becomes a request of its own. A plug is flushed before it
+ * would hold more than BLK_MAX_REQUEST_COUNT requests, or once its last one is large.
+ */
+#include "block/request.h"
+
+void blk_start_plug(struct blk_plug *plug)
+{
+        *plug = (struct blk_plug){ 0 };
+}
+
+/* Moves the plugged requests of one queue to it, and starts them. */
+static void flush_to_queue(struct rq_list *l, struct request_queue *q)
+{
+        struct request *rq, *next;
+
+        blk_queue_get(q, 1); /* the last bio may end while we are here */
+        for (rq = l->head; rq; rq = next) {
+                next = rq->next;
+                if (rq->q != q)
+                        continue;
+                rq_list_remove(l, rq);
+                blk_queue_insert(q, rq);
+        }
+        blk_queue_run(q);
+        blk_queue_put(q, 1);
+}
+
+void blk_finish_plug(struct blk_plug *plug)
+{
+        struct rq_list list = plug->list;
+        struct request *first = list.head;
+
+        if (!first)
+                return;
+        trace_emit(first->q->trace, TRACE_PLUG, first->bio->bi_fault, plug->count, plug->bios, 0,
+                   0);
+        blk_start_plug(plug); /* what bi_end_io does with it is another round */
+        while (list.head)
+                flush_to_queue(&list, list.head->q);
+}
+
+static bool must_flush(const struct blk_plug *plug)
+{
+        return plug->count >= BLK_MAX_REQUEST_COUNT ||
+               (plug->list.tail && plug->list.tail->bytes >= BLK_PLUG_FLUSH_SIZE);
+}
+
+static unsigned list_count(const struct rq_list *l)
+{
+        unsigned n = 0;
+
+        for (const struct request *rq = l->head; rq; rq = rq->next)
+                n++;
+        return n;
+}
+
+void blk_plug_bio(struct blk_plug *plug, struct bio *bio)
+{
+        struct request *rq;
+
+        if (blk_merge_bio(&plug->list, bio, BLK_MAX_REQUEST_COUNT)) {
+                plug->bios++;
+                plug->count = list_count(&plug->list); /* two may have become one */
+                return;
+        }
+        if (blk_queue_merge_bio(bio->bi_queue, bio))
+                return;
+        if (must_flush(plug))
+                blk_finish_plug(plug);
+        rq = request_alloc(bio->bi_queue, bio);
+        rq->state = RQ_PLUGGED;
+        rq_list_append(&plug->list, rq);
+        plug->count++;
+        plug->bios++;
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * request.c - a request at the driver: its buffers, what came back, retries, completion.
+ *
+ * A request may need several I/Os, one after the other: the steps of flush.c, pieces of what is
+ * larger than the device takes, and, when an I/O of several bios fails, one I/O a bio, so that
+ * only the bio with the bad sector gets the error. Between two the request is queued again, which
+ * keeps the stack flat when the driver completes at once.
+ */
+#include <assert.h>
+#include <errno.h>
+
+#include "block/request.h"
+
+/* ---- to the driver ---- */
+
+/* One more buffer of the I/O; neighbours in memory share an iovec. */
+static void add_buffer(struct driver_io *io, char *buf, uint64_t bytes)
+{
+        struct iovec *last = io->iovcnt ? &io->iov[io->iovcnt - 1] : NULL;
+
+        io->len += bytes;
+        if (last && (char *)last->iov_base + last->iov_len == buf)
+                last->iov_len += bytes;
+        else
+                io->iov[io->iovcnt++] = (struct iovec){ .iov_base = buf, .iov_len = bytes };
+}
+
+/* From the first bio that is not done, as far as one I/O goes. */
+static void fill_data(struct request *rq)
+{
+        struct driver_io *io = &rq->io;
+        uint64_t room = rq->q->dev->max_bytes ? rq->q->dev->max_bytes : UINT64_MAX;
+        uint32_t skip = rq->cur_done;
+
+        io->op = opf_op(rq->opf);
+        io->fault = rq->cur->bi_fault;
+        io->offset = bio_offset(rq->cur) + skip;
+        for (struct bio *bio = rq->cur; bio && room; bio = bio->bi_next, skip = 0) {
+                uint64_t n = min_u64(bio->bi_size - skip, room);
+
+                add_buffer(io, (char *)bio->bi_buf + skip, n);
+                room -= n;
+                rq->span++;
+                if (rq->single)
+                        break;
+        }
+}
+
+static uint32_t driver_flags(const struct request *rq)
+{
+        uint32_t flags = 0;
+
+        if (opf_class(rq->opf) == RQ_FAULT)
+                flags |= DRIVER_SYNC;
+        if (rq->opf & REQ_FUA && rq->q->dev->fua && opf_op(rq->opf) == IO_WRITE)
+                flags |= DRIVER_FUA;
+        return flags;
+}
+
+static void count_dispatch(struct request *rq)
+{
+        struct trace *t = rq->q->trace;
+
+        if (!rq->started) {
+                rq->started = true;
+                stat_add(&t->stats, STAT_requests, 1);
+                trace_emit(t, TRACE_REQUEST, rq->bio->bi_fault, rq->sector, rq->bytes, rq->opf,
+                           rq->nr_bios);
+        }
+        if (rq->io.op == IO_FLUSH)
+                stat_add(&t->stats, STAT_flushes, 1);
+}
+
+static void io_done(struct driver_io *io);
+
+void request_start(struct request *rq)
+{
+        assert(rq->state == RQ_DISPATCHED);
+        rq->io = (struct driver_io){
+                .op = IO_FLUSH,
+                .flags = driver_flags(rq),
+                .iov = rq->iov,
+                .fault = rq->bio->bi_fault,
+                .done = io_done,
+        };
+        rq->span = 0;
+        if (blk_flush_step(rq) == STEP_DATA)
+                fill_data(rq);
+        count_dispatch(rq);
+        device_submit(rq->q->dev, &rq->io);
+}
+
+/* ---- back from the driver ---- */
+
+/* `bytes` more are done: hand them to the bios in their order. */
+static void distribute(struct request *rq, uint64_t bytes)
+{
+        while (rq->cur) {
+                uint32_t n = (uint32_t)min_u64(bytes, rq->cur->bi_size - rq->cur_done);
+
+                rq->cur_done += n;
+                rq->cur->bi_done = rq->cur_done;
+                bytes -= n;
+                if (rq->cur_done < rq->cur->bi_size)
+                        return;
+                rq->cur = rq->cur->bi_next;
+                rq->cur_done = 0;
+        }
+}
+
+/* The I/O failed. The bio gets the error if it was alone; else each is tried by itself. */
+static void data_failed(struct request *rq, int error)
+{
+        if (rq->span > 1) {
+                rq->single = true;
+                return;
+        }
+        rq->cur->bi_status = error;
+        rq->cur = rq->cur->bi_next;
+        rq->cur_done = 0;
+}
+
+/* Takes the result of a data I/O; the step is done when no bio is left. */
+static void data_done(struct request *rq)
+{
+        int64_t result = rq->io.result;
+        bool is_short = result >= 0 && (uint64_t)result < rq->io.len;
+
+        if (is_short && rq->io.op == IO_WRITE)
+                result = -EIO; /* the driver broke its promise */
+        if (result < 0) {
+                data_failed(rq, (int)result);
+        } else {
+                distribute(rq, (uint64_t)result);
+                if (is_short)
+                        rq->cur = NULL; /* the device ends here */
+        }
+        if (!rq->cur)
+                blk_flush_step_done(rq, rq->bio->bi_status);
+}
+
+/* Bytes moved, or the first error; emits it, too. */
+static int64_t request_result(const struct request *rq)
+{
+        struct trace *t = rq->q->trace;
+        int64_t moved = 0, error = 0;
+
+        for (const struct bio *bio = rq->bio; bio; bio = bio->bi_next) {
+                moved += bio->bi_done;
+                if (!bio->bi_status)
+                        continue;
+                trace_emit(t, TRACE_ERROR, bio->bi_fault, (uint64_t)-bio->bi_status,
+                           bio_offset(bio), bio->bi_size, 0);
+                if (!error)
+                        error = bio->bi_status;
+        }
+        stat_add(&t->stats, opf_op(rq->opf) == IO_READ ? STAT_read_bytes : STAT_write_bytes,
+                 (uint64_t)moved);
+        return error ? error : moved;
+}
+
+/* DISPATCHED -> COMPLETE: the request is freed, then its bios end. */
+static void request_complete(struct request *rq)
+{
+        struct request_queue *q = rq->q;
+        struct bio *bio = rq->bio, *next;
+        unsigned bios = rq->nr_bios;
+        bool waiting;
+
+        rq->state = RQ_COMPLETE;
+        trace_emit(q->trace, TRACE_COMPLETE, bio->bi_fault, rq->sector, rq->bytes,
+                   (uint64_t)request_result(rq), now_ns() - rq->start_ns);
+        request_free(rq);
+        waiting = blk_queue_leave(q);
+        for (; bio; bio = next) {
+                next = bio->bi_next;
+                bio_end(bio);
+        }
+        if (waiting)
+                blk_queue_run(q);
+        blk_queue_put(q, bios);
+}
+
+static void io_done(struct driver_io *io)
+{
+        struct request *rq = container_of(io, struct request, io);
+        struct request_queue *q = rq->q;
+
+        if (blk_flush_step(rq) == STEP_DATA)
+                data_done(rq);
+        else
+                blk_flush_step_done(rq, io->result < 0 ? (int)io->result : 0);
+        if (!rq->steps) {
+                request_complete(rq);
+                return;
+        }
+        blk_queue_get(q, 1); /* once queued, it may complete elsewhere */
+        blk_queue_requeue(q, rq);
+        blk_queue_run(q);
+        blk_queue_put(q, 1);
+}
