@@ -26,17 +26,17 @@ struct fs_env;
  * when all of them are done. */
 struct fs_run {
         struct inode *inode;
-        uint64_t index;   /* first page */
+        uint64_t index; /* first page */
         uint32_t nr_pages;
-        uint32_t opf;     /* IO_READ or IO_WRITE, with REQ_ flags; passed on to the bios */
-        char *buf;        /* nr_pages * PAGE_SIZE bytes, page aligned */
-        uint64_t fault;   /* for the trace */
+        uint32_t opf;   /* IO_READ or IO_WRITE, with REQ_ flags; passed on to the bios */
+        char *buf;      /* nr_pages * PAGE_SIZE bytes, page aligned */
+        uint64_t fault; /* for the trace */
         /* result: */
-        int error;           /* 0, or the first -errno */
-        uint64_t valid;      /* reads: bytes from the run's start that the file has; what lies
+        int error;      /* 0, or the first -errno */
+        uint64_t valid; /* reads: bytes from the run's start that the file has; what lies
                               * beyond, up to the end of the last page, has been zeroed */
         void (*end_io)(struct fs_run *);
-        void *private;       /* the cache's */
+        void *private; /* the cache's */
         /* the file system's, while it runs: */
         _Atomic uint32_t pending;
         _Atomic int first_error;
@@ -59,7 +59,8 @@ struct address_space_operations {
 };
 
 struct inode_operations {
-        /* Set the size; i_size is updated by it. 0 or -errno. NULL: -EROFS. May block. */
+        /* Set the size; i_size is updated by it. 0 or -errno. NULL: -EROFS. May block. No write-back
+         * of pages that it cuts off may be in flight: their blocks may be given away. */
         int (*truncate)(struct inode *, uint64_t size);
         /* Look at the size again (another program may have changed it); updates i_size. */
         int (*refresh)(struct inode *);
@@ -79,17 +80,17 @@ struct inode {
         const struct file_operations *f_op;
         struct super_block *i_sb;
         struct request_queue *i_queue;
-        uint64_t i_dev, i_ino;         /* identity: two opens of one file share the inode */
-        _Atomic uint64_t i_size;       /* bytes */
-        uint32_t ra_pages;             /* the device's read-ahead, in pages */
-        uint32_t io_pages;             /* the device's largest request, in pages */
-        bool writable;                 /* some open asked for writing, and got it */
+        uint64_t i_dev, i_ino;   /* identity: two opens of one file share the inode */
+        _Atomic uint64_t i_size; /* bytes */
+        uint32_t ra_pages;       /* the device's read-ahead, in pages */
+        uint32_t io_pages;       /* the device's largest request, in pages */
+        bool writable;           /* some open asked for writing, and got it */
         bool append_only;
-        unsigned refs;                 /* [env->lock] opens and mappings */
-        struct inode *next;            /* [env->lock] hash chain of fs_env */
+        unsigned refs;                   /* [env->lock] opens and mappings */
+        struct inode *next;              /* [env->lock] hash chain of fs_env */
         struct address_space *i_mapping; /* the cache's; set once by it */
-        void *i_private;               /* the file system's */
-        char name[256];                /* the URI, for messages */
+        void *i_private;                 /* the file system's */
+        char name[256];                  /* the URI, for messages */
 };
 
 struct super_operations {
@@ -110,8 +111,8 @@ struct fs_env {
         struct driver_env *drivers;
         struct block_pool *pool;
         struct trace *trace;
-        uint64_t readahead;       /* bytes; 0: ask the device (read_ahead_kb) */
-        struct mutex lock;        /* [env->lock] the tables below; held over open and close */
+        uint64_t readahead; /* bytes; 0: ask the device (read_ahead_kb) */
+        struct mutex lock;  /* [env->lock] the tables below; held over open */
         struct inode *hash[64];
         struct super_block *supers;
 };
@@ -124,11 +125,13 @@ void fs_env_destroy(struct fs_env *env);
 /* Open the file a URI names. oflags: O_RDONLY, O_WRONLY, O_RDWR, with O_CREAT|O_TRUNC|O_EXCL for
  * host files, and mode. `ram:SIZE` is a memfs file of SIZE bytes on a ram disk. *why, on error,
  * points to a static phrase for people, or NULL (then strerror says it).
- * Errors: ENOENT, EISDIR, EACCES, ENODEV (FIFO, socket, tty), EINVAL (URI), ... */
+ * Errors: ENOENT, EISDIR, EACCES, ENODEV (FIFO, socket, tty), EINVAL (URI), EBUSY (O_TRUNC of a
+ * file that the engine has open and that is not empty), ... */
 int fs_open(struct fs_env *env, const char *uri, int oflags, int mode, struct inode **out,
             const char **why);
 void inode_get(struct inode *inode);
-/* Drops a reference. The last one evicts the inode: its cache must be empty by then. */
+/* Drops a reference. The last one evicts the inode, which waits for its I/O and closes the
+ * device: its cache must be empty by then. Not from end_io, nor on a loop thread. */
 void inode_put(struct inode *inode);
 /* True if this is the only reference (the caller's); call with nobody else opening. */
 bool inode_is_last(struct inode *inode);

@@ -12,11 +12,11 @@
 
 #define MMAP_LOTSAMISS 100
 
-static const struct ra_window nothing = {.why = RA_NONE};
+static const struct ra_window nothing = { .why = RA_NONE };
 
 static struct ra_window only_this_page(enum ra_why why)
 {
-        return (struct ra_window){.why = why};
+        return (struct ra_window){ .why = why };
 }
 
 /* L27. */
@@ -30,8 +30,7 @@ static struct ra_window page_cache_sync_ra(const struct ra_request *rq, uint64_t
         if (rq->index == 0 || req > max || rq->index - prev <= 1) {
                 ra->start = rq->index;
                 ra->size = ra_init_size(req, max);
-                ra->async_size =
-                        ra->size > req ? (uint32_t)(ra->size - req) : ra->size / 2;
+                ra->async_size = ra->size > req ? (uint32_t)(ra->size - req) : ra->size / 2;
         } else {
                 uint64_t before = rq->probe->cached_before(rq->probe->arg, rq->index, max);
 

@@ -17,30 +17,30 @@ enum vm_advice { ADVICE_NORMAL, ADVICE_RANDOM, ADVICE_SEQUENTIAL };
 
 /* Per open file (rule L20): shared by all of its mappings. */
 struct file_ra_state {
-        uint64_t start;      /* the window */
+        uint64_t start; /* the window */
         uint32_t size;
         uint32_t async_size; /* reading past start+size-async_size starts the next window */
         uint32_t ra_pages;   /* largest window; 0: no read-ahead */
         uint32_t io_pages;   /* largest request of the device */
         uint32_t mmap_miss;
-        uint32_t order;      /* 6.18: folio order of the next window */
-        int64_t prev_pos;    /* bytes; of the last read by fl_pread, -1: none */
+        uint32_t order;   /* 6.18: folio order of the next window */
+        int64_t prev_pos; /* bytes; of the last read by fl_pread, -1: none */
 };
 
 /* Why a window is what it is: the reason goes into the trace and `explain`. */
 enum ra_why {
         RA_NONE,
-        RA_RANDOM_ADVICE,   /* L17b */
-        RA_DISABLED,        /* L17c */
+        RA_RANDOM_ADVICE,     /* L17b */
+        RA_DISABLED,          /* L17c */
         RA_SEQUENTIAL_ADVICE, /* L17d */
-        RA_MMAP_MISS,       /* L17e: too many misses, single page */
-        RA_EXEC,            /* L17f */
-        RA_AROUND,          /* L17g */
-        RA_MARKER,          /* L18, L28: the marker page was touched */
-        RA_INITIAL,         /* L27: start of file, large or sequential read */
-        RA_CONTEXT,         /* L27: cached pages before it */
-        RA_STANDALONE,      /* L27: exactly what was asked */
-        RA_FORCED,          /* L25: WILLNEED */
+        RA_MMAP_MISS,         /* L17e: too many misses, single page */
+        RA_EXEC,              /* L17f */
+        RA_AROUND,            /* L17g */
+        RA_MARKER,            /* L18, L28: the marker page was touched */
+        RA_INITIAL,           /* L27: start of file, large or sequential read */
+        RA_CONTEXT,           /* L27: cached pages before it */
+        RA_STANDALONE,        /* L27: exactly what was asked */
+        RA_FORCED,            /* L25: WILLNEED */
         RA_NR_WHY
 };
 const char *ra_why_text(enum ra_why why);
@@ -65,9 +65,9 @@ struct ra_probe {
 struct ra_request {
         struct file_ra_state *ra;
         const struct ra_probe *probe;
-        uint64_t index;           /* page that is missing, or that carries the marker */
-        uint64_t req;             /* pages asked for (fl_pread) */
-        uint64_t file_pages;      /* ceil(i_size / page) */
+        uint64_t index;              /* page that is missing, or that carries the marker */
+        uint64_t req;                /* pages asked for (fl_pread) */
+        uint64_t file_pages;         /* ceil(i_size / page) */
         uint64_t vma_start, vma_end; /* file pages the mapping covers; for faults */
         enum vm_advice advice;
         bool exec, write;
@@ -83,7 +83,7 @@ struct reclaim_page {
 
 struct vm_policy_ops {
         const char *name;
-        uint32_t fault_around;    /* pages, power of two; 1: none (L7) */
+        uint32_t fault_around;                      /* pages, power of two; 1: none (L7) */
         unsigned background_percent, dirty_percent; /* of the budget (L43) */
         unsigned writeback_ms, expire_ms;           /* L43 */
         /* A read fault or store found no page. Counts mmap_miss. */

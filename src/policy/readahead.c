@@ -80,10 +80,9 @@ void ra_trim_to_order(struct file_ra_state *ra, uint32_t max)
                 ra->order = log2_of(ra->size);
 }
 
-struct ra_window ra_plain_window(uint64_t start, uint64_t nr, uint64_t file_pages,
-                                 enum ra_why why)
+struct ra_window ra_plain_window(uint64_t start, uint64_t nr, uint64_t file_pages, enum ra_why why)
 {
-        struct ra_window w = {.start = start, .why = why};
+        struct ra_window w = { .start = start, .why = why };
 
         if (start < file_pages)
                 w.nr = (uint32_t)min_u64(min_u64(nr, file_pages - start), UINT32_MAX);

@@ -30,8 +30,7 @@ void ra_trim_to_order(struct file_ra_state *ra, uint32_t max);
  * window has it, none if that lies past the end. */
 struct ra_window ra_order_window(struct file_ra_state *ra, uint64_t file_pages, enum ra_why why);
 /* L31 without look-ahead: [start, start+nr) clipped to the file, no marker. */
-struct ra_window ra_plain_window(uint64_t start, uint64_t nr, uint64_t file_pages,
-                                 enum ra_why why);
+struct ra_window ra_plain_window(uint64_t start, uint64_t nr, uint64_t file_pages, enum ra_why why);
 /* L25: as ra_plain_window, capped at the device's largest request or the window. */
 struct ra_window ra_forced_window(const struct file_ra_state *ra, uint64_t start, uint64_t nr,
                                   uint64_t file_pages, enum ra_why why);

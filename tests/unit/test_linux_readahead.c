@@ -53,7 +53,7 @@ static void model_start(struct model *m, uint32_t ra_pages, uint64_t pages)
 {
         *m = (struct model){
                 .policy = policy_find("linux"),
-                .ra = {.ra_pages = ra_pages, .io_pages = 1024, .prev_pos = -1},
+                .ra = { .ra_pages = ra_pages, .io_pages = 1024, .prev_pos = -1 },
                 .pages = pages,
                 .vma_end = pages,
                 .page = calloc(pages, 1),
@@ -84,7 +84,7 @@ static void apply(struct model *m, struct ra_window w)
 
 static struct ra_request request(struct model *m, uint64_t index, bool write)
 {
-        m->probe = (struct ra_probe){cached_before, first_missing, m};
+        m->probe = (struct ra_probe){ cached_before, first_missing, m };
         return (struct ra_request){
                 .ra = &m->ra,
                 .probe = &m->probe,
@@ -297,14 +297,14 @@ static void forward_steps(uint32_t ra, uint64_t from, uint64_t first, const stru
 Test(linux_readahead, forward_from_the_middle_trims_to_alignment)
 {
         static const struct step steps[] = {
-                {5000, 5016}, {5008, 5048}, {5016, 5072}, {5048, 5088}, {5072, 5120},
-                {5088, 5152}, {5120, 5184}, {5152, 5216},
+                { 5000, 5016 }, { 5008, 5048 }, { 5016, 5072 }, { 5048, 5088 },
+                { 5072, 5120 }, { 5088, 5152 }, { 5120, 5184 }, { 5152, 5216 },
         };
         /* Ends aligned to 4, 16, 64, 256, 1024, then 2048. */
         static const struct step large[] = {
-                {5000, 6024},   {5512, 8072},   {6024, 10112},  {8072, 12160},
-                {10112, 14080}, {12160, 15360}, {14080, 16384}, {15360, 18432},
-                {16384, 20480},
+                { 5000, 6024 },   { 5512, 8072 },   { 6024, 10112 },
+                { 8072, 12160 },  { 10112, 14080 }, { 12160, 15360 },
+                { 14080, 16384 }, { 15360, 18432 }, { 16384, 20480 },
         };
 
         forward_steps(32, 5000, 4984, steps, ARRAY_SIZE(steps), 5180);
@@ -378,7 +378,7 @@ Test(linux_readahead, stride_8_is_a_stream)
 
 Test(linux_readahead, long_strides_are_disjoint)
 {
-        static const uint64_t strides[] = {33, 50, 100, 1000};
+        static const uint64_t strides[] = { 33, 50, 100, 1000 };
         struct model m;
 
         for (size_t s = 0; s < ARRAY_SIZE(strides); s++) {
@@ -387,9 +387,8 @@ Test(linux_readahead, long_strides_are_disjoint)
                         uint64_t p = k * strides[s];
 
                         touch(&m, p, false);
-                        cr_assert_eq(count(&m), 32 * (k + 1) - (k && strides[s] < 48
-                                                               ? 48 - strides[s]
-                                                               : 0));
+                        cr_assert_eq(count(&m),
+                                     32 * (k + 1) - (k && strides[s] < 48 ? 48 - strides[s] : 0));
                         if (k && strides[s] >= 48) {
                                 cr_assert_not(m.page[p - 17] & CACHED);
                                 cr_assert_not(m.page[p + 16] & CACHED);
@@ -723,14 +722,14 @@ Test(linux_readahead, unexpected_marker_continues_behind_the_cached_pages)
 Test(linux_policy, reclaim_is_a_clock)
 {
         const struct vm_policy_ops *p = policy_find("linux");
-        struct reclaim_page page = {.mapped = true, .referenced = true};
+        struct reclaim_page page = { .mapped = true, .referenced = true };
 
         cr_assert_eq(p->reclaim(&page), RECLAIM_UNMAP);
         page.referenced = false;
         cr_assert_eq(p->reclaim(&page), RECLAIM_UNMAP);
-        page = (struct reclaim_page){.referenced = true};
+        page = (struct reclaim_page){ .referenced = true };
         cr_assert_eq(p->reclaim(&page), RECLAIM_KEEP);
-        page = (struct reclaim_page){.readahead = true};
+        page = (struct reclaim_page){ .readahead = true };
         cr_assert_eq(p->reclaim(&page), RECLAIM_EVICT);
 }
 

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * hostfs.c - a host file is its own disk: byte n of the file is byte n of the device.
+ *
+ * Opening is in hostfs_open.c. Here is what happens to an open file: one bio for a run of pages,
+ * since on this "disk" a file is always contiguous.
+ *
+ * Other programs may change the file's size under us. A read ends where the host file ends; a
+ * write looks at the size first and is cut to it, so that write-back never grows a file. (Between
+ * the look and the write another program can still cut the file: the host offers no write that
+ * refuses to grow a file.)
+ */
+#include "fs/hostfs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+static struct device *hostfs_device(struct inode *inode)
+{
+        return blk_queue_device(hostfs_queue(inode));
+}
+
+uint64_t hostfs_device_size(struct device *dev)
+{
+        return __atomic_load_n(&dev->size, __ATOMIC_RELAXED);
+}
+
+/* The size as the host has it now. */
+static int look_at_size(struct inode *inode, uint64_t *size)
+{
+        struct device *dev = hostfs_device(inode);
+        int err = dev->ops->refresh ? dev->ops->refresh(dev) : 0;
+
+        *size = hostfs_device_size(dev);
+        return err;
+}
+
+/* Whole pages also at the end of the file: the device moves what there is, the run zeroes the
+ * rest. */
+static void hostfs_readahead(struct fs_run *run, struct blk_plug *plug)
+{
+        uint64_t sector = fs_run_start(run) >> SECTOR_SHIFT;
+
+        fs_run_begin(run);
+        fs_run_bio(run, hostfs_queue(run->inode), sector, 0, (uint32_t)fs_run_bytes(run), plug);
+        fs_run_end(run);
+}
+
+/* Whole pages in one bio; what is left of the file in the last page in one of its own, which the
+ * driver sends through the buffered descriptor, exactly as long as it is. */
+static void write_bytes(struct fs_run *run, uint32_t bytes, struct blk_plug *plug)
+{
+        struct request_queue *q = hostfs_queue(run->inode);
+        uint64_t sector = fs_run_start(run) >> SECTOR_SHIFT;
+        uint32_t whole = (uint32_t)round_down_u64(bytes, PAGE_SIZE);
+
+        if (whole && fs_run_bio(run, q, sector, 0, whole, plug))
+                return;
+        if (bytes > whole)
+                fs_run_bio_flags(run, q, sector + (whole >> SECTOR_SHIFT), whole, bytes - whole,
+                                 REQ_NOMERGE, plug);
+}
+
+static void hostfs_writepages(struct fs_run *run, struct blk_plug *plug)
+{
+        struct inode *inode = run->inode;
+        uint64_t start = fs_run_start(run), size;
+        int err;
+
+        fs_run_begin(run);
+        err = look_at_size(inode, &size);
+        size = min_u64(size, atomic_load(&inode->i_size));
+        if (err)
+                fs_run_error(run, err);
+        else if (start < size) /* else the file was cut short before these pages: dropped */
+                write_bytes(run, (uint32_t)min_u64(fs_run_bytes(run), size - start), plug);
+        fs_run_end(run);
+}
+
+static int64_t hostfs_bmap(struct inode *inode, uint64_t index)
+{
+        (void)inode;
+        return (int64_t)(index << (PAGE_SHIFT - SECTOR_SHIFT));
+}
+
+static int hostfs_truncate(struct inode *inode, uint64_t size)
+{
+        struct device *dev = hostfs_device(inode);
+        int err;
+
+        if (!inode->writable || !dev->ops->resize || to_hostfs(inode)->block)
+                return -EINVAL; /* as ftruncate(2) */
+        err = dev->ops->resize(dev, size);
+        if (!err)
+                atomic_store(&inode->i_size, size);
+        return err;
+}
+
+static int hostfs_refresh(struct inode *inode)
+{
+        uint64_t size;
+        int err = look_at_size(inode, &size);
+
+        if (!err)
+                atomic_store(&inode->i_size, size);
+        return err;
+}
+
+/* What is read-only has written nothing. Data and the size, as fdatasync(2): times stay behind. */
+static int hostfs_fsync(struct inode *inode, bool datasync)
+{
+        (void)datasync;
+        return inode->writable ? generic_fsync(inode, hostfs_queue(inode)) : 0;
+}
+
+static void hostfs_getattr(struct inode *inode, struct stat *st)
+{
+        *st = (struct stat){ 0 };
+        fstat(device_fd(hostfs_device(inode)), st);
+        st->st_size = (off_t)atomic_load(&inode->i_size);
+}
+
+static void hostfs_evict_inode(struct inode *inode)
+{
+        struct hostfs_inode *h = to_hostfs(inode);
+
+        blk_queue_destroy(hostfs_queue(inode));
+        if (h->read_only)
+                blk_queue_destroy(h->read_only);
+        free(h);
+}
+
+static void hostfs_put_super(struct super_block *sb)
+{
+        free(sb);
+}
+
+const struct super_operations hostfs_super_ops = {
+        .evict_inode = hostfs_evict_inode,
+        .put_super = hostfs_put_super,
+};
+
+const struct inode_operations hostfs_inode_ops = {
+        .truncate = hostfs_truncate,
+        .refresh = hostfs_refresh,
+        .fsync = hostfs_fsync,
+        .getattr = hostfs_getattr,
+};
+
+const struct address_space_operations hostfs_aops = {
+        .readahead = hostfs_readahead,
+        .writepages = hostfs_writepages,
+        .bmap = hostfs_bmap,
+        .signal_safe = true,
+};
+
+const struct file_operations hostfs_file_ops = {
+        .map = generic_file_map,
+};
