@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_faulty.c - the words of --faults, and what they do to a ram disk below a queue.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+#include "block/block.h"
+#include "driver/driver.h"
+
+struct fixture {
+        struct trace trace;
+        struct driver_env env;
+        struct block_pool *pool;
+        struct request_queue *q;
+        char buf[64 << 10];
+};
+
+static struct fixture f;
+
+static void setup(const char *faults)
+{
+        struct device *dev;
+
+        memset(&f, 0, sizeof f);
+        trace_init(&f.trace);
+        f.env = (struct driver_env){ .trace = &f.trace, .faults = faults };
+        cr_assert_eq(block_pool_create(&f.pool, 256), 0);
+        cr_assert_eq(device_open_ram(&f.env, 1 << 20, &dev), 0);
+        cr_assert_str_eq(dev->ops->name, "faulty");
+        cr_assert_eq(blk_queue_create(&f.q, dev, f.pool, &f.trace), 0);
+}
+
+static void teardown(void)
+{
+        blk_queue_destroy(f.q);
+        block_pool_destroy(f.pool);
+        driver_env_destroy(&f.env);
+}
+
+static int page(uint32_t opf, uint64_t index)
+{
+        return submit_bio_wait(f.q, opf, index << (PAGE_SHIFT - SECTOR_SHIFT), f.buf, PAGE_SIZE, 0);
+}
+
+Test(faulty, words)
+{
+        static const char *const good[] = {
+                "",
+                "eio@0+4096",
+                "eio@4K+1M*3",
+                "enospc@1G+4K",
+                "delay=5ms",
+                "delay=100us@0+4K",
+                "delay=1s",
+                "delay=7ns",
+                "seed=42",
+                "eio@1+1,eio@2+1*1,enospc@0+1,delay=1us,seed=0",
+        };
+        static const char *const bad[] = {
+                "eio",
+                "eio@",
+                "eio@5",
+                "eio@0+0",
+                "eio@0+4k",
+                "eio@-1+4",
+                "eio@0+1*0",
+                "eio@0+1*",
+                "eio@0+1x",
+                "enospc@0+1*2",
+                "delay",
+                "delay=",
+                "delay=5",
+                "delay=5m",
+                "delay=5ms@",
+                "seed=",
+                "seed=x",
+                "eio@0+1,",
+                ",eio@0+1",
+                "tornado",
+                "eio@0+1 ",
+                "eio@0+99999999999999999999",
+                "eio@18446744073709551615+2",
+                "short@0+1",
+                "delay=99999999999999999999s",
+                "eio@99999999999G+1",
+        };
+
+        for (unsigned i = 0; i < ARRAY_SIZE(good); i++)
+                cr_expect_eq(faults_check(good[i]), 0, "%s", good[i]);
+        for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
+                cr_expect_eq(faults_check(bad[i]), -EINVAL, "%s", bad[i]);
+}
+
+Test(faulty, a_bad_spec_opens_nothing)
+{
+        struct driver_env env = { .faults = "tornado" };
+        struct device *dev;
+
+        cr_expect_eq(device_open_ram(&env, 4096, &dev), -EINVAL);
+}
+
+Test(faulty, eio_touches_its_range_only)
+{
+        setup("eio@8K+4K");
+        cr_expect_eq(page(IO_READ, 1), 0);
+        cr_expect_eq(page(IO_READ, 2), -EIO);
+        cr_expect_eq(page(IO_WRITE, 2), -EIO);
+        cr_expect_eq(page(IO_READ, 3), 0);
+        cr_expect_eq(page(IO_WRITE | REQ_PREFLUSH, 3), 0);
+        cr_expect_eq(submit_bio_wait(f.q, IO_READ, 0, f.buf, 8192, 0), 0);
+        cr_expect_eq(submit_bio_wait(f.q, IO_READ, 0, f.buf, 8193, 0), -EIO);
+        cr_expect_eq(stat_get(&f.trace.stats, STAT_io_errors), 3);
+        teardown();
+}
+
+Test(faulty, a_failed_write_changes_nothing)
+{
+        setup("eio@0+4K*1");
+        memset(f.buf, 'x', PAGE_SIZE);
+        cr_expect_eq(page(IO_WRITE, 0), -EIO);
+        cr_expect_eq(page(IO_READ, 0), 0, "only the first time");
+        cr_expect_eq(f.buf[0], 0);
+        teardown();
+}
+
+Test(faulty, count)
+{
+        setup("eio@0+4K*3");
+        for (int i = 0; i < 3; i++)
+                cr_expect_eq(page(IO_READ, 0), -EIO);
+        for (int i = 0; i < 3; i++)
+                cr_expect_eq(page(IO_READ, 0), 0);
+        teardown();
+}
+
+Test(faulty, enospc_is_for_writes)
+{
+        setup("enospc@0+1M");
+        cr_expect_eq(page(IO_READ, 0), 0);
+        cr_expect_eq(page(IO_WRITE, 0), -ENOSPC);
+        cr_expect_eq(submit_bio_wait(f.q, IO_WRITE | REQ_PREFLUSH, 0, NULL, 0, 0), 0);
+        teardown();
+}
+
+Test(faulty, delay_is_at_least_as_long_as_said)
+{
+        uint64_t start;
+
+        setup("delay=20ms@4K+4K");
+        start = now_ns();
+        cr_expect_eq(page(IO_READ, 0), 0);
+        cr_expect_lt(now_ns() - start, 15000000ull, "not in the range");
+        start = now_ns();
+        cr_expect_eq(page(IO_READ, 1), 0);
+        cr_expect_geq(now_ns() - start, 20000000ull);
+        teardown();
+}
+
+static _Atomic unsigned ended;
+static _Atomic uint64_t submitted_ns;
+
+static void count_end(struct bio *bio)
+{
+        cr_assert_eq(bio->bi_status, 0);
+        cr_assert_geq(now_ns() - atomic_load(&submitted_ns), 30000000ull);
+        atomic_fetch_add(&ended, 1);
+}
+
+/* The submitter goes on, and the delays run side by side, not one after the other. */
+Test(faulty, delays_overlap_and_do_not_block)
+{
+        uint64_t start = now_ns();
+
+        setup("delay=30ms");
+        atomic_store(&submitted_ns, start);
+        for (unsigned i = 0; i < 64; i++) {
+                struct bio *bio = bio_alloc(f.q, IO_READ, 16 * i, f.buf, PAGE_SIZE);
+
+                bio->bi_end_io = count_end;
+                submit_bio(bio, NULL);
+        }
+        cr_expect_eq(atomic_load(&ended), 0);
+        cr_expect_lt(now_ns() - start, 30000000ull, "submission does not wait");
+        teardown(); /* waits for them */
+        cr_expect_eq(atomic_load(&ended), 64);
+        cr_expect_lt(now_ns() - start, 1000000000ull);
+}
+
+Test(faulty, passes_size_and_descriptor_on)
+{
+        struct device *dev;
+
+        setup("seed=3");
+        dev = blk_queue_device(f.q);
+        cr_expect_eq(dev->size, 1 << 20);
+        cr_expect_eq(dev->ops->resize(dev, 4096), 0);
+        cr_expect_eq(dev->size, 4096);
+        cr_expect_eq(page(IO_READ, 1), -EIO, "the device ends before");
+        cr_expect_eq(device_fd(dev), -1);
+        teardown();
+}

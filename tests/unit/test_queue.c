@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_queue.c - the order of dispatch, the depth, results and errors, flushes, and recursion.
+ */
+#include <errno.h>
+#include <pthread.h>
+
+#include "fake_device.h"
+
+static struct fake_queue t;
+
+static char first_letter(const struct fake_io *io)
+{
+        return io->picture[strspn(io->picture, ".")];
+}
+
+/* The letters of what reached the device from `from` on. */
+static const char *dispatched(unsigned from)
+{
+        static char letters[FAKE_MAX];
+        unsigned n = 0;
+
+        while (from + n < t.fake.logged) {
+                letters[n] = first_letter(&t.fake.log[from + n]);
+                n++;
+        }
+        letters[n] = 0;
+        return letters;
+}
+
+static void submit(char letter, uint32_t opf, uint64_t page)
+{
+        submit_bio(fake_bio(&t, letter, opf, page, 1), NULL);
+        blk_queue_check(t.q);
+}
+
+static void open_full(void)
+{
+        fake_queue_open(&t);
+        blk_queue_limits(t.q)->depth = 1;
+        submit('x', IO_READ, 60);
+}
+
+static void close_all(void)
+{
+        fake_complete_all(&t.fake);
+        fake_queue_close(&t);
+}
+
+/* ---- order ---- */
+
+Test(queue, fault_reads_before_readahead_before_writeback)
+{
+        open_full();
+        submit('w', IO_WRITE, 0);
+        submit('r', IO_READ | REQ_RAHEAD, 10);
+        submit('f', IO_READ | REQ_SYNC, 20);
+        submit('s', IO_WRITE | REQ_SYNC, 30);
+        submit('R', IO_READ | REQ_RAHEAD, 40);
+        submit('F', IO_READ | REQ_SYNC, 50);
+        cr_expect_eq(t.fake.logged, 1);
+        fake_complete_all(&t.fake);
+        cr_expect_str_eq(dispatched(1), "fsFrRw");
+        close_all();
+}
+
+Test(queue, flags_reach_the_request)
+{
+        fake_queue_open(&t);
+        submit('f', IO_READ | REQ_SYNC, 0);
+        submit('r', IO_READ | REQ_RAHEAD, 10);
+        submit('w', IO_WRITE | REQ_BACKGROUND, 20);
+        submit('s', IO_WRITE | REQ_SYNC | REQ_META, 30);
+        cr_expect_eq(t.fake.log[0].opf, IO_READ | REQ_SYNC);
+        cr_expect_eq(t.fake.log[0].flags, DRIVER_SYNC);
+        cr_expect_eq(t.fake.log[1].opf, IO_READ | REQ_RAHEAD);
+        cr_expect_eq(t.fake.log[1].flags, 0);
+        cr_expect_eq(t.fake.log[2].opf, IO_WRITE | REQ_BACKGROUND);
+        cr_expect_eq(t.fake.log[2].flags, 0);
+        cr_expect_eq(t.fake.log[3].opf, IO_WRITE | REQ_SYNC | REQ_META);
+        cr_expect_eq(t.fake.log[3].flags, DRIVER_SYNC);
+        close_all();
+}
+
+/* Fault reads without end: the write comes in its time all the same. */
+Test(queue, nothing_starves)
+{
+        unsigned reads = 0;
+
+        open_full();
+        submit('w', IO_WRITE, 0);
+        while (!strchr(dispatched(1), 'w') && reads < 100) {
+                submit('f', IO_READ, 10 + 2 * (reads++ % 20));
+                fake_complete(&t.fake);
+        }
+        cr_expect_eq(reads, BLK_STARVED + 1);
+        close_all();
+}
+
+Test(queue, no_more_than_depth_at_the_driver)
+{
+        fake_queue_open(&t);
+        blk_queue_limits(t.q)->depth = 4;
+        for (unsigned i = 0; i < 10; i++)
+                submit('a', IO_READ, 2 * i);
+        cr_expect_eq(t.fake.nr_pending, 4);
+        fake_complete(&t.fake);
+        cr_expect_eq(t.fake.nr_pending, 4, "a free place is filled");
+        blk_queue_check(t.q);
+        fake_complete_all(&t.fake);
+        cr_expect_eq(t.fake.ended, 10);
+        close_all();
+}
+
+Test(queue, depth_is_the_environments)
+{
+        struct trace trace;
+        struct driver_env env = { .trace = &trace, .depth = 7 };
+        struct fake_device fake = { .dev = { .ops = &fake_ops, .env = &env } };
+        struct block_pool *pool;
+        struct request_queue *q;
+
+        trace_init(&trace);
+        fake.dev.max_bytes = 1 << 20;
+        fake.dev.max_segments = 16;
+        cr_assert_eq(block_pool_create(&pool, 1), 0);
+        cr_assert_eq(blk_queue_create(&q, &fake.dev, pool, &trace), 0);
+        cr_expect_eq(blk_queue_limits(q)->depth, 7);
+        cr_expect_eq(blk_queue_limits(q)->max_sectors, 2048);
+        cr_expect_eq(blk_queue_limits(q)->max_segments, 16);
+        blk_queue_destroy(q);
+        block_pool_destroy(pool);
+}
+
+/* ---- results ---- */
+
+static int64_t ends_after_five_pages(struct fake_device *f, struct driver_io *io)
+{
+        uint64_t end = 5 * PAGE_SIZE;
+
+        (void)f;
+        return io->offset < end ? (int64_t)min_u64(io->len, end - io->offset) : 0;
+}
+
+static void submit_three_reads(void)
+{
+        struct blk_plug plug;
+
+        blk_start_plug(&plug);
+        submit_bio(fake_bio(&t, 'A', IO_READ, 0, 4), &plug);
+        submit_bio(fake_bio(&t, 'B', IO_READ, 4, 4), &plug);
+        submit_bio(fake_bio(&t, 'C', IO_READ, 8, 4), &plug);
+        blk_finish_plug(&plug);
+        fake_complete_all(&t.fake);
+}
+
+Test(queue, the_end_of_the_device_cuts_bios)
+{
+        fake_queue_open(&t);
+        t.fake.result = ends_after_five_pages;
+        submit_three_reads();
+        cr_expect_eq(t.fake.logged, 1);
+        cr_expect_eq(t.fake.done['A'], 4 * PAGE_SIZE);
+        cr_expect_eq(t.fake.done['B'], PAGE_SIZE);
+        cr_expect_eq(t.fake.done['C'], 0);
+        cr_expect_eq(t.fake.status['B'] | t.fake.status['C'], 0);
+        cr_expect_eq(fake_stat(&t, STAT_read_bytes), 5 * PAGE_SIZE);
+        close_all();
+}
+
+static int64_t page_six_is_bad(struct fake_device *f, struct driver_io *io)
+{
+        uint64_t bad = 6 * PAGE_SIZE;
+
+        (void)f;
+        return io->offset <= bad && bad < io->offset + io->len ? -EIO : (int64_t)io->len;
+}
+
+Test(queue, only_the_bad_bio_of_a_merged_request_fails)
+{
+        fake_queue_open(&t);
+        t.fake.result = page_six_is_bad;
+        submit_three_reads();
+        cr_expect_eq(t.fake.logged, 4, "all at once, then one by one");
+        cr_expect_eq(t.fake.log[2].offset, 4 * PAGE_SIZE);
+        cr_expect_eq(t.fake.log[2].len, 4 * PAGE_SIZE);
+        cr_expect_eq(t.fake.status['A'], 0);
+        cr_expect_eq(t.fake.done['A'], 4 * PAGE_SIZE);
+        cr_expect_eq(t.fake.status['B'], -EIO);
+        cr_expect_eq(t.fake.status['C'], 0);
+        cr_expect_eq(t.fake.done['C'], 4 * PAGE_SIZE);
+        cr_expect_eq(fake_stat(&t, STAT_io_errors), 1);
+        cr_expect_eq(fake_stat(&t, STAT_requests), 1, "a retry is no new request");
+        close_all();
+}
+
+Test(queue, the_same_for_writes)
+{
+        struct blk_plug plug;
+
+        fake_queue_open(&t);
+        t.fake.result = page_six_is_bad;
+        blk_start_plug(&plug);
+        submit_bio(fake_bio(&t, 'A', IO_WRITE, 5, 1), &plug);
+        submit_bio(fake_bio(&t, 'B', IO_WRITE, 6, 1), &plug);
+        blk_finish_plug(&plug);
+        fake_complete_all(&t.fake);
+        cr_expect_eq(t.fake.status['A'], 0);
+        cr_expect_eq(t.fake.status['B'], -EIO);
+        cr_expect_eq(fake_stat(&t, STAT_write_bytes), PAGE_SIZE);
+        close_all();
+}
+
+static int64_t half(struct fake_device *f, struct driver_io *io)
+{
+        (void)f;
+        return (int64_t)io->len / 2;
+}
+
+Test(queue, a_short_write_is_an_error)
+{
+        fake_queue_open(&t);
+        t.fake.result = half;
+        submit('A', IO_WRITE, 0);
+        fake_complete_all(&t.fake);
+        cr_expect_eq(t.fake.status['A'], -EIO);
+        close_all();
+}
+
+Test(queue, a_large_bio_goes_in_pieces_the_device_takes)
+{
+        fake_queue_open(&t);
+        t.fake.dev.max_bytes = 3 * PAGE_SIZE;
+        submit_bio(fake_bio(&t, 'A', IO_READ, 0, 8), NULL);
+        fake_complete_all(&t.fake);
+        cr_expect_eq(t.fake.logged, 3);
+        cr_expect_eq(t.fake.log[1].offset, 3 * PAGE_SIZE);
+        cr_expect_eq(t.fake.log[2].len, 2 * PAGE_SIZE);
+        cr_expect_eq(t.fake.done['A'], 8 * PAGE_SIZE);
+        cr_expect_eq(fake_stat(&t, STAT_requests), 1);
+        close_all();
+}
+
+Test(queue, an_empty_bio_ends_at_once)
+{
+        fake_queue_open(&t);
+        submit_bio(fake_bio(&t, 'A', IO_READ, 0, 0), NULL);
+        cr_expect_eq(t.fake.ended, 1);
+        cr_expect_eq(t.fake.logged, 0);
+        close_all();
+}
+
+/* ---- flushes ---- */
+
+struct flush_case {
+        const char *name;
+        uint32_t opf;
+        uint32_t pages;
+        bool device_fua;
+        const char *ops; /* F flush, W write, U write with FUA */
+        unsigned flushes;
+};
+
+static const struct flush_case flush_cases[] = {
+        { "an empty PREFLUSH", IO_WRITE | REQ_PREFLUSH, 0, true, "F", 1 },
+        { "a flush by its operation", IO_FLUSH, 0, true, "F", 1 },
+        { "PREFLUSH with data", IO_WRITE | REQ_PREFLUSH, 1, true, "FW", 1 },
+        { "FUA, known", IO_WRITE | REQ_FUA, 1, true, "U", 0 },
+        { "FUA, unknown", IO_WRITE | REQ_FUA, 1, false, "WF", 1 },
+        { "both, known", IO_WRITE | REQ_PREFLUSH | REQ_FUA, 1, true, "FU", 1 },
+        { "both, unknown", IO_WRITE | REQ_PREFLUSH | REQ_FUA, 1, false, "FWF", 2 },
+};
+
+static char op_letter(const struct fake_io *io)
+{
+        return io->op == IO_FLUSH ? 'F' : io->flags & DRIVER_FUA ? 'U' : 'W';
+}
+
+Test(queue, flush_sequences)
+{
+        for (unsigned i = 0; i < ARRAY_SIZE(flush_cases); i++) {
+                const struct flush_case *c = &flush_cases[i];
+                char ops[8] = "";
+
+                fake_queue_open(&t);
+                t.fake.dev.fua = c->device_fua;
+                submit_bio(fake_bio(&t, 'A', c->opf, 0, c->pages), NULL);
+                for (unsigned step = 1; c->ops[step]; step++) {
+                        cr_expect_eq(t.fake.logged, step, "%s: one after the other", c->name);
+                        fake_complete(&t.fake);
+                }
+                cr_expect_eq(t.fake.ended, 0, "%s: not before the last step", c->name);
+                fake_complete_all(&t.fake);
+                cr_expect_eq(t.fake.ended, 1, "%s", c->name);
+                for (unsigned n = 0; n < t.fake.logged; n++)
+                        ops[n] = op_letter(&t.fake.log[n]);
+                cr_expect_str_eq(ops, c->ops, "%s: %s", c->name, ops);
+                cr_expect_eq(fake_stat(&t, STAT_flushes), c->flushes, "%s", c->name);
+                close_all();
+        }
+}
+
+static int64_t fails(struct fake_device *f, struct driver_io *io)
+{
+        (void)f, (void)io;
+        return -EIO;
+}
+
+Test(queue, an_error_ends_the_flush_sequence)
+{
+        fake_queue_open(&t);
+        t.fake.result = fails;
+        submit('A', IO_WRITE | REQ_PREFLUSH, 0);
+        fake_complete_all(&t.fake);
+        cr_expect_eq(t.fake.logged, 1, "no data after a flush that failed");
+        cr_expect_eq(t.fake.status['A'], -EIO);
+        cr_expect_eq(fake_stat(&t, STAT_io_errors), 1);
+        close_all();
+}
+
+/* ---- completion within submit, submission within completion ---- */
+
+#define CHAIN 20000
+static unsigned chained;
+static char *lowest;
+
+static void chain(struct bio *bio)
+{
+        char here;
+
+        if (!lowest || &here < lowest)
+                lowest = &here;
+        if (++chained < CHAIN) {
+                struct bio *next = fake_bio(&t, 'c', IO_READ, chained, 1);
+
+                next->bi_end_io = chain;
+                t.fake.logged = 0;
+                submit_bio(next, NULL);
+        }
+        (void)bio;
+}
+
+Test(queue, a_chain_of_bios_does_not_grow_the_stack)
+{
+        char top;
+        struct bio *bio;
+
+        fake_queue_open(&t);
+        t.fake.immediate = true;
+        bio = fake_bio(&t, 'c', IO_READ, 0, 1);
+        bio->bi_end_io = chain;
+        submit_bio(bio, NULL);
+        cr_expect_eq(chained, CHAIN);
+        cr_expect_lt(&top - lowest, 4096, "%ld bytes deep", (long)(&top - lowest));
+        close_all();
+}
+
+Test(queue, a_retry_bio_by_bio_within_submit_does_not_either)
+{
+        fake_queue_open(&t);
+        t.fake.immediate = true;
+        t.fake.result = page_six_is_bad;
+        submit_three_reads();
+        cr_expect_eq(t.fake.logged, 4);
+        cr_expect_eq(t.fake.status['B'], -EIO);
+        cr_expect_eq(t.fake.ended, 3);
+        close_all();
+}
+
+Test(queue, commit_follows_each_batch)
+{
+        fake_queue_open(&t);
+        submit('a', IO_READ, 0);
+        cr_expect_eq(t.fake.commits, 1);
+        blk_queue_limits(t.q)->depth = 1;
+        submit('b', IO_READ, 2);
+        cr_expect_eq(t.fake.commits, 1, "nothing was dispatched");
+        fake_complete(&t.fake);
+        cr_expect_eq(t.fake.commits, 2);
+        close_all();
+}
+
+/* ---- pool and life ---- */
+
+Test(queue, the_pool_gives_bios_until_it_is_empty)
+{
+        struct block_pool *pool;
+        struct bio *a, *b;
+
+        fake_queue_open(&t);
+        pool = t.q->pool;
+        cr_assert_eq(block_pool_create(&t.q->pool, 2), 0);
+        a = fake_bio(&t, 'a', IO_READ, 0, 1);
+        b = fake_bio(&t, 'b', IO_READ, 8, 1);
+        cr_expect_null(bio_alloc(t.q, IO_READ, 0, NULL, 0));
+        submit_bio(a, NULL);
+        submit_bio(b, NULL);
+        fake_complete(&t.fake);
+        a = bio_alloc(t.q, IO_READ, 0, NULL, 0);
+        cr_expect_not_null(a, "an ended bio comes back");
+        fake_complete_all(&t.fake);
+        block_pool_destroy(t.q->pool);
+        t.q->pool = pool;
+        fake_queue_close(&t);
+}
+
+static void *complete_later(void *arg)
+{
+        (void)arg;
+        for (int i = 0; i < 100 && !__atomic_load_n(&t.fake.nr_pending, __ATOMIC_ACQUIRE); i++)
+                nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+        nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+        fake_complete_all(&t.fake);
+        return NULL;
+}
+
+Test(queue, submit_bio_wait_waits)
+{
+        pthread_t thread;
+        char buf[PAGE_SIZE];
+
+        fake_queue_open(&t);
+        pthread_create(&thread, NULL, complete_later, NULL);
+        cr_expect_eq(submit_bio_wait(t.q, IO_READ, 0, buf, sizeof buf, 0), 0);
+        pthread_join(thread, NULL);
+        t.fake.immediate = true;
+        t.fake.result = fails;
+        cr_expect_eq(submit_bio_wait(t.q, IO_READ, 0, buf, sizeof buf, 0), -EIO);
+        t.fake.result = half;
+        cr_expect_eq(submit_bio_wait(t.q, IO_READ, 0, buf, sizeof buf, 0), -EIO);
+        close_all();
+}
+
+Test(queue, destroy_waits_for_what_is_in_flight)
+{
+        pthread_t thread;
+
+        fake_queue_open(&t);
+        submit('a', IO_READ, 0);
+        pthread_create(&thread, NULL, complete_later, NULL);
+        blk_queue_destroy(t.q);
+        cr_expect_eq(t.fake.ended, 1);
+        cr_expect(t.fake.closed);
+        pthread_join(thread, NULL);
+        block_pool_destroy(t.pool);
+}
