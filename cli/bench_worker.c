@@ -144,20 +144,26 @@ static int measure_seq(struct work *work, struct bench_result *result)
         return 0;
 }
 
+/* The fastest pass: what slows down the others is not the mapping. */
 static int measure_mapped(struct work *work, struct bench_result *result)
 {
-        uint64_t until = (uint64_t)(work->job->seconds * 1e9), started;
+        uint64_t until = clock_ns() + (uint64_t)(work->job->seconds * 1e9), now;
 
         if (!sum_guarded(work->memory, work->size)) { /* maps all of it */
                 result->errors = 1;
                 return 0;
         }
-        started = clock_ns();
+        result->units = work->size;
+        result->ns = UINT64_MAX;
+        now = clock_ns();
         do {
+                uint64_t started = now;
+
                 keep(sum_bytes(work->memory, work->size));
-                result->units += work->size;
-                result->ns = clock_ns() - started;
-        } while (result->ns < until);
+                now = clock_ns();
+                if (now - started < result->ns)
+                        result->ns = now - started;
+        } while (now < until);
         return 0;
 }
 

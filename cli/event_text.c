@@ -45,6 +45,11 @@ static void yes_no(char *buf, uint64_t value)
         strcpy(buf, value ? "yes" : "no");
 }
 
+static void hit_or_miss(char *buf, uint64_t value)
+{
+        strcpy(buf, value ? "hit" : "miss");
+}
+
 static void protection(char *buf, uint64_t value)
 {
         snprintf(buf, SIZE, "%c%c%c", value & PROT_READ ? 'r' : '-', value & PROT_WRITE ? 'w' : '-',
@@ -132,6 +137,16 @@ static void page_state(char *buf, uint64_t value)
                 name_or_number(buf, value);
 }
 
+static const char *const pte_states[] = { "none", "cache", "copy", "swapped", "poisoned" };
+
+static void pte_state(char *buf, uint64_t value)
+{
+        if (value < ARRAY_SIZE(pte_states))
+                strcpy(buf, pte_states[value]);
+        else
+                name_or_number(buf, value);
+}
+
 static void window_why(char *buf, uint64_t value)
 {
         snprintf(buf, SIZE, "%s", ra_why_text((enum ra_why)value));
@@ -180,7 +195,9 @@ static const struct {
         void (*format)(char *buf, uint64_t value);
 } formats[] = {
         { "PAGE_CACHE_RA", "why", window_why },
+        { "FIND_GET_PAGE", "hit", hit_or_miss },
         { "FIND_GET_PAGE", "state", page_state },
+        { "PTE", "state", pte_state },
         { "FIND_VMA", "start", hexadecimal },
         { "FIND_VMA", "end", hexadecimal },
         { "COMPLETE", "result", bytes_or_error },
@@ -192,7 +209,6 @@ static const struct {
         { NULL, "error", error_name },
         { NULL, "flags", hexadecimal },
         { NULL, "fs", name_or_number },
-        { NULL, "hit", yes_no },
         { NULL, "how", name_or_number },
         { NULL, "kind", name_or_number },
         { NULL, "major", yes_no },
@@ -210,15 +226,33 @@ static const struct {
         { NULL, "write", yes_no },
 };
 
-const char *event_text(char *buf, const char *event, const char *argument, uint64_t value)
+/* True if the words say what it is without the argument's name. */
+static bool format_value(char *buf, const char *event, const char *argument, uint64_t value)
 {
         for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
                 if (strcmp(formats[i].argument, argument) ||
                     (formats[i].event && strcmp(formats[i].event, event)))
                         continue;
                 formats[i].format(buf, value);
-                return buf;
+                return formats[i].format == hit_or_miss || formats[i].format == pte_state;
         }
         decimal(buf, value);
+        return false;
+}
+
+const char *event_text(char *buf, const char *event, const char *argument, uint64_t value)
+{
+        format_value(buf, event, argument, value);
+        return buf;
+}
+
+const char *event_argument(char *buf, const char *event, const char *argument, uint64_t value)
+{
+        char text[SIZE];
+
+        if (format_value(text, event, argument, value))
+                snprintf(buf, SIZE, "%s", text);
+        else
+                snprintf(buf, SIZE, "%.20s %.70s", argument, text);
         return buf;
 }

@@ -241,9 +241,9 @@ static void print_event(const struct explain *x, const struct trace_record *r, u
 
                 if (!*argument)
                         continue;
-                printf("%s%s %s", first ? "" : ", ", argument,
-                       event_text(text, trace_reader_name(x->reader, r->event), argument,
-                                  r->arg[i]));
+                printf("%s%s", first ? "" : ", ",
+                       event_argument(text, trace_reader_name(x->reader, r->event), argument,
+                                      r->arg[i]));
                 first = false;
         }
         putchar('\n');
