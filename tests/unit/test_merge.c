@@ -20,6 +20,7 @@ struct merge_case {
         struct queue_limits limits;
 };
 
+/* clang-format off */
 static const struct merge_case cases[] = {
         {
                 .name = "back",
@@ -50,12 +51,12 @@ static const struct merge_case cases[] = {
                               ".BB" },
         },
         {
-                .name = "the third fills the gap: a bio merge, then a request merge",
+                .name = "the third fills the gap: it joins B in front, and then that joins A",
                 .bios = { "AA",
                           "....BB",
                           "..CC" },
                 .requests = { "AACCBB" },
-                .back = 1, /* A into the grown B, from the front of it: */
+                .back = 1,
                 .front = 1,
         },
         {
@@ -163,6 +164,7 @@ static const struct merge_case cases[] = {
                 .front = 1,
         },
 };
+/* clang-format on */
 
 static struct fake_queue t;
 
@@ -195,8 +197,8 @@ static void expect_requests(const struct merge_case *c, unsigned from, const cha
                      t.fake.logged - from);
         cr_expect_eq(fake_stat(&t, STAT_merges_back), c->back, "%s (%s): %lu back", c->name, how,
                      fake_stat(&t, STAT_merges_back));
-        cr_expect_eq(fake_stat(&t, STAT_merges_front), c->front, "%s (%s): %lu front", c->name,
-                     how, fake_stat(&t, STAT_merges_front));
+        cr_expect_eq(fake_stat(&t, STAT_merges_front), c->front, "%s (%s): %lu front", c->name, how,
+                     fake_stat(&t, STAT_merges_front));
 }
 
 static void setup(const struct merge_case *c)
@@ -268,9 +270,9 @@ Test(merge, every_bio_is_ended_once_and_gets_its_bytes)
         cr_expect_eq(t.fake.done['A'], 2 * PAGE_SIZE);
         cr_expect_eq(t.fake.done['B'], 3 * PAGE_SIZE);
         cr_expect_eq(t.fake.done['C'], PAGE_SIZE);
-        cr_expect_eq(fake_stat(&t, STAT_bios),
-                     fake_stat(&t, STAT_requests) + fake_stat(&t, STAT_merges_back) +
-                             fake_stat(&t, STAT_merges_front));
+        cr_expect_eq(fake_stat(&t, STAT_bios), fake_stat(&t, STAT_requests) +
+                                                       fake_stat(&t, STAT_merges_back) +
+                                                       fake_stat(&t, STAT_merges_front));
         cr_expect_eq(fake_stat(&t, STAT_read_bytes), 6 * PAGE_SIZE);
         fake_queue_close(&t);
 }
