@@ -16,6 +16,7 @@
 #include "util/radix.h"
 
 struct mapping_ops;
+struct mmu;
 
 /* One mapping's view of the file; embedded in vm's VMA. Guarded by i_mmap_lock. */
 struct mapping_view {
@@ -29,6 +30,7 @@ TAILQ_HEAD(mapping_views, mapping_view);
 struct zap_batch {
         struct iovec iov[ZAP_BATCH];
         unsigned nr;
+        struct mmu *mmu; /* vm's */
 };
 
 /* How the cache reaches mappings; filled in by vm. Pages of the range are locked by the caller

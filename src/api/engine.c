@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * engine.c - opening an engine, bottom layer first, and closing it, top layer first.
+ */
+#include "api/engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_TABLES (1u << 22) /* 16 GiB of addresses: trees of 64 GiB of cached pages and more */
+#define DRIVER_DEPTH 64
+
+/* The caller's struct may be shorter (older) or longer (newer) than ours. */
+static int copy_config(struct fl_engine_config *to, const struct fl_engine_config *from)
+{
+        const unsigned char *extra;
+
+        memset(to, 0, sizeof(*to));
+        if (!from)
+                return 0;
+        if (from->size < sizeof(size_t))
+                return -EINVAL;
+        extra = (const unsigned char *)from;
+        for (size_t i = sizeof(*to); i < from->size; i++)
+                if (extra[i])
+                        return -E2BIG;
+        memcpy(to, from, from->size < sizeof(*to) ? from->size : sizeof(*to));
+        return 0;
+}
+
+static int check_config(struct fl_engine_config *cfg)
+{
+        if (cfg->cache == 0)
+                cfg->cache = default_cache_bytes();
+        if (cfg->cache < CACHE_MIN_PAGES * PAGE_SIZE)
+                return fl_fail(EINVAL, NULL, "opening an engine",
+                               "the cache must be at least 64 pages (256K)");
+        if (!policy_find(cfg->policy))
+                return fl_fail(EINVAL, cfg->policy, "choosing a policy",
+                               "no policy of that name; there is: linux");
+        if (cfg->driver && strcmp(cfg->driver, "auto") != 0 && strcmp(cfg->driver, "uring") != 0 &&
+            strcmp(cfg->driver, "posix") != 0)
+                return fl_fail(EINVAL, cfg->driver, "choosing a driver",
+                               "no driver of that name; there are: auto, uring, posix");
+        if (cfg->faults && *cfg->faults && faults_check(cfg->faults))
+                return fl_fail(EINVAL, cfg->faults, "reading the faults to inject",
+                               "not of the form eio@OFF+LEN[*COUNT], enospc@OFF+LEN, "
+                               "delay=TIME[@OFF+LEN], seed=N");
+        return 0;
+}
+
+static int open_lower(struct fl_engine *e, const struct fl_engine_config *cfg)
+{
+        unsigned staging = (unsigned)min_u64((cfg->cache >> PAGE_SHIFT) / 16 + 8, 4096);
+        int error = loop_create(&e->loop, cfg->pagers ? cfg->pagers : 1, "fl-pager");
+
+        if (error)
+                return error;
+        loop_set_spin(e->loop, cfg->spin);
+        if (cfg->faults && *cfg->faults && !(e->faults = strdup(cfg->faults)))
+                return -ENOMEM;
+        e->drivers = (struct driver_env){
+                .loop = e->loop,
+                .trace = &e->trace,
+                .depth = DRIVER_DEPTH,
+                .driver = !cfg->driver ? "auto" : strcmp(cfg->driver, "uring") == 0 ? "uring"
+                                          : strcmp(cfg->driver, "posix") == 0       ? "posix"
+                                                                                    : "auto",
+                .faults = e->faults,
+        };
+        error = block_pool_create(&e->block_pool, 4 * staging + 256);
+        if (error)
+                return error;
+        fs_env_init(&e->fs, &e->drivers, e->block_pool, &e->trace);
+        e->fs.readahead = cfg->readahead;
+        return table_pool_init(&e->tables, MAX_TABLES);
+}
+
+static int open_upper(struct fl_engine *e, const struct fl_engine_config *cfg, char *why)
+{
+        struct mm_config mm_cfg = {
+                .mmu = cfg->mmu, .loop = e->loop, .tables = &e->tables, .trace = &e->trace,
+                .why = why,
+        };
+        struct cache_config cache_cfg = {
+                .bytes = cfg->cache,
+                .tables = &e->tables,
+                .trace = &e->trace,
+                .policy = policy_find(cfg->policy),
+                .m_ops = &vm_mapping_ops,
+        };
+        int error = mm_create(&e->mm, &mm_cfg);
+
+        if (!error)
+                error = cache_create(&e->cache, &cache_cfg);
+        if (error)
+                return error;
+        mm_set_cache(e->mm, e->cache);
+        return task_create(&e->task, e->mm);
+}
+
+/* Everything is unmapped and closed, or was never made. */
+static void dispose(struct fl_engine *e)
+{
+        if (e->task)
+                task_destroy(e->task);
+        if (e->mm)
+                mm_destroy(e->mm);
+        if (e->cache)
+                cache_destroy(e->cache);
+        fs_env_destroy(&e->fs);
+        driver_env_destroy(&e->drivers);
+        if (e->loop)
+                loop_destroy(e->loop);
+        if (e->block_pool)
+                block_pool_destroy(e->block_pool);
+        table_pool_destroy(&e->tables);
+        trace_stop(&e->trace);
+        free(e->faults);
+        free(e);
+}
+
+struct fl_engine *fl_engine_open(const struct fl_engine_config *config)
+{
+        struct fl_engine_config cfg;
+        struct fl_engine *e;
+        char why[256] = "";
+        int error = copy_config(&cfg, config);
+
+        if (error) {
+                fl_fail(-error, NULL, "opening an engine",
+                        "the config has a wrong size, or options this library does not know");
+                return NULL;
+        }
+        if (check_config(&cfg))
+                return NULL;
+        e = calloc(1, sizeof(*e));
+        if (!e) {
+                fl_fail(ENOMEM, NULL, "opening an engine", NULL);
+                return NULL;
+        }
+        trace_init(&e->trace);
+        e->opened_ns = now_ns();
+        if (cfg.trace && (error = trace_start(&e->trace, cfg.trace))) {
+                fl_fail(-error, cfg.trace, "creating the trace", NULL);
+                free(e);
+                return NULL;
+        }
+        error = open_lower(e, &cfg);
+        if (!error)
+                error = open_upper(e, &cfg, why);
+        if (error) {
+                dispose(e);
+                fl_fail(-error, NULL, "opening an engine", why);
+                return NULL;
+        }
+        return e;
+}
+
+/* Files that were closed with pages that could not be written get a last chance. */
+static int release_mappings(struct page_cache *c)
+{
+        struct address_space *m;
+        int error = 0;
+
+        mutex_lock(&c->open_lock);
+        while ((m = TAILQ_FIRST(&c->mappings))) {
+                struct inode *inode = m->host;
+                int r = mapping_release(m);
+
+                if (r) {
+                        error = error ? error : r;
+                        truncate_pages(m, 0); /* said; there is nowhere to keep it */
+                        mapping_destroy(m);
+                        inode_put(inode);
+                }
+        }
+        mutex_unlock(&c->open_lock);
+        return error;
+}
+
+int fl_engine_close(struct fl_engine *e)
+{
+        int error = 0, r;
+
+        if (!e)
+                return 0;
+        if (atomic_load(&e->nr_files))
+                return fl_fail(EBUSY, NULL, "closing an engine",
+                               "files opened through it are still open");
+        mm_unmap(e->mm, 0, 1ull << 47);
+        error = release_mappings(e->cache);
+        r = trace_stop(&e->trace);
+        error = error ? error : r;
+        dispose(e);
+        return error ? fl_fail(-error, NULL, "closing an engine",
+                               "dirty pages, or the trace, could not be written")
+                     : 0;
+}
+
+int fl_engine_set_cache(struct fl_engine *e, uint64_t bytes)
+{
+        if (bytes < CACHE_MIN_PAGES * PAGE_SIZE)
+                return fl_fail(EINVAL, NULL, "setting the cache's size",
+                               "the cache must be at least 64 pages (256K)");
+        return fl_result(cache_resize(e->cache, bytes), NULL, "setting the cache's size");
+}
+
+int fl_stats(struct fl_engine *e, struct fl_stats *out)
+{
+        struct stats *s = &e->trace.stats;
+        struct fl_stats v = {.size = out->size};
+        size_t size = out->size;
+
+        if (size < sizeof(size_t))
+                return fl_fail(EINVAL, NULL, "reading the statistics", "size is not set");
+#define X(name) v.name = stat_get(s, STAT_##name);
+        STATS(X)
+#undef X
+        v.cache_bytes = (uint64_t)atomic_load(&e->cache->budget.charged) << PAGE_SHIFT;
+        v.cache_bytes_peak = (uint64_t)atomic_load(&e->cache->budget.peak) << PAGE_SHIFT;
+        v.meta_bytes = cache_meta_bytes(e->cache);
+        v.budget_bytes = e->cache->budget_bytes;
+        v.fault_ns_p50 = histogram_quantile(&s->fault_ns, 500);
+        v.fault_ns_p99 = histogram_quantile(&s->fault_ns, 990);
+        v.fault_ns_max = atomic_load(&s->fault_ns.max);
+        v.elapsed_ns = now_ns() - e->opened_ns;
+        memcpy(out, &v, size < sizeof(v) ? size : sizeof(v));
+        out->size = size;
+        return 0;
+}
+
+int fl_engine_check(struct fl_engine *e)
+{
+        int error = mm_check(e->mm);
+
+#ifndef NDEBUG
+        if (!error)
+                error = cache_check(e->cache);
+#endif
+        return fl_result(error, NULL, "checking the engine");
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * engine.h - one engine: every layer, put together. The only place that knows them all.
+ */
+#ifndef FL_API_ENGINE_H
+#define FL_API_ENGINE_H
+
+#include <faultline/faultline.h>
+
+#include "cache/filemap.h"
+#include "vm/mm.h"
+
+struct fl_engine {
+        struct trace trace;
+        struct loop *loop;
+        struct table_pool tables;
+        struct driver_env drivers;
+        struct block_pool *block_pool;
+        struct fs_env fs;
+        struct mm *mm;
+        struct task *task;
+        struct page_cache *cache;
+        uint64_t opened_ns;
+        _Atomic unsigned nr_files; /* handles not closed yet */
+        char *faults;
+};
+
+struct fl_file {
+        struct file *file;
+        struct fl_engine *engine;
+        int oflags;
+};
+
+/* Sets errno and the thread's sentence; returns -1. error: positive errno. */
+int fl_fail(int error, const char *uri, const char *tried, const char *why);
+/* For results of the layers below: 0, or -errno. */
+int fl_result(int result, const char *uri, const char *tried);
+uint64_t default_cache_bytes(void);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * error.c - errno for programs, a sentence for people.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/engine.h"
+
+static _Thread_local char sentence[768] = "no error";
+
+const char *fl_strerror(void) { return sentence; }
+
+int fl_fail(int error, const char *uri, const char *tried, const char *why)
+{
+        char reason[128];
+
+        if (!why || !*why)
+                why = strerror_r(error, reason, sizeof(reason));
+        snprintf(sentence, sizeof(sentence), "%s%s%s: %s", uri ? uri : "", uri ? ": " : "", tried,
+                 why);
+        errno = error;
+        return -1;
+}
+
+int fl_result(int result, const char *uri, const char *tried)
+{
+        return result < 0 ? fl_fail(-result, uri, tried, NULL) : result;
+}

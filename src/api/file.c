@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * file.c - fl_file_open, fl_pread and the other calls on files.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/engine.h"
+
+#define MAX_IO 0x7ffff000u /* as read(2): at most this much a call */
+
+static const char *name_of(const struct fl_file *f) { return f->file->inode->name; }
+
+static int open_locked(struct fl_engine *e, const char *uri, int flags,
+                       const struct fl_file_config *cfg, struct fl_file *f)
+{
+        const char *why = NULL;
+        uint64_t ra = cfg && cfg->size >= sizeof(*cfg) ? cfg->readahead : 0;
+        mode_t mode = cfg && cfg->mode ? cfg->mode : 0666;
+        struct inode *inode;
+        int error = fs_open(&e->fs, uri, flags, (int)mode, &inode, &why);
+
+        if (error)
+                return fl_fail(-error, uri, "opening", why);
+        error = file_open(e->cache, inode, flags, (uint32_t)(ra >> PAGE_SHIFT), &f->file);
+        if (error) {
+                if (!inode->i_mapping)
+                        inode_put(inode);
+                return fl_fail(-error, uri, "opening", NULL);
+        }
+        return 0;
+}
+
+struct fl_file *fl_file_open(struct fl_engine *e, const char *uri, int flags,
+                             const struct fl_file_config *config)
+{
+        struct fl_file *f = calloc(1, sizeof(*f));
+        int error;
+
+        if (!f || !uri) {
+                free(f);
+                fl_fail(uri ? ENOMEM : EFAULT, uri, "opening", NULL);
+                return NULL;
+        }
+        mutex_lock(&e->cache->open_lock);
+        error = open_locked(e, uri, flags, config, f);
+        mutex_unlock(&e->cache->open_lock);
+        if (error) {
+                free(f);
+                return NULL;
+        }
+        f->engine = e;
+        f->oflags = flags;
+        atomic_fetch_add(&e->nr_files, 1);
+        return f;
+}
+
+int fl_file_close(struct fl_file *f)
+{
+        char name[sizeof(f->file->inode->name)];
+        int error;
+
+        memcpy(name, name_of(f), sizeof(name));
+        error = file_put(f->file);
+        atomic_fetch_sub(&f->engine->nr_files, 1);
+        free(f);
+        return fl_result(error, name, "closing");
+}
+
+static int check_io(const struct fl_file *f, int denied, off_t offset, const char *tried)
+{
+        if ((f->oflags & O_ACCMODE) == denied)
+                return fl_fail(EBADF, name_of(f), tried, "the file is not open for that");
+        if (offset < 0)
+                return fl_fail(EINVAL, name_of(f), tried, "the offset is negative");
+        return 0;
+}
+
+ssize_t fl_pread(struct fl_file *f, void *buf, size_t count, off_t offset)
+{
+        ssize_t n;
+
+        if (check_io(f, O_WRONLY, offset, "reading"))
+                return -1;
+        count = count < MAX_IO ? count : MAX_IO;
+        n = filemap_read(f->file, buf, count, (uint64_t)offset,
+                         trace_new_fault(&f->engine->trace));
+        return n < 0 ? fl_result((int)n, name_of(f), "reading") : n;
+}
+
+ssize_t fl_pwrite(struct fl_file *f, const void *buf, size_t count, off_t offset)
+{
+        ssize_t n;
+
+        if (check_io(f, O_RDONLY, offset, "writing"))
+                return -1;
+        count = count < MAX_IO ? count : MAX_IO;
+        if (count > (uint64_t)INT64_MAX - (uint64_t)offset)
+                return fl_fail(EFBIG, name_of(f), "writing", NULL);
+        n = filemap_write(f->file, buf, count, (uint64_t)offset,
+                          trace_new_fault(&f->engine->trace));
+        return n < 0 ? fl_result((int)n, name_of(f), "writing") : n;
+}
+
+int fl_ftruncate(struct fl_file *f, off_t length)
+{
+        if (check_io(f, O_RDONLY, length, "truncating")) {
+                if (errno == EBADF)
+                        errno = EINVAL; /* ftruncate(2) */
+                return -1;
+        }
+        return fl_result(file_truncate(f->file, (uint64_t)length), name_of(f), "truncating");
+}
+
+int fl_fsync(struct fl_file *f)
+{
+        return fl_result(fsync_range(f->file, 0, UINT64_MAX, false), name_of(f), "fsync");
+}
+
+int fl_fstat(struct fl_file *f, struct stat *st)
+{
+        struct inode *inode = f->file->inode;
+
+        memset(st, 0, sizeof(*st));
+        if (inode->i_op->getattr)
+                inode->i_op->getattr(inode, st);
+        st->st_size = (off_t)atomic_load(&inode->i_size);
+        return 0;
+}

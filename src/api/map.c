@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * map.c - fl_mmap and the calls on mappings.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "api/engine.h"
+
+static uint64_t address(const void *p) { return (uint64_t)(uintptr_t)p; }
+
+void *fl_mmap(struct fl_engine *e, void *addr, size_t len, int prot, int flags,
+              struct fl_file *file, off_t offset)
+{
+        uint64_t at = address(addr);
+        const char *name = file ? file->file->inode->name : NULL;
+        int error;
+
+        if (!file) {
+                fl_fail(EBADF, NULL, "mapping", "no file given");
+                return MAP_FAILED;
+        }
+        error = mm_map(e->mm, &at, len, prot, flags, file->file, (uint64_t)offset);
+        if (error) {
+                fl_fail(-error, name, "mapping", NULL);
+                return MAP_FAILED;
+        }
+        return (void *)(uintptr_t)at;
+}
+
+int fl_munmap(struct fl_engine *e, void *addr, size_t len)
+{
+        return fl_result(mm_unmap(e->mm, address(addr), len), NULL, "unmapping");
+}
+
+int fl_mprotect(struct fl_engine *e, void *addr, size_t len, int prot)
+{
+        return fl_result(mm_protect(e->mm, address(addr), len, prot), NULL,
+                         "changing a mapping's protection");
+}
+
+int fl_msync(struct fl_engine *e, void *addr, size_t len, int flags)
+{
+        return fl_result(mm_sync(e->mm, address(addr), len, flags), NULL, "msync");
+}
+
+int fl_madvise(struct fl_engine *e, void *addr, size_t len, int advice)
+{
+        return fl_result(mm_advise(e->mm, address(addr), len, advice), NULL, "madvise");
+}
+
+int fl_mincore(struct fl_engine *e, void *addr, size_t len, unsigned char *vec)
+{
+        return fl_result(mm_mincore(e->mm, address(addr), len, vec), NULL, "mincore");
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cow.c - private mappings: the first store makes a copy, which is charged to the budget.
+ *
+ * Nothing mapped yet: the copy is put there at once. The cache's page mapped: charge, then let
+ * the store through, and the kernel copies. At the limit the copy takes over the charge of the
+ * clean cache page it was made from, so that one page of budget is enough to go on; if there
+ * is nothing to take and nothing to wait for, the store raises SIGBUS.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+#include "vm/fault.h"
+
+#define trace_fault(vmf, ev, a, b, c, d)                                                           \
+        trace_emit((vmf)->mm->trace, TRACE_##ev, (vmf)->rq.fault, a, b, c, d)
+
+static void charge_to_private(struct page_cache *c)
+{
+        atomic_fetch_add(&c->budget.private_pages, 1);
+}
+
+static void uncharge_private(struct page_cache *c)
+{
+        atomic_fetch_sub(&c->budget.private_pages, 1);
+        budget_uncharge(c, 1);
+}
+
+static enum vm_fault_result wait_for_budget(struct vm_fault *vmf)
+{
+        struct page_cache *c = vmf->mm->cache;
+
+        if (budget_stuck(c))
+                return raise_sigbus(vmf, ENOMEM, "copying a private page");
+        trace_fault(vmf, BUDGET_WAIT, 1, (uint64_t)atomic_load(&c->budget.charged),
+                    (uint64_t)atomic_load(&c->budget.limit), 0);
+        vmf->rq.wait.kind = WAIT_BUDGET;
+        return VM_FAULT_RETRY;
+}
+
+/* A charge for a private page: a free one, or that of the locked, clean cache page, whose bytes
+ * have been taken. False: there is none. */
+static bool charge_copy(struct vm_fault *vmf)
+{
+        struct page_cache *c = vmf->mm->cache;
+        struct page *p = vmf->rq.page;
+
+        if (budget_charge(c, 1)) {
+                charge_to_private(c);
+                return true;
+        }
+        return page_state(p) == PAGE_CLEAN &&
+               evict_for_private(c, vmf->vma->vm_file->mapping, p) == 0;
+}
+
+/* The cache's page is mapped here and the kernel is about to copy it. */
+enum vm_fault_result do_private_wp(struct vm_fault *vmf)
+{
+        struct page_cache *c = vmf->mm->cache;
+        struct mmu *mmu = vmf->mm->mmu;
+        struct iovec iov = {(void *)(uintptr_t)vmf->address, PAGE_SIZE};
+
+        if (vmf->kind != MMU_FAULT_WP)
+                return do_cow_fault(vmf); /* the kernel has unmapped it */
+        trace_fault(vmf, COW, vmf->address, 1, 0, 0);
+        if (!budget_charge(c, 1)) {
+                /* Unmapped, the page can hand over its own charge. */
+                mmu->ops->unmap(mmu, &iov, 1);
+                pte_clear_cache(vmf->mm, vmf->pte);
+                return do_cow_fault(vmf);
+        }
+        charge_to_private(c);
+        if (pte_set(vmf->mm, vmf->pte, PTE_COPY) == PTE_COPY)
+                uncharge_private(c);
+        else
+                stat_add(&vmf->mm->trace->stats, STAT_cow_copies, 1);
+        mmu->ops->unprotect(mmu, vmf->address, 1);
+        return VM_FAULT_DONE;
+}
+
+/* => rq.page locked; buf holds its bytes and the copy is charged. Ends the fault. */
+static enum vm_fault_result install_copy(struct vm_fault *vmf, const void *buf, bool charged)
+{
+        struct page_cache *c = vmf->mm->cache;
+        struct mmu *mmu = vmf->mm->mmu;
+        int error = mmu->ops->copy(mmu, vmf->address, buf);
+
+        if (error && error != -EEXIST) {
+                /* The mapping has changed: nothing was made, the thread faults again. */
+                if (charged)
+                        uncharge_private(c);
+                release_page(vmf);
+                mmu->ops->wake(mmu, vmf->address, 1);
+                return VM_FAULT_DONE;
+        }
+        if (error == -EEXIST) /* the cache's page, write-protected, or the copy already */
+                mmu->ops->unprotect(mmu, vmf->address, 1);
+        if (pte_set(vmf->mm, vmf->pte, PTE_COPY) == PTE_COPY) {
+                if (charged)
+                        uncharge_private(c);
+        } else {
+                stat_add(&vmf->mm->trace->stats, STAT_cow_copies, 1);
+        }
+        trace_fault(vmf, SET_PTE, vmf->address, 1, UINT64_MAX, 1);
+        release_page(vmf);
+        return VM_FAULT_DONE;
+}
+
+enum vm_fault_result do_cow_fault(struct vm_fault *vmf)
+{
+        struct address_space *m = vmf->vma->vm_file->mapping;
+        bool have = pte_state(vmf->pte) == PTE_COPY; /* charged when it was made */
+        char buf[PAGE_SIZE];
+        enum filemap_result r;
+        int error;
+
+        trace_fault(vmf, DO_FAULT, 1, vmf->index, 0, 0);
+        r = vmf->vma->vm_ops->fault(vmf);
+        if (r != FILEMAP_PAGE)
+                return result_of(vmf, r);
+        trace_fault(vmf, COW, vmf->address, 2, 0, 0);
+        error = m->frames->ops->copy_out(m->frames, vmf->index << PAGE_SHIFT, buf, PAGE_SIZE);
+        if (error) {
+                release_page(vmf);
+                return raise_sigbus(vmf, -error, "copying a private page");
+        }
+        if (!have && !charge_copy(vmf)) {
+                release_page(vmf);
+                return wait_for_budget(vmf);
+        }
+        return install_copy(vmf, buf, !have);
+}

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * fault.c - the fault path, in the kernel's order and with the kernel's names:
+ *
+ *   do_page_fault -> find_vma -> access check -> handle_pte_fault
+ *      pte none:  do_read_fault | do_cow_fault | do_shared_fault
+ *      pte set:   do_wp_page, or nothing left to do
+ *
+ * Nothing here waits for I/O or holds a lock across it, allocates, or touches mapped memory.
+ */
+#include "vm/fault.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define trace_fault(vmf, ev, a, b, c, d)                                                           \
+        trace_emit((vmf)->mm->trace, TRACE_##ev, (vmf)->rq.fault, a, b, c, d)
+
+bool wants_notify(const struct vma *v, const struct page *p)
+{
+        if (!v->vm_shared)
+                return true; /* the copy has to be charged before the kernel makes it */
+        return (v->vm_maxprot & PROT_WRITE) && !page_may_write(p);
+}
+
+void release_page(struct vm_fault *vmf)
+{
+        struct page *p = vmf->rq.page;
+
+        page_unlock(vmf->mm->cache, p);
+        put_page(vmf->vma->vm_file->mapping, p);
+        vmf->rq.page = NULL;
+}
+
+enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *tried)
+{
+        struct mmu *mmu = vmf->mm->mmu;
+        struct iovec iov = {(void *)(uintptr_t)vmf->address, PAGE_SIZE};
+        char line[512];
+        int n;
+
+        if (pte_state(vmf->pte) != PTE_POISONED) {
+                n = snprintf(line, sizeof(line),
+                             "faultline: %s: %s at offset %llu: %s: SIGBUS raised; %s\n",
+                             vmf->vma->vm_file->inode->name, tried,
+                             (unsigned long long)(vmf->index << PAGE_SHIFT), strerror(error),
+                             error == ENOMEM ? "raise the cache, or unmap private copies"
+                                             : "MADV_DONTNEED makes the page be tried again");
+                if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0)
+                        errno = 0; /* nobody listens: the signal tells */
+        }
+        if (pte_state(vmf->pte) == PTE_CACHE)
+                mmu->ops->unmap(mmu, &iov, 1);
+        if (mmu->ops->poison(mmu, vmf->address, 1) == 0)
+                pte_set(vmf->mm, vmf->pte, PTE_POISONED);
+        else
+                mmu->ops->wake(mmu, vmf->address, 1);
+        trace_fault(vmf, SIGNAL, SIGBUS, BUS_ADRERR, vmf->address, 0);
+        return VM_FAULT_SIGBUS;
+}
+
+/* What the cache said, when it was not "here is the page". */
+enum vm_fault_result result_of(struct vm_fault *vmf, enum filemap_result r)
+{
+        uint64_t pages = mapping_pages(vmf->vma->vm_file->mapping);
+
+        switch (r) {
+        case FILEMAP_RETRY:
+                return VM_FAULT_RETRY;
+        case FILEMAP_PAST_END:
+                if (vmf->index < pages) /* the host's file has been cut short */
+                        return raise_sigbus(vmf, ENXIO, "reading a page for a fault");
+                trace_fault(vmf, SIGNAL, SIGBUS, BUS_ADRERR, vmf->address, 0);
+                return VM_FAULT_SIGBUS; /* the memfd ends here too: the kernel raises it */
+        default:
+                return raise_sigbus(vmf, -vmf->rq.error, "reading a page for a fault");
+        }
+}
+
+static enum vm_fault_result call_fault(struct vm_fault *vmf)
+{
+        enum filemap_result r = vmf->vma->vm_ops->fault(vmf);
+
+        return r == FILEMAP_PAGE ? VM_FAULT_DONE : result_of(vmf, r);
+}
+
+/* Show the locked page at the faulting address. */
+static enum vm_fault_result finish_fault(struct vm_fault *vmf)
+{
+        struct mmu *mmu = vmf->mm->mmu;
+        struct page *p = vmf->rq.page;
+        bool wp = wants_notify(vmf->vma, p), existed;
+        int error;
+
+        page_set(p, PG_MAPPED);
+        error = mmu->ops->map_run(mmu, vmf->address, 1, wp, &existed);
+        if (error == 0 && existed) {
+                if (vmf->write && !wp)
+                        mmu->ops->unprotect(mmu, vmf->address, 1);
+                else
+                        mmu->ops->wake(mmu, vmf->address, 1);
+        }
+        if (error == 0) {
+                pte_set(vmf->mm, vmf->pte, PTE_CACHE);
+                trace_fault(vmf, SET_PTE, vmf->address, 1, vmf->index << PAGE_SHIFT, !wp);
+        } else {
+                /* The frame or the mapping has gone meanwhile: the thread faults again. */
+                mmu->ops->wake(mmu, vmf->address, 1);
+        }
+        release_page(vmf);
+        return VM_FAULT_DONE;
+}
+
+static enum vm_fault_result do_read_fault(struct vm_fault *vmf)
+{
+        struct vma *v = vmf->vma;
+        uint64_t around = vmf->mm->cache->policy->fault_around;
+        enum vm_fault_result r;
+
+        trace_fault(vmf, DO_FAULT, 0, vmf->index, 0, 0);
+        if (v->vm_ops->map_pages && around > 1) { /* L6, L7 */
+                uint64_t low = round_down_u64(vmf->address, around << PAGE_SHIFT);
+                uint64_t start = max_u64(low, v->vm_start);
+                uint64_t end = min_u64(low + (around << PAGE_SHIFT), v->vm_end);
+
+                if (v->vm_ops->map_pages(vmf, vma_index(v, start), vma_index(v, end)))
+                        return VM_FAULT_DONE;
+        }
+        r = call_fault(vmf);
+        return r == VM_FAULT_DONE ? finish_fault(vmf) : r;
+}
+
+/* The page is locked: make it dirty, or find that the store has to wait or cannot be. */
+static enum vm_fault_result make_writable(struct vm_fault *vmf)
+{
+        int error = vmf->vma->vm_ops->page_mkwrite(vmf, vmf->rq.page);
+
+        if (error == 0)
+                return VM_FAULT_DONE;
+        release_page(vmf);
+        if (error == -EAGAIN) {
+                vmf->throttled = true;
+                return VM_FAULT_RETRY;
+        }
+        return raise_sigbus(vmf, -error, "making a page writable");
+}
+
+static enum vm_fault_result do_shared_fault(struct vm_fault *vmf)
+{
+        enum vm_fault_result r;
+
+        trace_fault(vmf, DO_FAULT, 2, vmf->index, 0, 0);
+        r = call_fault(vmf);
+        if (r == VM_FAULT_DONE)
+                r = make_writable(vmf);
+        return r == VM_FAULT_DONE ? finish_fault(vmf) : r;
+}
+
+/* A store to a shared page that is shown write-protected. */
+static enum vm_fault_result do_wp_page_shared(struct vm_fault *vmf)
+{
+        struct address_space *m = vmf->vma->vm_file->mapping;
+        struct mmu *mmu = vmf->mm->mmu;
+        struct page *p = find_page(m, vmf->index);
+        enum vm_fault_result r;
+
+        if (!p)
+                return do_shared_fault(vmf); /* evicted since */
+        page_lock(vmf->mm->cache, p);
+        if (!page_uptodate(p)) {
+                page_unlock(vmf->mm->cache, p);
+                put_page(m, p);
+                return do_shared_fault(vmf);
+        }
+        trace_fault(vmf, COW, vmf->address, 0, 0, 0);
+        vmf->rq.page = p;
+        r = make_writable(vmf);
+        if (r != VM_FAULT_DONE)
+                return r;
+        if (vmf->kind != MMU_FAULT_WP)
+                return finish_fault(vmf); /* unmapped behind our back: map it anew */
+        page_set(p, PG_REFERENCED);
+        mmu->ops->unprotect(mmu, vmf->address, 1);
+        trace_fault(vmf, SET_PTE, vmf->address, 1, vmf->index << PAGE_SHIFT, 1);
+        release_page(vmf);
+        return VM_FAULT_DONE;
+}
+
+static enum vm_fault_result handle_pte_fault(struct vm_fault *vmf)
+{
+        struct mmu *mmu = vmf->mm->mmu;
+        enum pte_state s = pte_state(vmf->pte);
+
+        trace_fault(vmf, PTE, s, vmf->index, 0, 0);
+        switch (s) {
+        case PTE_POISONED:
+                mmu->ops->wake(mmu, vmf->address, 1); /* meets the poison */
+                return VM_FAULT_SIGBUS;
+        case PTE_COPY:
+                if (vmf->kind != MMU_FAULT_WP)
+                        return do_cow_fault(vmf); /* the copy has gone, or never came */
+                mmu->ops->unprotect(mmu, vmf->address, 1);
+                return VM_FAULT_DONE;
+        case PTE_CACHE:
+                if (vmf->write)
+                        return vmf->vma->vm_shared ? do_wp_page_shared(vmf) : do_private_wp(vmf);
+                if (vmf->tries > 1) { /* another thread's fault has mapped it */
+                        mmu->ops->wake(mmu, vmf->address, 1);
+                        return VM_FAULT_DONE;
+                }
+                return do_read_fault(vmf);
+        default:
+                if (!vmf->write)
+                        return do_read_fault(vmf);
+                return vmf->vma->vm_shared ? do_shared_fault(vmf) : do_cow_fault(vmf);
+        }
+}
+
+/* L2 */
+static bool access_ok(struct vm_fault *vmf)
+{
+        int prot = vmf->vma->vm_prot;
+        bool ok = vmf->write ? prot & PROT_WRITE : prot & (PROT_READ | PROT_WRITE | PROT_EXEC);
+
+        trace_fault(vmf, ACCESS, ok, vmf->write, (uint64_t)prot, 0);
+        return ok;
+}
+
+/* => mm->lock held for reading */
+static enum vm_fault_result handle_mm_fault(struct vm_fault *vmf)
+{
+        struct mm *mm = vmf->mm;
+        struct vma *v = find_vma(mm, vmf->address);
+        enum vm_fault_result r;
+
+        if (!v || v->vm_start > vmf->address) {
+                trace_fault(vmf, FIND_VMA, 0, 0, 0, 0);
+                return VM_FAULT_SIGSEGV; /* L1 */
+        }
+        trace_fault(vmf, FIND_VMA, v->vm_start, v->vm_end, (uint64_t)v->vm_prot, v->vm_shared);
+        vmf->vma = v;
+        if (!access_ok(vmf))
+                return VM_FAULT_SIGSEGV;
+        vmf->index = vma_index(v, vmf->address);
+        vmf->pte = pte_get(mm, vmf->address, true);
+        if (!vmf->pte)
+                return VM_FAULT_SIGSEGV;
+        vmf->rq.file = v->vm_file;
+        vmf->rq.index = vmf->index;
+        vmf->rq.vma_first = v->vm_pgoff;
+        vmf->rq.vma_end = vma_index(v, v->vm_end);
+        vmf->rq.advice = v->vm_advice;
+        vmf->rq.write = vmf->write;
+        vmf->rq.exec = v->vm_prot & PROT_EXEC;
+        r = handle_pte_fault(vmf);
+        pte_put(mm, vmf->pte);
+        return r;
+}
+
+static void account(struct vm_fault *vmf, enum vm_fault_result r)
+{
+        struct stats *s = &vmf->mm->trace->stats;
+        uint64_t ns = now_ns() - vmf->begin_ns;
+
+        stat_add(s, vmf->rq.major ? STAT_faults_major : STAT_faults_minor, 1);
+        if (vmf->write)
+                stat_add(s, STAT_faults_write, 1);
+        histogram_add(&s->fault_ns, ns);
+        trace_fault(vmf, FAULT_END, r, vmf->rq.major, ns, vmf->tries);
+}
+
+enum vm_fault_result do_page_fault(struct vm_fault *vmf)
+{
+        struct mm *mm = vmf->mm;
+        enum vm_fault_result r;
+
+        if (vmf->tries++ == 0)
+                trace_fault(vmf, FAULT_BEGIN, vmf->address, vmf->write, vmf->tid, vmf->kind);
+        for (;;) {
+                rwlock_read_lock(&mm->lock);
+                r = handle_mm_fault(vmf);
+                if (r != VM_FAULT_RETRY)
+                        break;
+                trace_fault(vmf, RETRY, vmf->rq.wait.kind, vmf->index, 0, 0);
+                /* Only a wait for the page itself means that it has been read for us. */
+                vmf->rq.tried |= vmf->rq.wait.kind == WAIT_PAGE;
+                if (park_fault(vmf)) {
+                        rwlock_read_unlock(&mm->lock);
+                        return r; /* vmf lives on in its parking place */
+                }
+                rwlock_read_unlock(&mm->lock);
+                vmf->tries++;
+        }
+        rwlock_read_unlock(&mm->lock);
+        if (r == VM_FAULT_SIGSEGV || r == VM_FAULT_SIGBUS)
+                mm->mmu->ops->wake(mm->mmu, vmf->address, 1);
+        account(vmf, r);
+        return r;
+}

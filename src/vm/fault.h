@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * fault.h - one fault on its way. A fault is a small struct and a restart code: a step that
+ * would have to wait says what for (rq.wait) and returns VM_FAULT_RETRY; whoever runs the fault
+ * waits or parks it, and starts again from find_vma, as the kernel does.
+ */
+#ifndef FL_VM_FAULT_H
+#define FL_VM_FAULT_H
+
+#include "vm/mm.h"
+
+enum vm_fault_result {
+        VM_FAULT_DONE,   /* mapped, or it was */
+        VM_FAULT_RETRY,  /* wait for rq.wait, then again */
+        VM_FAULT_SIGSEGV, /* the kernel will raise it when the thread tries again */
+        VM_FAULT_SIGBUS, /* poisoned, or past the end of the file */
+};
+
+struct vm_fault {
+        struct mm *mm;
+        uint64_t address;
+        uint32_t kind, tid;
+        bool write;
+        /* where it stands; refilled by each try: */
+        struct vma *vma;
+        struct pte *pte;
+        uint64_t index;
+        /* kept over tries: */
+        struct filemap_request rq; /* .fault is the fault's id */
+        uint64_t begin_ns;
+        unsigned tries;
+        bool throttled; /* has paused once for the dirty limit */
+};
+
+/* => on a loop thread, or any thread that may wait; takes mm->lock for reading. */
+enum vm_fault_result do_page_fault(struct vm_fault *vmf);
+/* Parks vmf until rq.wait is over, or returns false: try again at once. => mm->lock held */
+bool park_fault(struct vm_fault *vmf);
+int park_init(struct mm *mm);
+void park_destroy(struct mm *mm);
+/* mmu_client.faults */
+void mm_faults(struct mmu_client *client, const struct mmu_fault *faults, unsigned nr);
+
+/* Steps shared by fault.c, cow.c and filemap_ops.c. => page locked and pinned in rq.page */
+void release_page(struct vm_fault *vmf);
+/* Should a mapping of this page make the next store an event? */
+bool wants_notify(const struct vma *v, const struct page *p);
+enum vm_fault_result do_cow_fault(struct vm_fault *vmf);
+enum vm_fault_result do_private_wp(struct vm_fault *vmf);
+enum vm_fault_result result_of(struct vm_fault *vmf, enum filemap_result r);
+enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *tried);
+
+
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * filemap_ops.c - the vm_operations of file mappings, Linux's way: file_vm_ops.
+ */
+#include <assert.h>
+#include <errno.h>
+
+#include "vm/fault.h"
+
+#define MAX_AROUND 64
+
+static void file_vma_open(struct vma *v) { file_get(v->vm_file); }
+
+static void file_vma_close(struct vma *v) { file_put(v->vm_file); }
+
+static enum filemap_result file_vma_fault(struct vm_fault *vmf) { return filemap_fault(&vmf->rq); }
+
+static int file_vma_mkwrite(struct vm_fault *vmf, struct page *page)
+{
+        return filemap_page_mkwrite(&vmf->rq, page, vmf->throttled);
+}
+
+/* Locked pages, contiguous, to be mapped alike. */
+struct map_run {
+        struct page *page[MAX_AROUND];
+        struct pte *pte[MAX_AROUND];
+        uint64_t first;
+        unsigned nr;
+        bool wp;
+        bool ours; /* the faulting page has been mapped */
+};
+
+/* Map the run, and let go of its pages. Pages mapped. */
+static unsigned map_run_flush(struct vm_fault *vmf, struct map_run *run)
+{
+        struct mm *mm = vmf->mm;
+        struct address_space *m = vmf->vma->vm_file->mapping;
+        uint64_t addr = vma_address(vmf->vma, run->first);
+        unsigned nr = run->nr;
+        bool existed = false;
+        int error;
+
+        if (nr == 0)
+                return 0;
+        for (unsigned i = 0; i < nr; i++)
+                page_set(run->page[i], PG_MAPPED);
+        error = mm->mmu->ops->map_run(mm->mmu, addr, nr, run->wp, &existed);
+        for (unsigned i = 0; i < nr; i++) {
+                if (!error)
+                        pte_set(mm, run->pte[i], PTE_CACHE);
+                page_unlock(mm->cache, run->page[i]);
+                put_page(m, run->page[i]);
+                pte_put(mm, run->pte[i]);
+        }
+        run->nr = 0;
+        if (error)
+                return 0;
+        if (vmf->index >= run->first && vmf->index < run->first + nr) {
+                run->ours = true;
+                if (existed) /* then the ioctl may not have woken it */
+                        mm->mmu->ops->wake(mm->mmu, vmf->address, 1);
+        }
+        trace_emit(mm->trace, TRACE_SET_PTE, vmf->rq.fault, addr, nr, run->first << PAGE_SHIFT,
+                   !run->wp);
+        return nr;
+}
+
+static void count_use(struct page_cache *c, struct page *p)
+{
+        if (page_clear(p, PG_READAHEAD))
+                stat_add(&c->trace->stats, STAT_readahead_hits, 1);
+}
+
+/* Is the page one that fault-around may map (L8)? Then it is locked and pinned in *out. */
+static bool map_candidate(struct vm_fault *vmf, uint64_t index, struct page **out)
+{
+        struct address_space *m = vmf->vma->vm_file->mapping;
+        struct page *p = index < mapping_pages(m) ? find_page(m, index) : NULL;
+
+        if (!p)
+                return false;
+        if (!page_test(p, PG_MARKER) && page_uptodate(p) && page_trylock(p)) {
+                if (page_uptodate(p)) {
+                        *out = p;
+                        return true;
+                }
+                page_unlock(vmf->mm->cache, p);
+        }
+        put_page(m, p);
+        return false;
+}
+
+/* Add one page to the run, or leave it. Counts in *seen what L19 counts. */
+static unsigned map_one(struct vm_fault *vmf, struct map_run *run, uint64_t index, unsigned *seen)
+{
+        struct mm *mm = vmf->mm;
+        struct pte *pte = pte_get(mm, vma_address(vmf->vma, index), true);
+        bool ours = index == vmf->index;
+        unsigned flushed = 0;
+        enum pte_state s;
+        struct page *p;
+        bool wp;
+
+        if (!pte)
+                return map_run_flush(vmf, run);
+        s = pte_state(pte);
+        if ((s != PTE_NONE && !(ours && s == PTE_CACHE)) || !map_candidate(vmf, index, &p)) {
+                *seen += s == PTE_CACHE;
+                pte_put(mm, pte);
+                return map_run_flush(vmf, run);
+        }
+        ++*seen;
+        if (ours) {
+                trace_emit(mm->trace, TRACE_FIND_GET_PAGE, vmf->rq.fault, index, 1, page_state(p),
+                           0);
+                page_set(p, PG_REFERENCED);
+        }
+        count_use(mm->cache, p);
+        wp = wants_notify(vmf->vma, p);
+        if (run->nr && wp != run->wp)
+                flushed = map_run_flush(vmf, run);
+        if (run->nr == 0)
+                run->first = index;
+        run->wp = wp;
+        run->page[run->nr] = p;
+        run->pte[run->nr++] = pte;
+        return flushed;
+}
+
+/* filemap_map_pages: L7, L8, L19. */
+static bool file_vma_map_pages(struct vm_fault *vmf, uint64_t first, uint64_t end)
+{
+        struct page_cache *c = vmf->mm->cache;
+        struct file *f = vmf->vma->vm_file;
+        struct map_run run = {.nr = 0};
+        unsigned mapped = 0, seen = 0;
+
+        assert(end - first <= MAX_AROUND);
+        for (uint64_t i = first; i < end; i++)
+                mapped += map_one(vmf, &run, i, &seen);
+        mapped += map_run_flush(vmf, &run);
+        if (seen) {
+                mutex_lock(&f->ra_lock);
+                c->policy->mapped_around(&f->ra, seen);
+                mutex_unlock(&f->ra_lock);
+        }
+        if (mapped)
+                trace_emit(vmf->mm->trace, TRACE_MAP_PAGES, vmf->rq.fault, first, end, mapped, 0);
+        return run.ours;
+}
+
+const struct vm_operations file_vm_ops = {
+        .open = file_vma_open,
+        .close = file_vma_close,
+        .fault = file_vma_fault,
+        .map_pages = file_vma_map_pages,
+        .page_mkwrite = file_vma_mkwrite,
+};

@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * map.c - mmap, munmap, mprotect, mincore and msync on an mm: checks and errors in the kernel's
+ * order (L37 to L41), then the kernel's own mapping and our VMA changed together.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "vm/mm.h"
+
+#define KNOWN_FLAGS                                                                                \
+        (MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_NORESERVE | MAP_POPULATE)
+#define MAX_MAPS 65536u
+
+/* The files whose mappings a change touches, each with its i_mmap_lock held for writing: no
+ * write-back or reclaim may act on an address that is about to be something else. */
+struct rmap_guard {
+        struct address_space **m;
+        unsigned nr;
+};
+
+static int compare_pointers(const void *a, const void *b)
+{
+        uintptr_t x = (uintptr_t) * (struct address_space *const *)a;
+        uintptr_t y = (uintptr_t) * (struct address_space *const *)b;
+
+        return x < y ? -1 : x > y;
+}
+
+/* All locks at once, in order of their addresses. extra may be NULL. */
+static int guard_lock(struct rmap_guard *g, struct mm *mm, uint64_t start, uint64_t end,
+                      struct address_space *extra)
+{
+        unsigned n = extra ? 1 : 0, unique = 0;
+
+        for (struct vma *v = find_vma(mm, start); v && v->vm_start < end; v = vma_next(v))
+                n++;
+        g->nr = 0;
+        g->m = calloc(n ? n : 1, sizeof(struct address_space *));
+        if (!g->m)
+                return -ENOMEM;
+        n = 0;
+        if (extra)
+                g->m[n++] = extra;
+        for (struct vma *v = find_vma(mm, start); v && v->vm_start < end; v = vma_next(v))
+                g->m[n++] = v->vm_file->mapping;
+        qsort(g->m, n, sizeof(struct address_space *), compare_pointers);
+        for (unsigned i = 0; i < n; i++)
+                if (i == 0 || g->m[i] != g->m[unique - 1])
+                        g->m[unique++] = g->m[i];
+        for (unsigned i = 0; i < unique; i++)
+                rwlock_write_lock(&g->m[i]->i_mmap_lock);
+        g->nr = unique;
+        return 0;
+}
+
+static void guard_unlock(struct rmap_guard *g)
+{
+        for (unsigned i = g->nr; i > 0; i--)
+                rwlock_write_unlock(&g->m[i - 1]->i_mmap_lock);
+        free(g->m);
+}
+
+void mm_clear_ptes(struct mm *mm, uint64_t addr, uint64_t len)
+{
+        uint64_t end = addr + len;
+        struct pte *p;
+
+        assert(rwlock_is_write_locked(&mm->lock));
+        while (addr < end && (p = pte_next_table(mm, &addr, end - 1))) {
+                uint64_t stop =
+                        min_u64(radix_leaf_end(&mm->pgd, addr >> PAGE_SHIFT) << PAGE_SHIFT, end);
+                struct pte *table = p;
+                int64_t copies = 0;
+
+                for (; addr < stop; addr += PAGE_SIZE, p++)
+                        copies += pte_state(p) != PTE_NONE && pte_set(mm, p, PTE_NONE) == PTE_COPY;
+                pte_put(mm, table);
+                if (copies) {
+                        atomic_fetch_sub(&mm->cache->budget.private_pages, copies);
+                        budget_uncharge(mm->cache, copies);
+                }
+        }
+}
+
+/* Take the VMAs of [start, end), which begin and end there, out of mm and off their files'
+ * lists; onto `gone`. => guard held */
+static void detach(struct mm *mm, uint64_t start, uint64_t end, struct vma_list *gone)
+{
+        struct vma *v = find_vma(mm, start), *next;
+
+        for (; v && v->vm_start < end; v = next) {
+                struct address_space *m = v->vm_file->mapping;
+
+                next = vma_next(v);
+                vma_unlink(mm, v);
+                TAILQ_REMOVE(&m->i_mmap, &v->vm_view, link);
+                m->i_mmap_count--;
+                TAILQ_INSERT_TAIL(gone, v, vm_list);
+        }
+}
+
+static void free_list(struct vma_list *gone)
+{
+        struct vma *v;
+
+        while ((v = TAILQ_FIRST(gone))) {
+                TAILQ_REMOVE(gone, v, vm_list);
+                vma_free(v);
+        }
+}
+
+/* L38, L39: 0 and *maxprot, or -errno. */
+static int check_access(struct file *f, int prot, int flags, int *maxprot)
+{
+        int mode = f->oflags & O_ACCMODE;
+
+        *maxprot = PROT_READ | PROT_WRITE | PROT_EXEC;
+        if (mode == O_WRONLY)
+                return -EACCES;
+        if ((flags & MAP_SHARED) && mode == O_RDONLY) {
+                if (prot & PROT_WRITE)
+                        return -EACCES;
+                *maxprot &= ~PROT_WRITE;
+        }
+        if ((flags & MAP_SHARED) && (prot & PROT_WRITE) && f->inode->append_only)
+                return -EACCES;
+        if (!f->inode->f_op || !f->inode->f_op->map)
+                return -ENODEV;
+        return f->inode->f_op->map(f->inode, prot, flags, maxprot);
+}
+
+static int check_arguments(uint64_t addr, uint64_t *len, int flags, struct file *f,
+                           uint64_t offset)
+{
+        uint64_t rounded = round_up_u64(*len, PAGE_SIZE);
+        int type = flags & MAP_TYPE;
+
+        if (*len == 0)
+                return -EINVAL;
+        if (rounded < *len || rounded > 1ull << 47)
+                return -ENOMEM;
+        if (offset & ~PAGE_MASK)
+                return -EINVAL;
+        if ((int64_t)offset < 0 || (offset >> PAGE_SHIFT) + (rounded >> PAGE_SHIFT) > 1ull << 51)
+                return -EOVERFLOW;
+        if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) && (addr & ~PAGE_MASK))
+                return -EINVAL;
+        if (!f)
+                return -EBADF;
+        if (type != MAP_SHARED && type != MAP_PRIVATE && type != MAP_SHARED_VALIDATE)
+                return -EINVAL;
+        if (type == MAP_SHARED_VALIDATE && (flags & ~(KNOWN_FLAGS | MAP_SHARED_VALIDATE)))
+                return -EOPNOTSUPP;
+        *len = rounded;
+        return 0;
+}
+
+/* Choose an address in our window, and map there; or let the kernel choose. */
+static int place(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, int fd,
+                 uint64_t offset)
+{
+        const struct mmu_ops *ops = mm->mmu->ops;
+        uint64_t hint = *addr;
+
+        if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE))
+                return ops->reserve(mm->mmu, addr, len, prot, flags, fd, offset);
+        for (int tries = 0; tries < 4; tries++) {
+                uint64_t at = get_unmapped_area(mm, hint & PAGE_MASK, len);
+                int r;
+
+                if (!at)
+                        break;
+                r = ops->reserve(mm->mmu, &at, len, prot, flags | MAP_FIXED_NOREPLACE, fd, offset);
+                if (r == 0)
+                        *addr = at;
+                if (r != -EEXIST)
+                        return r;
+                hint = at + len; /* somebody else's mapping is in our window */
+        }
+        *addr = 0;
+        return ops->reserve(mm->mmu, addr, len, prot, flags, fd, offset);
+}
+
+/* => mm->lock write; the VMA is in nobody's sight yet */
+static int map_locked(struct mm *mm, struct vma *v, uint64_t len, int prot, int flags,
+                      uint64_t offset, uint64_t *addr, struct vma_list *gone)
+{
+        struct address_space *m = v->vm_file->mapping;
+        int fd = m->frames->ops->fd(m->frames);
+        struct rmap_guard guard;
+        uint64_t end;
+        int error;
+
+        if (mm->map_count >= MAX_MAPS)
+                return -ENOMEM;
+        if (flags & MAP_FIXED) {
+                end = *addr + len;
+                error = split_at(mm, *addr, end);
+                if (!error)
+                        error = guard_lock(&guard, mm, *addr, end, m);
+        } else {
+                error = guard_lock(&guard, mm, 0, 0, m);
+        }
+        if (error)
+                return error;
+        error = place(mm, addr, len, prot, flags, fd, offset);
+        if (error) {
+                guard_unlock(&guard);
+                return error;
+        }
+        if (flags & MAP_FIXED) {
+                detach(mm, *addr, *addr + len, gone);
+                mm_clear_ptes(mm, *addr, len);
+        }
+        v->vm_start = *addr;
+        v->vm_end = *addr + len;
+        view_update_locked(v);
+        TAILQ_INSERT_TAIL(&m->i_mmap, &v->vm_view, link);
+        m->i_mmap_count++;
+        guard_unlock(&guard);
+        vma_link(mm, v);
+        vma_merge(mm, v);
+        return 0;
+}
+
+int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, struct file *f,
+           uint64_t offset)
+{
+        struct vma_list gone = TAILQ_HEAD_INITIALIZER(gone);
+        int error = check_arguments(*addr, &len, flags, f, offset), maxprot;
+        bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
+        struct vma *v;
+
+        flags = (flags & ~MAP_TYPE) | (shared ? MAP_SHARED : MAP_PRIVATE);
+        prot &= PROT_READ | PROT_WRITE | PROT_EXEC;
+        if (!error)
+                error = check_access(f, prot, flags, &maxprot);
+        if (error)
+                return error;
+        v = vma_alloc(mm);
+        if (!v)
+                return -ENOMEM;
+        v->vm_prot = prot;
+        v->vm_maxprot = maxprot;
+        v->vm_shared = shared;
+        v->vm_file = f;
+        v->vm_pgoff = offset >> PAGE_SHIFT;
+        v->vm_ops = &file_vm_ops;
+        v->vm_ops->open(v);
+        rwlock_write_lock(&mm->lock);
+        error = map_locked(mm, v, len, prot, flags, offset, addr, &gone);
+        rwlock_write_unlock(&mm->lock);
+        if (error)
+                vma_free(v);
+        free_list(&gone);
+        return error;
+}
+
+int mm_unmap(struct mm *mm, uint64_t addr, uint64_t len)
+{
+        struct vma_list gone = TAILQ_HEAD_INITIALIZER(gone);
+        uint64_t end = addr + round_up_u64(len, PAGE_SIZE);
+        struct rmap_guard guard;
+        int error;
+
+        if ((addr & ~PAGE_MASK) || len == 0 || end <= addr)
+                return -EINVAL;
+        rwlock_write_lock(&mm->lock);
+        error = split_at(mm, addr, end);
+        if (!error)
+                error = guard_lock(&guard, mm, addr, end, NULL);
+        if (error) {
+                rwlock_write_unlock(&mm->lock);
+                return error;
+        }
+        /* Ours only: what else lies in the range is not the engine's to unmap. */
+        for (struct vma *v = find_vma(mm, addr); v && v->vm_start < end; v = vma_next(v)) {
+                int r = mm->mmu->ops->release(mm->mmu, v->vm_start, v->vm_end - v->vm_start);
+
+                error = error ? error : r;
+        }
+        detach(mm, addr, end, &gone);
+        mm_clear_ptes(mm, addr, end - addr);
+        guard_unlock(&guard);
+        rwlock_write_unlock(&mm->lock);
+        free_list(&gone);
+        return error;
+}
+
+/* 0 if [addr, end) is mapped without a hole, -ENOMEM if not. */
+static int check_covered(struct mm *mm, uint64_t addr, uint64_t end)
+{
+        for (struct vma *v = find_vma(mm, addr); addr < end; v = vma_next(v)) {
+                if (!v || v->vm_start > addr)
+                        return -ENOMEM;
+                addr = v->vm_end;
+        }
+        return 0;
+}
+
+/* => write lock. Up to the first VMA that may not have prot, as the kernel does. */
+static int protect_locked(struct mm *mm, uint64_t addr, uint64_t end, int prot)
+{
+        struct vma *v = find_vma(mm, addr);
+        int error = 0;
+
+        while (!error && v && v->vm_start < end) {
+                uint64_t stop = min_u64(v->vm_end, end);
+
+                if (prot & ~v->vm_maxprot)
+                        return -EACCES;
+                if (v->vm_prot != prot) {
+                        error = split_at(mm, max_u64(addr, v->vm_start), stop);
+                        v = find_vma(mm, max_u64(addr, v->vm_start));
+                        if (!error)
+                                error = mm->mmu->ops->protect(mm->mmu, v->vm_start,
+                                                              v->vm_end - v->vm_start, prot);
+                        if (!error) {
+                                v->vm_prot = prot;
+                                vma_merge(mm, v);
+                        }
+                }
+                v = find_vma(mm, stop);
+        }
+        return error;
+}
+
+int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, int prot)
+{
+        uint64_t end = addr + round_up_u64(len, PAGE_SIZE);
+        int error;
+
+        if ((addr & ~PAGE_MASK) || (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC)))
+                return -EINVAL;
+        if (len == 0)
+                return 0;
+        if (end <= addr)
+                return -ENOMEM;
+        rwlock_write_lock(&mm->lock);
+        error = check_covered(mm, addr, end);
+        if (!error)
+                error = protect_locked(mm, addr, end, prot);
+        rwlock_write_unlock(&mm->lock);
+        return error;
+}
+
+static bool is_resident(struct mm *mm, struct vma *v, uint64_t addr)
+{
+        struct pte *pte = pte_get(mm, addr, false);
+        struct page *p;
+        bool yes = false;
+
+        if (pte) {
+                yes = pte_state(pte) == PTE_COPY;
+                pte_put(mm, pte);
+        }
+        if (!yes && (p = find_page(v->vm_file->mapping, vma_index(v, addr)))) {
+                yes = page_uptodate(p);
+                put_page(v->vm_file->mapping, p);
+        }
+        return yes;
+}
+
+int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec)
+{
+        uint64_t end = addr + round_up_u64(len, PAGE_SIZE);
+        unsigned char chunk[1024];
+
+        if (addr & ~PAGE_MASK)
+                return -EINVAL;
+        if (end < addr)
+                return -ENOMEM;
+        while (addr < end) {
+                uint64_t stop = min_u64(end, addr + sizeof(chunk) * PAGE_SIZE), at = addr;
+                struct vma *v;
+                int error;
+
+                rwlock_read_lock(&mm->lock);
+                error = check_covered(mm, addr, stop);
+                for (v = find_vma(mm, addr); !error && at < stop; at += PAGE_SIZE) {
+                        if (at >= v->vm_end)
+                                v = vma_next(v);
+                        chunk[(at - addr) >> PAGE_SHIFT] = is_resident(mm, v, at);
+                }
+                rwlock_read_unlock(&mm->lock);
+                if (error)
+                        return error;
+                /* vec may be mapped memory: nothing is held now. */
+                memcpy(vec, chunk, (stop - addr) >> PAGE_SHIFT);
+                vec += (stop - addr) >> PAGE_SHIFT;
+                addr = stop;
+        }
+        return 0;
+}
+
+/* The next shared piece at or behind *addr: its file, held, and pages. False: none. *hole is set
+ * when an address on the way is not mapped. */
+static bool next_piece(struct mm *mm, uint64_t *addr, uint64_t end, struct file **f,
+                       uint64_t *first, uint64_t *last, bool *hole)
+{
+        bool found = false;
+
+        rwlock_read_lock(&mm->lock);
+        while (!found && *addr < end) {
+                struct vma *v = find_vma(mm, *addr);
+                uint64_t stop;
+
+                if (!v || v->vm_start > *addr)
+                        *hole = true;
+                if (!v || v->vm_start >= end)
+                        break;
+                *addr = max_u64(*addr, v->vm_start);
+                stop = min_u64(v->vm_end, end);
+                if (v->vm_shared) {
+                        *f = v->vm_file;
+                        file_get(*f);
+                        *first = vma_index(v, *addr);
+                        *last = vma_index(v, stop);
+                        found = true;
+                }
+                *addr = stop;
+        }
+        rwlock_read_unlock(&mm->lock);
+        return found;
+}
+
+int mm_sync(struct mm *mm, uint64_t addr, uint64_t len, int flags)
+{
+        uint64_t end = addr + round_up_u64(len, PAGE_SIZE), first, last;
+        bool hole = false;
+        struct file *f;
+
+        if ((flags & ~(MS_ASYNC | MS_SYNC | MS_INVALIDATE)) || (addr & ~PAGE_MASK) ||
+            ((flags & MS_ASYNC) && (flags & MS_SYNC)))
+                return -EINVAL;
+        if (end < addr)
+                return -ENOMEM;
+        while (next_piece(mm, &addr, end, &f, &first, &last, &hole)) {
+                int error = 0, r;
+
+                if (hole && flags == MS_ASYNC) {
+                        file_put(f);
+                        return -ENOMEM; /* L41: at once */
+                }
+                if (flags & MS_SYNC)
+                        error = fsync_range(f, first, last, true);
+                r = file_put(f);
+                if (error || r)
+                        return error ? error : r;
+        }
+        return hole ? -ENOMEM : 0;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * mm.c - making and unmaking an address space.
+ */
+#include "vm/mm.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "vm/fault.h"
+
+#define PTE_ENTRY_SHIFT 3
+#define WINDOW (1ull << 44) /* 16 TiB of addresses to look for gaps in */
+_Static_assert(sizeof(struct pte) == 1 << PTE_ENTRY_SHIFT, "512 entries a table");
+
+/* A stretch of addresses where nothing is mapped now. It is not kept reserved, so that a hole
+ * in it behaves as a hole (SEGV_MAPERR); what others map there is found out when it is met. */
+static void find_window(struct mm *mm)
+{
+        void *p = mmap(NULL, WINDOW, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+        if (p == MAP_FAILED)
+                return; /* limited address space: the kernel chooses every time */
+        munmap(p, WINDOW);
+        mm->window_lo = (uint64_t)(uintptr_t)p;
+        /* The kernel itself hands out addresses from the top down: leave it the upper half. */
+        mm->window_hi = mm->window_lo + WINDOW / 2;
+}
+
+int mm_create(struct mm **out, const struct mm_config *cfg)
+{
+        struct mm *mm = calloc(1, sizeof(*mm));
+        struct mmu_config mmu_cfg = {.loop = cfg->loop, .trace = cfg->trace};
+        int error;
+
+        if (!mm)
+                return -ENOMEM;
+        mm->loop = cfg->loop;
+        mm->trace = cfg->trace;
+        TAILQ_INIT(&mm->mmap);
+        RB_INIT(&mm->mm_rb);
+        radix_init(&mm->pgd, cfg->tables, PTE_ENTRY_SHIFT);
+        find_window(mm);
+        error = park_init(mm);
+        if (!error) {
+                mm->client = (struct mmu_client){.faults = mm_faults, .arg = mm};
+                mmu_cfg.client = &mm->client;
+                error = mmu_open(cfg->mmu, &mmu_cfg, &mm->mmu);
+                snprintf(cfg->why, 256, "%s", error ? mmu_cfg.why : "");
+        }
+        if (error) {
+                mm_destroy(mm);
+                return error;
+        }
+        *out = mm;
+        return 0;
+}
+
+void mm_set_cache(struct mm *mm, struct page_cache *c) { mm->cache = c; }
+
+void mm_destroy(struct mm *mm)
+{
+        assert(TAILQ_EMPTY(&mm->mmap));
+        if (mm->mmu)
+                mm->mmu->ops->close(mm->mmu);
+        park_destroy(mm);
+        radix_destroy(&mm->pgd);
+        free(mm);
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * mm.h - an address space: the VMAs, the page table, and the faults under way.
+ *
+ * task -> mm -> mmap, the list of VMAs sorted by address, and mm_rb, the red-black tree of the
+ * same: the list for walks, the tree for find_vma. mm->pgd is the page table.
+ *
+ * Nothing here assumes that the address space is our own process's: it is an mmu plus ranges.
+ */
+#ifndef FL_VM_MM_H
+#define FL_VM_MM_H
+
+#include <bsd/sys/queue.h>
+#include <bsd/sys/tree.h>
+
+#include "cache/filemap.h"
+#include "mmu/mmu.h"
+#include "vm/pgtable.h"
+
+struct mm;
+struct vma;
+struct vm_fault;
+
+struct vm_operations {
+        /* The VMA has come to be (also by a split): takes its reference. NULL: nothing. */
+        void (*open)(struct vma *);
+        /* The VMA goes. No mm lock is held; may write back. */
+        void (*close)(struct vma *);
+        /* The page of vmf->index, up to date and locked in vmf->rq.page. Never blocks. */
+        enum filemap_result (*fault)(struct vm_fault *);
+        /* Map what is cached in [first, end); true if that includes vmf->index. NULL: none. */
+        bool (*map_pages)(struct vm_fault *, uint64_t first, uint64_t end);
+        /* A store to a shared page is coming. => locked. 0, -EAGAIN with vmf->rq.wait, -errno */
+        int (*page_mkwrite)(struct vm_fault *, struct page *);
+};
+
+/* A contiguous, page-aligned span of addresses: start < end, overlapping none. */
+struct vma {
+        TAILQ_ENTRY(vma) vm_list;      /* [mm] */
+        RB_ENTRY(vma) vm_rb;           /* [mm] */
+        struct mm *vm_mm;
+        uint64_t vm_start, vm_end;     /* [mm], [i_mmap]: both to change, either to read */
+        uint64_t vm_pgoff;             /* [mm], [i_mmap]: first page of the file */
+        int vm_prot, vm_maxprot;       /* [mm] PROT_ */
+        bool vm_shared;                /* MAP_SHARED of a file opened for writing, or read-only */
+        enum vm_advice vm_advice;      /* [mm] */
+        struct file *vm_file;
+        struct mapping_view vm_view;   /* [i_mmap] */
+        const struct vm_operations *vm_ops;
+};
+TAILQ_HEAD(vma_list, vma);
+RB_HEAD(vma_tree, vma);
+
+struct parked;
+
+struct mm {
+        struct rwlock lock;   /* [mm] */
+        struct vma_list mmap; /* [mm] */
+        struct vma_tree mm_rb; /* [mm] */
+        unsigned map_count;   /* [mm] */
+        struct radix pgd;     /* page table: index = address / page, entry = pte */
+        uint64_t window_lo, window_hi; /* where gaps are looked for */
+        struct mmu *mmu;
+        struct mmu_client client;
+        struct loop *loop;
+        struct loop_idle idle;
+        struct page_cache *cache;
+        struct trace *trace;
+        struct mutex park_lock;        /* [park] */
+        struct parked *parked;         /* all of them, reserved memory */
+        struct parked *free_parked;    /* [park] */
+        struct parked *ready, **ready_tail; /* [park] */
+        unsigned parked_made;          /* [park] */
+        _Atomic unsigned nr_parked;
+};
+
+/* One per engine: the engine's view of a process. */
+struct task {
+        struct mm *mm;
+        int pid;
+};
+
+int task_create(struct task **out, struct mm *mm);
+void task_destroy(struct task *t);
+
+struct mm_config {
+        const char *mmu;
+        struct loop *loop;
+        struct table_pool *tables;
+        struct trace *trace;
+        char *why; /* 256 bytes */
+};
+int mm_create(struct mm **out, const struct mm_config *cfg);
+/* The cache is made after the mm (it needs mapping_ops), and given to it before the first map. */
+void mm_set_cache(struct mm *mm, struct page_cache *c);
+/* No VMA is left. */
+void mm_destroy(struct mm *mm);
+extern const struct mapping_ops vm_mapping_ops;
+extern const struct vm_operations file_vm_ops;
+
+/* First VMA that ends behind addr; it may start behind addr too. => mm->lock */
+struct vma *find_vma(struct mm *mm, uint64_t addr);
+struct vma *vma_next(struct vma *v);
+struct vma *vma_prev(struct vma *v);
+/* Lowest gap of len at or above hint within the window; 0: none. => mm->lock */
+uint64_t get_unmapped_area(struct mm *mm, uint64_t hint, uint64_t len);
+
+/* vma.c. => mm->lock held for writing */
+struct vma *vma_alloc(struct mm *mm);
+void vma_link(struct mm *mm, struct vma *v);
+void vma_unlink(struct mm *mm, struct vma *v);
+/* Cut v at addr; v keeps the lower part. The upper part, or NULL (no memory). */
+struct vma *split_vma(struct mm *mm, struct vma *v, uint64_t addr);
+/* Join v with equal neighbours; returns the VMA that now covers v's start. */
+struct vma *vma_merge(struct mm *mm, struct vma *v);
+/* Make VMAs begin and end at start and end, where they cross. 0 or -ENOMEM. */
+int split_at(struct mm *mm, uint64_t start, uint64_t end);
+bool vma_can_merge(const struct vma *a, const struct vma *b);
+/* Free a VMA that has been unlinked, after mm->lock was released. */
+void vma_free(struct vma *v);
+static inline uint64_t vma_index(const struct vma *v, uint64_t addr)
+{
+        return v->vm_pgoff + ((addr - v->vm_start) >> PAGE_SHIFT);
+}
+static inline uint64_t vma_address(const struct vma *v, uint64_t index)
+{
+        return v->vm_start + ((index - v->vm_pgoff) << PAGE_SHIFT);
+}
+void view_update_locked(struct vma *v);
+
+/* map.c: mmap, munmap, mprotect, mincore. 0 or -errno. */
+int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, struct file *f,
+           uint64_t offset);
+int mm_unmap(struct mm *mm, uint64_t addr, uint64_t len);
+int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, int prot);
+int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec);
+int mm_sync(struct mm *mm, uint64_t addr, uint64_t len, int flags);
+/* advice.c */
+int mm_advise(struct mm *mm, uint64_t addr, uint64_t len, int advice);
+/* Private copies in [addr, addr+len) are gone, nothing is mapped there. => mm->lock, write */
+void mm_clear_ptes(struct mm *mm, uint64_t addr, uint64_t len);
+
+#ifndef NDEBUG
+void vma_check(const struct vma *v);
+#else
+static inline void vma_check(const struct vma *v) { (void)v; }
+#endif
+/* => mm->lock not held. 0 if every invariant holds. */
+int mm_check(struct mm *mm);
+
+#endif

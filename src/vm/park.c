@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * park.c - faults that wait: kept aside so that the pager can go on with others, and run again
+ * on a loop thread when what they wait for has happened.
+ *
+ * The faulting thread itself sleeps in the kernel all the while. Parking places come from memory
+ * reserved at the start, one for each thread that can be in a fault; should they ever run out,
+ * the thread is told to fault again, which costs a turn and loses nothing.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "vm/fault.h"
+
+#define MAX_PARKED 16384
+
+struct parked {
+        struct waiter waiter;
+        struct vm_fault vmf;
+        struct parked *next; /* [park] free or ready */
+};
+
+static void parked_wake(struct waiter *w)
+{
+        struct parked *p = container_of(w, struct parked, waiter);
+        struct mm *mm = p->vmf.mm;
+
+        mutex_lock(&mm->park_lock);
+        p->next = NULL;
+        *mm->ready_tail = p;
+        mm->ready_tail = &p->next;
+        mutex_unlock(&mm->park_lock);
+        loop_kick(mm->loop);
+}
+
+static struct parked *place_get(struct mm *mm)
+{
+        struct parked *p;
+
+        mutex_lock(&mm->park_lock);
+        p = mm->free_parked;
+        if (p)
+                mm->free_parked = p->next;
+        else if (mm->parked_made < MAX_PARKED)
+                p = &mm->parked[mm->parked_made++];
+        mutex_unlock(&mm->park_lock);
+        return p;
+}
+
+static void place_put(struct mm *mm, struct parked *p)
+{
+        mutex_lock(&mm->park_lock);
+        p->next = mm->free_parked;
+        mm->free_parked = p;
+        mutex_unlock(&mm->park_lock);
+}
+
+bool park_fault(struct vm_fault *vmf)
+{
+        struct mm *mm = vmf->mm;
+        struct wait_on on = vmf->rq.wait;
+        struct parked *p = place_get(mm);
+
+        vmf->rq.wait.kind = WAIT_NONE;
+        if (!p) {
+                if (on.kind == WAIT_PAGE)
+                        put_page(on.mapping, on.page);
+                mm->mmu->ops->wake(mm->mmu, vmf->address, 1);
+                return true;
+        }
+        memset(&p->waiter, 0, sizeof(p->waiter));
+        p->waiter.wake = parked_wake;
+        p->vmf = *vmf;
+        atomic_fetch_add(&mm->nr_parked, 1);
+        if (wait_on_add(mm->cache, &on, &p->waiter))
+                return true; /* may be running again already: p is not ours any more */
+        atomic_fetch_sub(&mm->nr_parked, 1);
+        place_put(mm, p);
+        return false;
+}
+
+/* loop_idle: runs the faults that have become ready. */
+static bool run_ready(struct loop_idle *idle)
+{
+        struct mm *mm = idle->arg;
+        struct parked *p, *next;
+        struct blk_plug plug;
+
+        mutex_lock(&mm->park_lock);
+        p = mm->ready;
+        mm->ready = NULL;
+        mm->ready_tail = &mm->ready;
+        mutex_unlock(&mm->park_lock);
+        if (!p)
+                return false;
+        blk_start_plug(&plug);
+        for (; p; p = next) {
+                struct vm_fault vmf = p->vmf;
+
+                next = p->next;
+                place_put(mm, p);
+                atomic_fetch_sub(&mm->nr_parked, 1);
+                vmf.rq.plug = &plug;
+                do_page_fault(&vmf);
+        }
+        blk_finish_plug(&plug);
+        return true;
+}
+
+void mm_faults(struct mmu_client *client, const struct mmu_fault *faults, unsigned nr)
+{
+        struct mm *mm = client->arg;
+        struct blk_plug plug;
+
+        /* One plug for the batch: its reads go to the device together. */
+        blk_start_plug(&plug);
+        for (unsigned i = 0; i < nr; i++) {
+                struct vm_fault vmf = {
+                        .mm = mm,
+                        .address = faults[i].address,
+                        .write = faults[i].write,
+                        .kind = faults[i].kind,
+                        .tid = faults[i].tid,
+                        .begin_ns = now_ns(),
+                        .rq = {.fault = trace_new_fault(mm->trace), .plug = &plug},
+                };
+
+                do_page_fault(&vmf);
+        }
+        blk_finish_plug(&plug);
+}
+
+int park_init(struct mm *mm)
+{
+        size_t bytes = MAX_PARKED * sizeof(struct parked);
+        void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+        if (p == MAP_FAILED)
+                return -ENOMEM;
+        mm->parked = p;
+        mm->ready_tail = &mm->ready;
+        mm->idle = (struct loop_idle){.run = run_ready, .arg = mm};
+        loop_add_idle(mm->loop, &mm->idle);
+        return 0;
+}
+
+void park_destroy(struct mm *mm)
+{
+        if (!mm->parked)
+                return;
+        loop_remove_idle(mm->loop, &mm->idle);
+        munmap(mm->parked, MAX_PARKED * sizeof(struct parked));
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * pgtable.c - see pgtable.h.
+ */
+#include "vm/pgtable.h"
+
+#include "vm/mm.h"
+
+const char *pte_state_name(enum pte_state s)
+{
+        static const char *const names[] = {"none", "cache", "copy", "swapped", "poisoned"};
+
+        return (unsigned)s < ARRAY_SIZE(names) ? names[s] : "?";
+}
+
+struct pte *pte_get(struct mm *mm, uint64_t addr, bool create)
+{
+        return radix_get(&mm->pgd, addr >> PAGE_SHIFT, create);
+}
+
+void pte_put(struct mm *mm, struct pte *p) { radix_put(&mm->pgd, p); }
+
+enum pte_state pte_set(struct mm *mm, struct pte *p, enum pte_state s)
+{
+        enum pte_state old = atomic_exchange(&p->value, (uint64_t)s) & 7;
+
+        if (old == PTE_NONE && s != PTE_NONE)
+                radix_use(&mm->pgd, p);
+        else if (old != PTE_NONE && s == PTE_NONE)
+                radix_unuse(&mm->pgd, p);
+        return old;
+}
+
+bool pte_clear_cache(struct mm *mm, struct pte *p)
+{
+        uint64_t old = PTE_CACHE;
+
+        if (!atomic_compare_exchange_strong(&p->value, &old, PTE_NONE))
+                return false;
+        radix_unuse(&mm->pgd, p);
+        return true;
+}
+
+struct pte *pte_next_table(struct mm *mm, uint64_t *addr, uint64_t last)
+{
+        uint64_t index = *addr >> PAGE_SHIFT;
+        struct pte *p = radix_next(&mm->pgd, &index, last >> PAGE_SHIFT, false);
+
+        *addr = index << PAGE_SHIFT;
+        return p;
+}

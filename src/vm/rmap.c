@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * rmap.c - from a file's pages to the mappings that show them: mapping_ops, for write-back and
+ * reclaim. The caller holds the file's i_mmap_lock, so no VMA of the file can move or go.
+ */
+#include "vm/mm.h"
+
+static struct vma *vma_of(struct mapping_view *v) { return container_of(v, struct vma, vm_view); }
+
+static void batch_add(struct page_cache *c, struct vma *v, uint64_t addr, uint64_t nr,
+                      struct zap_batch *b)
+{
+        if (b->nr == ZAP_BATCH)
+                c->m_ops->zap_flush(c, b);
+        b->mmu = v->vm_mm->mmu;
+        b->iov[b->nr++] = (struct iovec){(void *)(uintptr_t)addr, nr << PAGE_SHIFT};
+}
+
+/* Calls fn for each run of pages in [index, index+nr) that v shows, from the page table. clear:
+ * they are not shown any more. */
+static void each_shown(struct vma *v, uint64_t index, uint64_t nr, bool clear,
+                       void (*fn)(struct vma *, uint64_t addr, uint64_t nr, void *), void *arg)
+{
+        struct mm *mm = v->vm_mm;
+        uint64_t addr = vma_address(v, index), end = addr + (nr << PAGE_SHIFT);
+        struct pte *p;
+
+        while (addr < end && (p = pte_next_table(mm, &addr, end - 1))) {
+                uint64_t stop =
+                        min_u64(radix_leaf_end(&mm->pgd, addr >> PAGE_SHIFT) << PAGE_SHIFT, end);
+                struct pte *table = p;
+                uint64_t run = 0;
+
+                for (; addr < stop; addr += PAGE_SIZE, p++) {
+                        if (clear ? pte_clear_cache(mm, p) : pte_state(p) == PTE_CACHE) {
+                                run++;
+                                continue;
+                        }
+                        if (run)
+                                fn(v, addr - (run << PAGE_SHIFT), run, arg);
+                        run = 0;
+                }
+                if (run)
+                        fn(v, addr - (run << PAGE_SHIFT), run, arg);
+                pte_put(mm, table);
+        }
+}
+
+static void zap_shown(struct vma *v, uint64_t addr, uint64_t nr, void *arg)
+{
+        batch_add(v->vm_mm->cache, v, addr, nr, arg);
+}
+
+static void vm_zap_run(struct page_cache *c, struct mapping_view *view, uint64_t index,
+                       uint64_t nr, struct zap_batch *b)
+{
+        (void)c;
+        each_shown(vma_of(view), index, nr, true, zap_shown, b);
+}
+
+static void vm_zap_flush(struct page_cache *c, struct zap_batch *b)
+{
+        (void)c;
+        if (b->nr)
+                b->mmu->ops->unmap(b->mmu, b->iov, b->nr);
+        b->nr = 0;
+}
+
+static void protect_shown(struct vma *v, uint64_t addr, uint64_t nr, void *arg)
+{
+        struct mmu *mmu = v->vm_mm->mmu;
+
+        (void)arg;
+        mmu->ops->write_protect(mmu, addr, nr);
+}
+
+static void vm_protect_run(struct page_cache *c, struct mapping_view *view, uint64_t index,
+                           uint64_t nr)
+{
+        (void)c;
+        /* A private mapping shows the cache's pages write-protected from the start. */
+        if (vma_of(view)->vm_shared)
+                each_shown(vma_of(view), index, nr, false, protect_shown, NULL);
+}
+
+const struct mapping_ops vm_mapping_ops = {
+        .zap_run = vm_zap_run,
+        .zap_flush = vm_zap_flush,
+        .protect_run = vm_protect_run,
+};

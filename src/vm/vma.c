@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * vma.c - VMAs: the sorted list and the tree, split, merge, and the search for a gap.
+ *
+ * Whatever changes a VMA's span holds mm->lock for writing (against faults) and the file's
+ * i_mmap_lock for writing (against write-back and reclaim, which come from the file's side).
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vm/mm.h"
+
+static int vma_compare(const struct vma *a, const struct vma *b)
+{
+        return a->vm_start < b->vm_start ? -1 : a->vm_start > b->vm_start;
+}
+
+RB_GENERATE_INTERNAL(vma_tree, vma, vm_rb, vma_compare, __attribute__((unused)) static)
+
+struct vma *find_vma(struct mm *mm, uint64_t addr)
+{
+        struct vma *v = RB_ROOT(&mm->mm_rb), *best = NULL;
+
+        while (v) {
+                if (addr < v->vm_end) {
+                        best = v;
+                        if (addr >= v->vm_start)
+                                break;
+                        v = RB_LEFT(v, vm_rb);
+                } else {
+                        v = RB_RIGHT(v, vm_rb);
+                }
+        }
+        return best;
+}
+
+struct vma *vma_next(struct vma *v) { return TAILQ_NEXT(v, vm_list); }
+
+struct vma *vma_prev(struct vma *v) { return TAILQ_PREV(v, vma_list, vm_list); }
+
+uint64_t get_unmapped_area(struct mm *mm, uint64_t hint, uint64_t len)
+{
+        uint64_t at = hint > mm->window_lo ? hint : mm->window_lo;
+
+        for (struct vma *v = find_vma(mm, at); v; v = vma_next(v)) {
+                if (v->vm_start >= at && v->vm_start - at >= len)
+                        break;
+                at = v->vm_end;
+        }
+        return at < mm->window_hi && mm->window_hi - at >= len ? at : 0;
+}
+
+struct vma *vma_alloc(struct mm *mm)
+{
+        struct vma *v = calloc(1, sizeof(*v));
+
+        if (v)
+                v->vm_mm = mm;
+        return v;
+}
+
+void vma_free(struct vma *v)
+{
+        if (v->vm_ops && v->vm_ops->close)
+                v->vm_ops->close(v);
+        free(v);
+}
+
+void vma_link(struct mm *mm, struct vma *v)
+{
+        struct vma *next;
+
+        assert(!RB_FIND(vma_tree, &mm->mm_rb, v));
+        next = find_vma(mm, v->vm_start);
+        assert(!next || v->vm_end <= next->vm_start);
+        RB_INSERT(vma_tree, &mm->mm_rb, v);
+        if (next)
+                TAILQ_INSERT_BEFORE(next, v, vm_list);
+        else
+                TAILQ_INSERT_TAIL(&mm->mmap, v, vm_list);
+        mm->map_count++;
+        vma_check(v);
+}
+
+void vma_unlink(struct mm *mm, struct vma *v)
+{
+        RB_REMOVE(vma_tree, &mm->mm_rb, v);
+        TAILQ_REMOVE(&mm->mmap, v, vm_list);
+        mm->map_count--;
+}
+
+void view_update_locked(struct vma *v)
+{
+        v->vm_view.first = v->vm_pgoff;
+        v->vm_view.last = v->vm_pgoff + ((v->vm_end - v->vm_start) >> PAGE_SHIFT) - 1;
+}
+
+struct vma *split_vma(struct mm *mm, struct vma *v, uint64_t addr)
+{
+        struct address_space *m = v->vm_file->mapping;
+        struct vma *upper = vma_alloc(mm);
+
+        assert(addr > v->vm_start && addr < v->vm_end && !(addr & ~PAGE_MASK));
+        if (!upper)
+                return NULL;
+        upper->vm_prot = v->vm_prot;
+        upper->vm_maxprot = v->vm_maxprot;
+        upper->vm_shared = v->vm_shared;
+        upper->vm_advice = v->vm_advice;
+        upper->vm_file = v->vm_file;
+        upper->vm_ops = v->vm_ops;
+        upper->vm_start = addr;
+        upper->vm_end = v->vm_end;
+        upper->vm_pgoff = vma_index(v, addr);
+        rwlock_write_lock(&m->i_mmap_lock);
+        v->vm_end = addr;
+        view_update_locked(v);
+        view_update_locked(upper);
+        TAILQ_INSERT_TAIL(&m->i_mmap, &upper->vm_view, link);
+        m->i_mmap_count++;
+        rwlock_write_unlock(&m->i_mmap_lock);
+        if (upper->vm_ops->open)
+                upper->vm_ops->open(upper);
+        vma_link(mm, upper);
+        vma_check(v);
+        return upper;
+}
+
+bool vma_can_merge(const struct vma *a, const struct vma *b)
+{
+        return a->vm_end == b->vm_start && a->vm_file == b->vm_file && a->vm_prot == b->vm_prot &&
+               a->vm_maxprot == b->vm_maxprot && a->vm_shared == b->vm_shared &&
+               a->vm_advice == b->vm_advice && a->vm_ops == b->vm_ops &&
+               a->vm_pgoff + ((a->vm_end - a->vm_start) >> PAGE_SHIFT) == b->vm_pgoff;
+}
+
+/* a takes b in. */
+static void absorb(struct mm *mm, struct vma *a, struct vma *b)
+{
+        struct address_space *m = a->vm_file->mapping;
+
+        vma_unlink(mm, b);
+        rwlock_write_lock(&m->i_mmap_lock);
+        TAILQ_REMOVE(&m->i_mmap, &b->vm_view, link);
+        m->i_mmap_count--;
+        a->vm_end = b->vm_end;
+        view_update_locked(a);
+        rwlock_write_unlock(&m->i_mmap_lock);
+        /* Not the last reference: a has the same file. */
+        vma_free(b);
+        vma_check(a);
+}
+
+struct vma *vma_merge(struct mm *mm, struct vma *v)
+{
+        struct vma *prev = vma_prev(v), *next = vma_next(v);
+
+        if (next && vma_can_merge(v, next))
+                absorb(mm, v, next);
+        if (prev && vma_can_merge(prev, v)) {
+                absorb(mm, prev, v);
+                v = prev;
+        }
+        return v;
+}
+
+int split_at(struct mm *mm, uint64_t start, uint64_t end)
+{
+        struct vma *v = find_vma(mm, start);
+
+        if (v && v->vm_start < start && !split_vma(mm, v, start))
+                return -ENOMEM;
+        v = find_vma(mm, end);
+        if (v && v->vm_start < end && !split_vma(mm, v, end))
+                return -ENOMEM;
+        return 0;
+}
+
+#ifndef NDEBUG
+void vma_check(const struct vma *v)
+{
+        assert(v->vm_start < v->vm_end);
+        assert(!(v->vm_start & ~PAGE_MASK) && !(v->vm_end & ~PAGE_MASK));
+        assert(!(v->vm_prot & ~v->vm_maxprot));
+        assert(v->vm_file && v->vm_ops);
+        assert(v->vm_view.first == v->vm_pgoff);
+        assert(v->vm_view.last - v->vm_view.first + 1 == (v->vm_end - v->vm_start) >> PAGE_SHIFT);
+}
+#endif
+
+static int complain(const char *what, const struct vma *v)
+{
+        fprintf(stderr, "faultline: mm: %s at %#llx-%#llx\n", what,
+                (unsigned long long)v->vm_start, (unsigned long long)v->vm_end);
+        return -EINVAL;
+}
+
+/* Private copies in the span of v, from the page table. */
+static uint64_t count_copies(struct mm *mm, const struct vma *v)
+{
+        uint64_t addr = v->vm_start, n = 0;
+        struct pte *p;
+
+        while (addr < v->vm_end && (p = pte_next_table(mm, &addr, v->vm_end - 1))) {
+                uint64_t end = min_u64(radix_leaf_end(&mm->pgd, addr >> PAGE_SHIFT) << PAGE_SHIFT,
+                                       v->vm_end);
+                struct pte *table = p;
+
+                for (; addr < end; addr += PAGE_SIZE, p++)
+                        n += pte_state(p) == PTE_COPY;
+                pte_put(mm, table);
+        }
+        return n;
+}
+
+int mm_check(struct mm *mm)
+{
+        struct vma *v, *prev = NULL, *in_tree;
+        uint64_t copies = 0;
+        unsigned n = 0;
+        int error = 0;
+
+        rwlock_read_lock(&mm->lock);
+        in_tree = RB_MIN(vma_tree, &mm->mm_rb);
+        TAILQ_FOREACH(v, &mm->mmap, vm_list) {
+                vma_check(v);
+                if (v != in_tree)
+                        error = complain("list and tree differ", v);
+                if (prev && prev->vm_end > v->vm_start)
+                        error = complain("VMAs overlap", v);
+                in_tree = in_tree ? RB_NEXT(vma_tree, &mm->mm_rb, in_tree) : NULL;
+                prev = v;
+                copies += count_copies(mm, v);
+                n++;
+        }
+        if (!error && (n != mm->map_count || in_tree)) {
+                fprintf(stderr, "faultline: mm: %u VMAs in the list, %u counted\n", n,
+                        mm->map_count);
+                error = -EINVAL;
+        }
+        if (mm->cache && copies != (uint64_t)atomic_load(&mm->cache->budget.private_pages)) {
+                fprintf(stderr, "faultline: mm: %llu private copies, %lld charged\n",
+                        (unsigned long long)copies,
+                        (long long)atomic_load(&mm->cache->budget.private_pages));
+                error = -EINVAL;
+        }
+        rwlock_read_unlock(&mm->lock);
+        return error;
+}
