@@ -37,19 +37,19 @@ struct fl_file;
 /* Zero every member you do not set; a zero means the default. The struct may grow: `size` tells
  * the library which members you know. */
 struct fl_engine_config {
-        size_t size;          /* sizeof(struct fl_engine_config) */
-        uint64_t cache;       /* the hard budget; default: the smaller of a quarter of MemAvailable
-                               * and half the room under the cgroup's limit; at least 64 pages */
-        const char *mmu;      /* "auto" (default), "uffd" */
-        const char *policy;   /* "linux" (default) */
-        const char *driver;   /* for host files: "auto" (default), "uring", "posix" */
-        uint64_t readahead;   /* largest window; default: the device's read_ahead_kb, never more
-                               * than an eighth of the cache */
-        const char *faults;   /* inject errors: faultline(1), --faults; NULL: none */
-        const char *trace;    /* write a trace to this file; NULL: none */
-        uint64_t spin;        /* poll this long before sleeping; 0: sleep at once */
-        unsigned pagers;      /* threads that serve faults; default 1 */
-        unsigned flags;       /* FL_ENGINE_ */
+        size_t size;        /* sizeof(struct fl_engine_config) */
+        uint64_t cache;     /* the hard budget; default: the smaller of a quarter of MemAvailable
+                             * and half the room under the cgroup's limit; at least 64 pages */
+        const char *mmu;    /* "auto" (default), "uffd" */
+        const char *policy; /* "linux" (default) */
+        const char *driver; /* for host files: "auto" (default), "uring", "posix" */
+        uint64_t readahead; /* largest window; default: the device's read_ahead_kb, never more
+                             * than an eighth of the cache */
+        const char *faults; /* inject errors: faultline(1), --faults; NULL: none */
+        const char *trace;  /* write a trace to this file; NULL: none */
+        uint64_t spin;      /* poll this long before sleeping; 0: sleep at once */
+        unsigned pagers;    /* threads that serve faults; default 1 */
+        unsigned flags;     /* FL_ENGINE_ */
 };
 #define FL_ENGINE_CHECK 1u /* run the full invariant checks now and then (debug builds) */
 

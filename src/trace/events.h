@@ -8,46 +8,46 @@
 #ifndef FL_TRACE_EVENTS_H
 #define FL_TRACE_EVENTS_H
 
-#define TRACE_EVENTS(X)                                                                         \
-        X(NONE, "", "", "", "", "", "")                                                         \
-        X(FAULT_BEGIN, "mmu", "do_page_fault", "address", "write", "thread", "kind")            \
-        X(FAULT_END, "mmu", "fault done", "result", "major", "ns", "retries")                   \
-        X(FIND_VMA, "vm", "find_vma", "start", "end", "prot", "flags")                          \
-        X(ACCESS, "vm", "access check", "ok", "write", "prot", "")                              \
-        X(PTE, "vm", "pte", "state", "index", "", "")                                           \
-        X(DO_FAULT, "vm", "do_fault", "kind", "index", "", "")                                  \
-        X(MAP_PAGES, "vm", "filemap_map_pages", "start", "end", "mapped", "")                   \
-        X(COW, "vm", "do_wp_page", "address", "how", "", "")                                    \
-        X(SET_PTE, "vm", "set_pte", "address", "pages", "frame", "writable")                    \
-        X(RETRY, "vm", "VM_FAULT_RETRY", "why", "index", "", "")                                \
-        X(SIGNAL, "vm", "signal", "signo", "code", "address", "")                               \
-        X(FILEMAP_FAULT, "cache", "filemap_fault", "index", "file", "", "")                     \
-        X(FIND_GET_PAGE, "cache", "find_get_page", "index", "hit", "state", "marker")           \
-        X(MAJOR, "cache", "VM_FAULT_MAJOR", "index", "", "", "")                                \
-        X(SYNC_RA, "cache", "do_sync_mmap_readahead", "index", "mmap_miss", "", "")             \
-        X(ASYNC_RA, "cache", "do_async_mmap_readahead", "index", "marker", "mmap_miss", "")     \
-        X(PAGE_CACHE_RA, "cache", "do_page_cache_ra", "start", "size", "async", "why")          \
-        X(RA_UNBOUNDED, "cache", "page_cache_ra_unbounded", "start", "allocated", "skipped", "") \
-        X(READ_PAGES, "cache", "read_pages", "start", "pages", "", "")                          \
-        X(PAGE_UPTODATE, "cache", "page_end_read", "start", "pages", "error", "")               \
-        X(PAGE_MKWRITE, "cache", "page_mkwrite", "index", "", "", "")                           \
-        X(DIRTY_THROTTLE, "cache", "balance_dirty_pages", "dirty", "limit", "", "")             \
-        X(WRITEBACK, "cache", "writeback", "start", "pages", "why", "")                         \
-        X(END_WRITEBACK, "cache", "end_page_writeback", "start", "pages", "error", "redirtied") \
-        X(RECLAIM, "cache", "shrink_list", "scanned", "zapped", "evicted", "")                  \
-        X(BUDGET_WAIT, "cache", "wait for budget", "pages", "charged", "limit", "")             \
-        X(READ_ITER, "cache", "filemap_read", "index", "length", "file", "")                    \
-        X(WRITE_ITER, "cache", "generic_perform_write", "index", "length", "file", "")          \
-        X(FS_READAHEAD, "fs", "->readahead", "start", "pages", "fs", "")                        \
-        X(FS_WRITEPAGES, "fs", "->writepages", "start", "pages", "fs", "")                      \
-        X(FS_FSYNC, "fs", "->fsync", "fs", "", "", "")                                          \
-        X(BIO, "block", "submit_bio", "sector", "bytes", "opf", "")                             \
-        X(PLUG, "block", "blk_finish_plug", "requests", "bios", "", "")                         \
-        X(MERGE, "block", "bio merge", "sector", "bytes", "kind", "")                           \
-        X(REQUEST, "block", "request dispatch", "sector", "bytes", "opf", "bios")               \
-        X(DRIVER, "driver", "driver submit", "offset", "bytes", "op", "driver")                 \
-        X(COMPLETE, "block", "request complete", "sector", "bytes", "result", "ns")             \
-        X(WAKE, "vm", "wake", "address", "", "", "")                                            \
+#define TRACE_EVENTS(X)                                                                            \
+        X(NONE, "", "", "", "", "", "")                                                            \
+        X(FAULT_BEGIN, "mmu", "do_page_fault", "address", "write", "thread", "kind")               \
+        X(FAULT_END, "mmu", "fault done", "result", "major", "ns", "retries")                      \
+        X(FIND_VMA, "vm", "find_vma", "start", "end", "prot", "flags")                             \
+        X(ACCESS, "vm", "access check", "ok", "write", "prot", "")                                 \
+        X(PTE, "vm", "pte", "state", "index", "", "")                                              \
+        X(DO_FAULT, "vm", "do_fault", "kind", "index", "", "")                                     \
+        X(MAP_PAGES, "vm", "filemap_map_pages", "start", "end", "mapped", "")                      \
+        X(COW, "vm", "do_wp_page", "address", "how", "", "")                                       \
+        X(SET_PTE, "vm", "set_pte", "address", "pages", "frame", "writable")                       \
+        X(RETRY, "vm", "VM_FAULT_RETRY", "why", "index", "", "")                                   \
+        X(SIGNAL, "vm", "signal", "signo", "code", "address", "")                                  \
+        X(FILEMAP_FAULT, "cache", "filemap_fault", "index", "file", "", "")                        \
+        X(FIND_GET_PAGE, "cache", "find_get_page", "index", "hit", "state", "marker")              \
+        X(MAJOR, "cache", "VM_FAULT_MAJOR", "index", "", "", "")                                   \
+        X(SYNC_RA, "cache", "do_sync_mmap_readahead", "index", "mmap_miss", "", "")                \
+        X(ASYNC_RA, "cache", "do_async_mmap_readahead", "index", "marker", "mmap_miss", "")        \
+        X(PAGE_CACHE_RA, "cache", "do_page_cache_ra", "start", "size", "async", "why")             \
+        X(RA_UNBOUNDED, "cache", "page_cache_ra_unbounded", "start", "allocated", "skipped", "")   \
+        X(READ_PAGES, "cache", "read_pages", "start", "pages", "", "")                             \
+        X(PAGE_UPTODATE, "cache", "page_end_read", "start", "pages", "error", "")                  \
+        X(PAGE_MKWRITE, "cache", "page_mkwrite", "index", "", "", "")                              \
+        X(DIRTY_THROTTLE, "cache", "balance_dirty_pages", "dirty", "limit", "", "")                \
+        X(WRITEBACK, "cache", "writeback", "start", "pages", "why", "")                            \
+        X(END_WRITEBACK, "cache", "end_page_writeback", "start", "pages", "error", "redirtied")    \
+        X(RECLAIM, "cache", "shrink_list", "scanned", "zapped", "evicted", "")                     \
+        X(BUDGET_WAIT, "cache", "wait for budget", "pages", "charged", "limit", "")                \
+        X(READ_ITER, "cache", "filemap_read", "index", "length", "file", "")                       \
+        X(WRITE_ITER, "cache", "generic_perform_write", "index", "length", "file", "")             \
+        X(FS_READAHEAD, "fs", "->readahead", "start", "pages", "fs", "")                           \
+        X(FS_WRITEPAGES, "fs", "->writepages", "start", "pages", "fs", "")                         \
+        X(FS_FSYNC, "fs", "->fsync", "fs", "", "", "")                                             \
+        X(BIO, "block", "submit_bio", "sector", "bytes", "opf", "")                                \
+        X(PLUG, "block", "blk_finish_plug", "requests", "bios", "", "")                            \
+        X(MERGE, "block", "bio merge", "sector", "bytes", "kind", "")                              \
+        X(REQUEST, "block", "request dispatch", "sector", "bytes", "opf", "bios")                  \
+        X(DRIVER, "driver", "driver submit", "offset", "bytes", "op", "driver")                    \
+        X(COMPLETE, "block", "request complete", "sector", "bytes", "result", "ns")                \
+        X(WAKE, "vm", "wake", "address", "", "", "")                                               \
         X(ERROR, "", "error", "errno", "offset", "length", "")
 
 enum trace_event {

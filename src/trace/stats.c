@@ -45,7 +45,8 @@ uint64_t histogram_quantile(struct histogram *h, unsigned permille)
 {
         uint64_t count = atomic_load_explicit(&h->count, memory_order_relaxed);
         uint64_t max = atomic_load_explicit(&h->max, memory_order_relaxed);
-        uint64_t rank = (uint64_t)((__extension__(unsigned __int128)count * permille + 999) / 1000);
+        uint64_t rank =
+                (uint64_t)((__extension__(unsigned __int128) count * permille + 999) / 1000);
         uint64_t seen = 0;
 
         if (!count || permille >= 1000)

@@ -8,26 +8,26 @@
 #include "util/base.h"
 
 /* X(name): the name is also the key in `--stats --json` */
-#define STATS(X)                                                                                \
-        X(faults_major)                                                                         \
-        X(faults_minor)                                                                         \
-        X(faults_write)                                                                         \
-        X(cow_copies)                                                                           \
-        X(zero_fills)                                                                           \
-        X(swap_ins)                                                                             \
-        X(swap_outs)                                                                            \
-        X(readahead_pages)                                                                      \
-        X(readahead_hits)                                                                       \
-        X(readahead_wasted)                                                                     \
-        X(evicted_pages)                                                                        \
-        X(writeback_pages)                                                                      \
-        X(bios)                                                                                 \
-        X(requests)                                                                             \
-        X(merges_back)                                                                          \
-        X(merges_front)                                                                         \
-        X(flushes)                                                                              \
-        X(read_bytes)                                                                           \
-        X(write_bytes)                                                                          \
+#define STATS(X)                                                                                   \
+        X(faults_major)                                                                            \
+        X(faults_minor)                                                                            \
+        X(faults_write)                                                                            \
+        X(cow_copies)                                                                              \
+        X(zero_fills)                                                                              \
+        X(swap_ins)                                                                                \
+        X(swap_outs)                                                                               \
+        X(readahead_pages)                                                                         \
+        X(readahead_hits)                                                                          \
+        X(readahead_wasted)                                                                        \
+        X(evicted_pages)                                                                           \
+        X(writeback_pages)                                                                         \
+        X(bios)                                                                                    \
+        X(requests)                                                                                \
+        X(merges_back)                                                                             \
+        X(merges_front)                                                                            \
+        X(flushes)                                                                                 \
+        X(read_bytes)                                                                              \
+        X(write_bytes)                                                                             \
         X(io_errors)
 
 enum counter {

@@ -299,8 +299,7 @@ static uint64_t realtime_ns(void)
 
 /* Seven strings an event, each with its NUL. */
 static const char event_strings[] =
-#define X(name, layer, text, a, b, c, d) \
-        #name "\0" layer "\0" text "\0" a "\0" b "\0" c "\0" d "\0"
+#define X(name, layer, text, a, b, c, d) #name "\0" layer "\0" text "\0" a "\0" b "\0" c "\0" d "\0"
         TRACE_EVENTS(X)
 #undef X
         ;

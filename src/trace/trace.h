@@ -34,7 +34,7 @@ struct trace {
         _Atomic bool on;
         _Atomic uint64_t next_fault;
         _Atomic uint64_t dropped; /* events lost since trace_start() */
-        struct trace_sink *sink; /* rings and writer; NULL until trace_start() */
+        struct trace_sink *sink;  /* rings and writer; NULL until trace_start() */
 };
 
 void trace_init(struct trace *t);

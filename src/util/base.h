@@ -24,10 +24,22 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-static inline uint64_t min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
-static inline uint64_t max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
-static inline uint64_t round_up_u64(uint64_t v, uint64_t to) { return (v + to - 1) / to * to; }
-static inline uint64_t round_down_u64(uint64_t v, uint64_t to) { return v / to * to; }
+static inline uint64_t min_u64(uint64_t a, uint64_t b)
+{
+        return a < b ? a : b;
+}
+static inline uint64_t max_u64(uint64_t a, uint64_t b)
+{
+        return a > b ? a : b;
+}
+static inline uint64_t round_up_u64(uint64_t v, uint64_t to)
+{
+        return (v + to - 1) / to * to;
+}
+static inline uint64_t round_down_u64(uint64_t v, uint64_t to)
+{
+        return v / to * to;
+}
 /* Pages that hold `bytes` bytes. */
 static inline uint64_t pages_of(uint64_t bytes)
 {

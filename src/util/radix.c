@@ -130,8 +130,7 @@ static void *leaf_locked(struct radix *r, uint64_t index, bool create)
                 table = *slot;
         }
         table_header_of(r->pool, table)->owner = r;
-        table_header_of(r->pool, table)->base =
-                index >> radix_leaf_bits(r) << radix_leaf_bits(r);
+        table_header_of(r->pool, table)->base = index >> radix_leaf_bits(r) << radix_leaf_bits(r);
         return table;
 }
 

@@ -18,8 +18,8 @@
 struct radix {
         struct mutex lock; /* [r] shape of the tree; pins are taken under it */
         struct table_pool *pool;
-        void *root;        /* [r] */
-        unsigned height;   /* [r] inner levels above the leaf */
+        void *root;      /* [r] */
+        unsigned height; /* [r] inner levels above the leaf */
         unsigned entry_shift;
 };
 
@@ -37,7 +37,10 @@ void radix_pin(struct radix *r, void *entry);
  * *index to it. NULL: none up to `last`. Advance with radix_leaf_end(). */
 void *radix_next(struct radix *r, uint64_t *index, uint64_t last, bool tagged);
 
-static inline unsigned radix_leaf_bits(const struct radix *r) { return PAGE_SHIFT - r->entry_shift; }
+static inline unsigned radix_leaf_bits(const struct radix *r)
+{
+        return PAGE_SHIFT - r->entry_shift;
+}
 /* First index behind the leaf of `index`. */
 static inline uint64_t radix_leaf_end(const struct radix *r, uint64_t index)
 {

@@ -15,12 +15,12 @@
 struct radix;
 
 struct table_header {
-        struct radix *owner;      /* [r] tree the leaf belongs to */
-        uint64_t base;            /* [r] first index of a leaf */
-        _Atomic uint32_t used;    /* entries in use; child tables of an inner node */
-        _Atomic uint32_t tagged;  /* entries tagged (dirty pages) */
-        _Atomic uint32_t pins;    /* holders of pointers into the table */
-        uint32_t next_free;       /* [p] unit + 1 */
+        struct radix *owner;     /* [r] tree the leaf belongs to */
+        uint64_t base;           /* [r] first index of a leaf */
+        _Atomic uint32_t used;   /* entries in use; child tables of an inner node */
+        _Atomic uint32_t tagged; /* entries tagged (dirty pages) */
+        _Atomic uint32_t pins;   /* holders of pointers into the table */
+        uint32_t next_free;      /* [p] unit + 1 */
 };
 
 struct table_pool {

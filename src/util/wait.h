@@ -20,11 +20,11 @@
 struct waitq;
 
 struct waiter {
-        struct waiter *next, *prev;   /* [q] */
-        struct waitq *q;              /* [q] NULL once woken or removed */
-        const void *key;              /* NULL matches every wake-up */
+        struct waiter *next, *prev;    /* [q] */
+        struct waitq *q;               /* [q] NULL once woken or removed */
+        const void *key;               /* NULL matches every wake-up */
         void (*wake)(struct waiter *); /* called without the queue's lock, by whoever wakes */
-        _Atomic uint32_t woken;       /* futex word of waiters made by waiter_init_sync() */
+        _Atomic uint32_t woken;        /* futex word of waiters made by waiter_init_sync() */
 };
 
 struct waitq {
