@@ -54,29 +54,48 @@ static bool charge_copy(struct vm_fault *vmf)
                evict_for_private(c, vmf->vma->vm_file->mapping, p) == 0;
 }
 
-/* The cache's page is mapped here and the kernel is about to copy it. */
-enum vm_fault_result do_private_wp(struct vm_fault *vmf)
+/* The cache's page is mapped here and the kernel is about to copy it. => page locked. False: not
+ * so any more, or there is no charge to be had; then nothing is mapped here. */
+static bool let_kernel_copy(struct vm_fault *vmf)
 {
         struct page_cache *c = vmf->mm->cache;
         struct mmu *mmu = vmf->mm->mmu;
-        struct iovec iov = {(void *)(uintptr_t)vmf->address, PAGE_SIZE};
+        struct iovec iov = { (void *)(uintptr_t)vmf->address, PAGE_SIZE };
 
-        if (vmf->kind != MMU_FAULT_WP)
-                return do_cow_fault(vmf); /* the kernel has unmapped it */
+        if (pte_state(vmf->pte) != PTE_CACHE)
+                return false; /* zapped between the look and the lock */
         trace_fault(vmf, COW, vmf->address, 1, 0, 0);
         if (!budget_charge(c, 1)) {
                 /* Unmapped, the page can hand over its own charge. */
                 mmu->ops->unmap(mmu, &iov, 1);
                 pte_clear_cache(vmf->mm, vmf->pte);
-                return do_cow_fault(vmf);
+                return false;
         }
         charge_to_private(c);
-        if (pte_set(vmf->mm, vmf->pte, PTE_COPY) == PTE_COPY)
-                uncharge_private(c);
-        else
-                stat_add(&vmf->mm->trace->stats, STAT_cow_copies, 1);
+        pte_set(vmf->mm, vmf->pte, PTE_COPY);
+        stat_add(&vmf->mm->trace->stats, STAT_cow_copies, 1);
         mmu->ops->unprotect(mmu, vmf->address, 1);
-        return VM_FAULT_DONE;
+        return true;
+}
+
+enum vm_fault_result do_private_wp(struct vm_fault *vmf)
+{
+        struct address_space *m = vmf->vma->vm_file->mapping;
+        struct page *p;
+        bool done;
+
+        if (vmf->kind != MMU_FAULT_WP)
+                return do_cow_fault(vmf); /* the kernel has unmapped it */
+        p = grab_page(m, vmf->index);
+        if (!p)
+                return raise_sigbus(vmf, ENOMEM, "copying a private page");
+        /* Whoever zaps this address holds the page's lock until it is done: a zap that came late
+         * would take the copy. */
+        page_lock(vmf->mm->cache, p);
+        done = let_kernel_copy(vmf);
+        page_unlock(vmf->mm->cache, p);
+        put_page(m, p);
+        return done ? VM_FAULT_DONE : do_cow_fault(vmf);
 }
 
 /* => rq.page locked; buf holds its bytes and the copy is charged. Ends the fault. */
@@ -110,15 +129,16 @@ static enum vm_fault_result install_copy(struct vm_fault *vmf, const void *buf, 
 enum vm_fault_result do_cow_fault(struct vm_fault *vmf)
 {
         struct address_space *m = vmf->vma->vm_file->mapping;
-        bool have = pte_state(vmf->pte) == PTE_COPY; /* charged when it was made */
         char buf[PAGE_SIZE];
         enum filemap_result r;
+        bool have;
         int error;
 
         trace_fault(vmf, DO_FAULT, 1, vmf->index, 0, 0);
         r = vmf->vma->vm_ops->fault(vmf);
         if (r != FILEMAP_PAGE)
                 return result_of(vmf, r);
+        have = pte_state(vmf->pte) == PTE_COPY; /* charged when it was made */
         trace_fault(vmf, COW, vmf->address, 2, 0, 0);
         error = m->frames->ops->copy_out(m->frames, vmf->index << PAGE_SHIFT, buf, PAGE_SIZE);
         if (error) {

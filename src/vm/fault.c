@@ -37,29 +37,48 @@ void release_page(struct vm_fault *vmf)
         vmf->rq.page = NULL;
 }
 
-enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *tried)
+static void say_sigbus(struct vm_fault *vmf, int error, const char *tried)
+{
+        char line[512];
+        int n = snprintf(line, sizeof(line),
+                         "faultline: %s: %s at offset %llu: %s: SIGBUS raised; %s\n",
+                         vmf->vma->vm_file->inode->name, tried,
+                         (unsigned long long)(vmf->index << PAGE_SHIFT), strerror(error),
+                         error == ENOMEM ? "raise the cache, or unmap private copies"
+                                         : "MADV_DONTNEED makes the page be tried again");
+
+        if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0)
+                errno = 0; /* nobody listens: the signal tells */
+}
+
+/* => page locked, if there is one */
+static void poison(struct vm_fault *vmf)
 {
         struct mmu *mmu = vmf->mm->mmu;
-        struct iovec iov = {(void *)(uintptr_t)vmf->address, PAGE_SIZE};
-        char line[512];
-        int n;
+        struct iovec iov = { (void *)(uintptr_t)vmf->address, PAGE_SIZE };
 
-        if (pte_state(vmf->pte) != PTE_POISONED) {
-                n = snprintf(line, sizeof(line),
-                             "faultline: %s: %s at offset %llu: %s: SIGBUS raised; %s\n",
-                             vmf->vma->vm_file->inode->name, tried,
-                             (unsigned long long)(vmf->index << PAGE_SHIFT), strerror(error),
-                             error == ENOMEM ? "raise the cache, or unmap private copies"
-                                             : "MADV_DONTNEED makes the page be tried again");
-                if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0)
-                        errno = 0; /* nobody listens: the signal tells */
-        }
         if (pte_state(vmf->pte) == PTE_CACHE)
                 mmu->ops->unmap(mmu, &iov, 1);
-        if (mmu->ops->poison(mmu, vmf->address, 1) == 0)
+        if (pte_state(vmf->pte) != PTE_COPY && mmu->ops->poison(mmu, vmf->address, 1) == 0)
                 pte_set(vmf->mm, vmf->pte, PTE_POISONED);
         else
                 mmu->ops->wake(mmu, vmf->address, 1);
+}
+
+enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *tried)
+{
+        struct address_space *m = vmf->vma->vm_file->mapping;
+        struct page *p = grab_page(m, vmf->index);
+
+        if (pte_state(vmf->pte) != PTE_POISONED)
+                say_sigbus(vmf, error, tried);
+        if (p)
+                page_lock(vmf->mm->cache, p);
+        poison(vmf);
+        if (p) {
+                page_unlock(vmf->mm->cache, p);
+                put_page(m, p);
+        }
         trace_fault(vmf, SIGNAL, SIGBUS, BUS_ADRERR, vmf->address, 0);
         return VM_FAULT_SIGBUS;
 }
@@ -95,8 +114,15 @@ static enum vm_fault_result finish_fault(struct vm_fault *vmf)
         struct mmu *mmu = vmf->mm->mmu;
         struct page *p = vmf->rq.page;
         bool wp = wants_notify(vmf->vma, p), existed;
+        enum pte_state s = pte_state(vmf->pte);
         int error;
 
+        if (s == PTE_COPY || s == PTE_POISONED) {
+                /* Another thread's fault came first; the look at the pte was not locked. */
+                mmu->ops->wake(mmu, vmf->address, 1);
+                release_page(vmf);
+                return VM_FAULT_DONE;
+        }
         page_set(p, PG_MAPPED);
         error = mmu->ops->map_run(mmu, vmf->address, 1, wp, &existed);
         if (error == 0 && existed) {

@@ -110,6 +110,12 @@ static unsigned map_one(struct vm_fault *vmf, struct map_run *run, uint64_t inde
                 return map_run_flush(vmf, run);
         }
         ++*seen;
+        if (pte_state(pte) != s) { /* changed before the page was locked */
+                page_unlock(mm->cache, p);
+                put_page(vmf->vma->vm_file->mapping, p);
+                pte_put(mm, pte);
+                return map_run_flush(vmf, run);
+        }
         if (ours) {
                 trace_emit(mm->trace, TRACE_FIND_GET_PAGE, vmf->rq.fault, index, 1, page_state(p),
                            0);
