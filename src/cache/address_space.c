@@ -135,7 +135,7 @@ static void drop_page(struct address_space *m, struct page *p, uint64_t index)
                 }
                 case PAGE_DIRTY:
                         page_cancel_dirty(c, p);
-                        /* fallthrough */
+                        __attribute__((fallthrough));
                 case PAGE_CLEAN:
                         page_start_evict(c, p);
                         m->frames->ops->release(m->frames, index, 1);
