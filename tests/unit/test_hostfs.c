@@ -127,11 +127,15 @@ static struct fs_run do_run(struct inode *inode, uint32_t op, uint64_t index, ui
                                       .end_io = wake_end_io,
                               } };
 
+        struct blk_plug plug;
+
         waiter_init_sync(&s.waiter);
+        blk_start_plug(&plug);
         if (op == IO_READ)
-                inode->a_ops->readahead(&s.run, NULL);
+                inode->a_ops->readahead(&s.run, &plug);
         else
-                inode->a_ops->writepages(&s.run, NULL);
+                inode->a_ops->writepages(&s.run, &plug);
+        blk_finish_plug(&plug);
         cr_assert_eq(waiter_sleep(&s.waiter, UINT64_C(10000000000)), 0);
         return s.run;
 }
@@ -166,16 +170,27 @@ Test(hostfs, what_is_no_file_is_refused_at_once)
 
 Test(hostfs, permissions_are_the_hosts)
 {
+        struct inode *inode;
+        struct stat st;
+
+        umask(022);
         make("secret", 10, 'x');
         make("readonly", 10, 'x');
         cr_assert_eq(chmod("secret", 0), 0);
         cr_assert_eq(chmod("readonly", 0444), 0);
-        cr_assert_eq(chmod(".", 0755), 0);
+        cr_assert_eq(chmod(".", 0777), 0);
         if (geteuid() == 0 && seteuid(65534))
                 cr_skip_test("cannot become nobody");
         open_fails("secret", O_RDONLY, 0, -EACCES);
         open_fails("readonly", O_RDWR, 0, -EACCES);
         inode_put(open_ok("readonly", O_RDONLY, 0));
+
+        /* cp of a read-only file: created so, and written all the same. */
+        inode = open_ok("locked", O_RDWR | O_CREAT, 0444);
+        cr_assert(inode->writable);
+        inode_put(inode);
+        cr_assert_eq(stat("locked", &st), 0);
+        cr_assert_eq(st.st_mode & 07777, 0444);
         cr_assert_eq(seteuid(getuid()), 0);
 }
 
@@ -191,13 +206,6 @@ Test(hostfs, create_exclusive_truncate)
         cr_assert_eq(stat("new", &st), 0);
         cr_assert_eq(st.st_mode & 07777, 0644);
         open_fails("new", O_RDWR | O_CREAT | O_EXCL, 0666, -EEXIST);
-
-        /* cp of a read-only file: created so, and written all the same. */
-        inode = open_ok("locked", O_RDWR | O_CREAT, 0444);
-        cr_assert(inode->writable);
-        inode_put(inode);
-        cr_assert_eq(stat("locked", &st), 0);
-        cr_assert_eq(st.st_mode & 07777, 0444);
 
         make("full", 5000, 'x');
         inode = open_ok("full", O_RDWR, 0);
@@ -323,6 +331,25 @@ Test(hostfs, grown_by_another_program)
         cr_assert_eq(do_run(inode, IO_READ, 0, 1, page).valid, 14);
         cr_assert_eq(memcmp(page, "bbbbbbbbbbcccc", 15), 0);
         inode_put(inode);
+}
+
+/* Pages and tail do not become one request: the tail takes the buffered descriptor. */
+Test(hostfs, the_tail_is_a_request_of_its_own)
+{
+        struct inode *inode;
+        uint64_t bios, requests;
+
+        make("file", 2 * PAGE_SIZE + 10, 'a');
+        inode = open_ok("file", O_RDWR, 0);
+        bios = stat_get(&t.trace.stats, STAT_bios);
+        requests = stat_get(&t.trace.stats, STAT_requests);
+        memset(page, 'b', sizeof page);
+        cr_assert_eq(do_run(inode, IO_WRITE, 0, 3, page).error, 0);
+        cr_assert_eq(stat_get(&t.trace.stats, STAT_bios) - bios, 2);
+        cr_assert_eq(stat_get(&t.trace.stats, STAT_requests) - requests, 2);
+        inode_put(inode);
+        make("check", 2 * PAGE_SIZE + 10, 'b');
+        cr_assert_eq(system("cmp -s file check"), 0);
 }
 
 Test(hostfs, readahead_is_the_devices_or_what_was_asked)
