@@ -191,6 +191,7 @@ int fl_engine_close(struct fl_engine *e)
                 return fl_fail(EBUSY, NULL, "closing an engine",
                                "files opened through it are still open");
         mm_unmap(e->mm, 0, 1ull << 47);
+        mm_drain(e->mm);
         error = release_mappings(e->cache);
         r = trace_stop(&e->trace);
         error = error ? error : r;

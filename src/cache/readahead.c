@@ -63,6 +63,9 @@ static void read_end_io(struct fs_run *fs)
                 put_page(m, p);
         }
         io_run_put(run);
+        /* These can be evicted now, should somebody wait for room. */
+        if (waitq_busy(&c->budget.wq))
+                reclaim_kick(c);
         mapping_unuse(m);
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "vm/fault.h"
 
@@ -60,6 +61,18 @@ int mm_create(struct mm **out, const struct mm_config *cfg)
 }
 
 void mm_set_cache(struct mm *mm, struct page_cache *c) { mm->cache = c; }
+
+void mm_drain(struct mm *mm)
+{
+        /* A fault that waits for a page ends with its I/O; the others are sent on their way: run
+         * again, they find that their VMA has gone. */
+        while (atomic_load(&mm->nr_parked)) {
+                waitq_wake(&mm->cache->budget.wq, NULL);
+                waitq_wake(&mm->cache->staging.wq, NULL);
+                waitq_wake(&mm->cache->dirty_wq, NULL);
+                usleep(1000);
+        }
+}
 
 void mm_destroy(struct mm *mm)
 {

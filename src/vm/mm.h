@@ -93,7 +93,9 @@ struct mm_config {
 int mm_create(struct mm **out, const struct mm_config *cfg);
 /* The cache is made after the mm (it needs mapping_ops), and given to it before the first map. */
 void mm_set_cache(struct mm *mm, struct page_cache *c);
-/* No VMA is left. */
+/* No VMA is left: sees off the faults that still wait for something of the cache's. */
+void mm_drain(struct mm *mm);
+/* No VMA is left, and nothing waits. */
 void mm_destroy(struct mm *mm);
 extern const struct mapping_ops vm_mapping_ops;
 extern const struct vm_operations file_vm_ops;
