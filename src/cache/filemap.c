@@ -41,6 +41,7 @@ static void do_async_mmap_readahead(struct filemap_request *rq, struct page *pag
         bool marker = page_test(page, PG_MARKER);
         struct ra_window win;
 
+        q.locked = page_state(page) == PAGE_READING;
         if (marker && page_state(page) == PAGE_WRITEBACK)
                 marker = false; /* L29 */
         mutex_lock(&f->ra_lock);

@@ -179,7 +179,7 @@ void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t want
         struct page_cache *c = m->cache;
         uint64_t end = min_u64(win->start + win->nr, mapping_pages(m));
         uint64_t mark = win->async ? win->start + win->nr - win->async : UINT64_MAX;
-        uint64_t index = win->start, allocated = 0, skipped = 0;
+        uint64_t index = win->start, skipped = 0;
 
         trace_emit(c->trace, TRACE_PAGE_CACHE_RA, fault, win->start, win->nr, win->async, win->why);
         while (index < end) {
@@ -201,14 +201,16 @@ void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t want
                                                index + done != wanted, false))
                         done++;
                 wants = wanted >= index && wanted < index + done;
+                trace_emit(c->trace, TRACE_RA_UNBOUNDED, fault, index, done, skipped, 0);
                 run->demand = wants && done == 1;
+                trace_emit(c->trace, TRACE_RA_UNBOUNDED, fault, index, done, skipped, 0);
                 launch(run, done, IO_READ | (wants ? REQ_SYNC : REQ_RAHEAD) | opf, fault, plug);
                 stat_add(&c->trace->stats, STAT_readahead_pages, done - (wants ? 1 : 0));
-                allocated += done;
-                skipped += done == 0;
+                skipped = done == 0;
                 index += done ? done : 1;
         }
-        trace_emit(c->trace, TRACE_RA_UNBOUNDED, fault, win->start, allocated, skipped, 0);
+        if (skipped)
+                trace_emit(c->trace, TRACE_RA_UNBOUNDED, fault, index, 0, skipped, 0);
 }
 
 int read_one_page(struct address_space *m, uint64_t index, uint64_t fault, struct blk_plug *plug,

@@ -25,6 +25,7 @@
 #define SQ_ENTRIES 256
 #define CQ_ENTRIES 1024
 #define REAP_BATCH 32
+#define REAP_BYTES (512u << 10) /* completed in one go; then faults that became ready run */
 #define MAX_TRANSFER 0x7ffff000u /* the kernel moves no more in one call */
 
 struct uring {
@@ -144,15 +145,17 @@ struct reaped {
 static unsigned reap_batch(struct uring *r, struct reaped *batch)
 {
         struct io_uring_cqe *cqe;
+        uint64_t bytes = 0;
         unsigned head, n = 0;
 
         mutex_lock(&r->lock);
         io_uring_for_each_cqe(&r->ring, head, cqe)
         {
-                if (n == REAP_BATCH)
+                if (n == REAP_BATCH || bytes >= REAP_BYTES)
                         break;
                 batch[n].io = io_uring_cqe_get_data(cqe);
                 batch[n++].res = cqe->res;
+                bytes += cqe->res > 0 ? (unsigned)cqe->res : 0;
         }
         io_uring_cq_advance(&r->ring, n);
         r->in_ring -= n;
@@ -160,29 +163,25 @@ static unsigned reap_batch(struct uring *r, struct reaped *batch)
         return n;
 }
 
-/* Completes, or goes on with, whatever the kernel has finished. True if there was anything. */
+/* Completes, or goes on with, a batch of what the kernel has finished. True if there was any. */
 static bool reap(struct uring *r)
 {
         struct reaped batch[REAP_BATCH];
-        bool any = false;
-        unsigned n;
+        unsigned n = reap_batch(r, batch);
 
-        while ((n = reap_batch(r, batch))) {
-                any = true;
-                for (unsigned i = 0; i < n; i++) {
-                        struct driver_io *io = batch[i].io;
-                        int64_t result;
+        for (unsigned i = 0; i < n; i++) {
+                struct driver_io *io = batch[i].io;
+                int64_t result;
 
-                        if (file_io_end(io, batch[i].res, &result)) {
-                                driver_io_done(io, result);
-                                continue;
-                        }
-                        mutex_lock(&r->lock);
-                        io_list_push(&r->waiting, io);
-                        mutex_unlock(&r->lock);
+                if (file_io_end(io, batch[i].res, &result)) {
+                        driver_io_done(io, result);
+                        continue;
                 }
+                mutex_lock(&r->lock);
+                io_list_push(&r->waiting, io);
+                mutex_unlock(&r->lock);
         }
-        return any;
+        return n > 0;
 }
 
 static void uring_ready(struct loop_source *source)
