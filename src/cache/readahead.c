@@ -201,9 +201,8 @@ void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t want
                                                index + done != wanted, false))
                         done++;
                 wants = wanted >= index && wanted < index + done;
-                trace_emit(c->trace, TRACE_RA_UNBOUNDED, fault, index, done, skipped, 0);
                 run->demand = wants && done == 1;
-                trace_emit(c->trace, TRACE_RA_UNBOUNDED, fault, index, done, skipped, 0);
+                trace_emit(c->trace, TRACE_RA_UNBOUNDED, fault, index, done, 0, 0);
                 launch(run, done, IO_READ | (wants ? REQ_SYNC : REQ_RAHEAD) | opf, fault, plug);
                 stat_add(&c->trace->stats, STAT_readahead_pages, done - (wants ? 1 : 0));
                 skipped = done == 0;
@@ -250,14 +249,17 @@ static uint64_t probe_first_missing(void *arg, uint64_t index, uint64_t max)
 
 struct ra_probe filemap_probe(struct address_space *m)
 {
-        return (struct ra_probe){probe_cached_before, probe_first_missing, m};
+        return (struct ra_probe){ probe_cached_before, probe_first_missing, m };
 }
 
 void filemap_willneed(struct file *f, uint64_t first, uint64_t end)
 {
         struct ra_probe probe = filemap_probe(f->mapping);
         struct ra_request rq = {
-                .ra = &f->ra, .probe = &probe, .index = first, .req = end - first,
+                .ra = &f->ra,
+                .probe = &probe,
+                .index = first,
+                .req = end - first,
                 .file_pages = mapping_pages(f->mapping),
         };
         struct ra_window win;

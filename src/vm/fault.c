@@ -70,7 +70,7 @@ enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *t
         struct address_space *m = vmf->vma->vm_file->mapping;
         struct page *p = grab_page(m, vmf->index);
 
-        if (pte_state(vmf->pte) != PTE_POISONED)
+        if (pte_state(vmf->pte) != PTE_POISONED && !vmf->mm->quiet)
                 say_sigbus(vmf, error, tried);
         if (p)
                 page_lock(vmf->mm->cache, p);
@@ -133,7 +133,8 @@ static enum vm_fault_result finish_fault(struct vm_fault *vmf)
         }
         if (error == 0) {
                 pte_set(vmf->mm, vmf->pte, PTE_CACHE);
-                trace_fault(vmf, SET_PTE, vmf->address, 1, vmf->index << PAGE_SHIFT, !wp);
+                trace_fault(vmf, SET_PTE, vmf->address, 1, vmf->index << PAGE_SHIFT,
+                            !wp && (vmf->vma->vm_prot & PROT_WRITE));
         } else {
                 /* The frame or the mapping has gone meanwhile: the thread faults again. */
                 mmu->ops->wake(mmu, vmf->address, 1);

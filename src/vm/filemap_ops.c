@@ -4,16 +4,26 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "vm/fault.h"
 
 #define MAX_AROUND 64
 
-static void file_vma_open(struct vma *v) { file_get(v->vm_file); }
+static void file_vma_open(struct vma *v)
+{
+        file_get(v->vm_file);
+}
 
-static void file_vma_close(struct vma *v) { file_put(v->vm_file); }
+static void file_vma_close(struct vma *v)
+{
+        file_put(v->vm_file);
+}
 
-static enum filemap_result file_vma_fault(struct vm_fault *vmf) { return filemap_fault(&vmf->rq); }
+static enum filemap_result file_vma_fault(struct vm_fault *vmf)
+{
+        return filemap_fault(&vmf->rq);
+}
 
 static int file_vma_mkwrite(struct vm_fault *vmf, struct page *page)
 {
@@ -61,7 +71,7 @@ static unsigned map_run_flush(struct vm_fault *vmf, struct map_run *run)
                         mm->mmu->ops->wake(mm->mmu, vmf->address, 1);
         }
         trace_emit(mm->trace, TRACE_SET_PTE, vmf->rq.fault, addr, nr, run->first << PAGE_SHIFT,
-                   !run->wp);
+                   !run->wp && (vmf->vma->vm_prot & PROT_WRITE));
         return nr;
 }
 
@@ -138,7 +148,7 @@ static bool file_vma_map_pages(struct vm_fault *vmf, uint64_t first, uint64_t en
 {
         struct page_cache *c = vmf->mm->cache;
         struct file *f = vmf->vma->vm_file;
-        struct map_run run = {.nr = 0};
+        struct map_run run = { .nr = 0 };
         unsigned mapped = 0, seen = 0;
 
         assert(end - first <= MAX_AROUND);

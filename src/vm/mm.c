@@ -41,6 +41,7 @@ int mm_create(struct mm **out, const struct mm_config *cfg)
                 return -ENOMEM;
         mm->loop = cfg->loop;
         mm->trace = cfg->trace;
+        mm->quiet = cfg->quiet;
         TAILQ_INIT(&mm->mmap);
         RB_INIT(&mm->mm_rb);
         radix_init(&mm->pgd, cfg->tables, PTE_ENTRY_SHIFT);

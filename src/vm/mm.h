@@ -72,6 +72,7 @@ struct mm {
         struct parked *ready, **ready_tail; /* [park] */
         unsigned parked_made;          /* [park] */
         _Atomic unsigned nr_parked;
+        bool quiet;
 };
 
 /* One per engine: the engine's view of a process. */
@@ -89,6 +90,7 @@ struct mm_config {
         struct table_pool *tables;
         struct trace *trace;
         char *why; /* 256 bytes */
+        bool quiet; /* no line on stderr when a SIGBUS is raised */
 };
 int mm_create(struct mm **out, const struct mm_config *cfg);
 /* The cache is made after the mm (it needs mapping_ops), and given to it before the first map. */
