@@ -17,13 +17,15 @@
 /* One more buffer of the I/O; neighbours in memory share an iovec. */
 static void add_buffer(struct driver_io *io, char *buf, uint64_t bytes)
 {
-        struct iovec *last = io->iovcnt ? &io->iov[io->iovcnt - 1] : NULL;
+        struct iovec *next = &io->iov[io->iovcnt];
 
         io->len += bytes;
-        if (last && (char *)last->iov_base + last->iov_len == buf)
-                last->iov_len += bytes;
-        else
-                io->iov[io->iovcnt++] = (struct iovec){ .iov_base = buf, .iov_len = bytes };
+        if (io->iovcnt && (char *)next[-1].iov_base + next[-1].iov_len == buf) {
+                next[-1].iov_len += bytes;
+                return;
+        }
+        *next = (struct iovec){ .iov_base = buf, .iov_len = bytes };
+        io->iovcnt++;
 }
 
 /* From the first bio that is not done, as far as one I/O goes. */
