@@ -65,9 +65,10 @@ static int open_lower(struct fl_engine *e, const struct fl_engine_config *cfg)
                 .loop = e->loop,
                 .trace = &e->trace,
                 .depth = DRIVER_DEPTH,
-                .driver = !cfg->driver ? "auto" : strcmp(cfg->driver, "uring") == 0 ? "uring"
-                                          : strcmp(cfg->driver, "posix") == 0       ? "posix"
-                                                                                    : "auto",
+                .driver = !cfg->driver                        ? "auto"
+                          : strcmp(cfg->driver, "uring") == 0 ? "uring"
+                          : strcmp(cfg->driver, "posix") == 0 ? "posix"
+                                                              : "auto",
                 .faults = e->faults,
         };
         error = block_pool_create(&e->block_pool, 4 * staging + 256);
@@ -81,8 +82,12 @@ static int open_lower(struct fl_engine *e, const struct fl_engine_config *cfg)
 static int open_upper(struct fl_engine *e, const struct fl_engine_config *cfg, char *why)
 {
         struct mm_config mm_cfg = {
-                .mmu = cfg->mmu, .loop = e->loop, .tables = &e->tables, .trace = &e->trace,
+                .mmu = cfg->mmu,
+                .loop = e->loop,
+                .tables = &e->tables,
+                .trace = &e->trace,
                 .why = why,
+                .quiet = cfg->flags & FL_ENGINE_QUIET,
         };
         struct cache_config cache_cfg = {
                 .bytes = cfg->cache,
@@ -212,7 +217,7 @@ int fl_engine_set_cache(struct fl_engine *e, uint64_t bytes)
 int fl_stats(struct fl_engine *e, struct fl_stats *out)
 {
         struct stats *s = &e->trace.stats;
-        struct fl_stats v = {.size = out->size};
+        struct fl_stats v = { .size = out->size };
         size_t size = out->size;
 
         if (size < sizeof(size_t))

@@ -10,7 +10,10 @@
 
 static _Thread_local char sentence[768] = "no error";
 
-const char *fl_strerror(void) { return sentence; }
+const char *fl_strerror(void)
+{
+        return sentence;
+}
 
 int fl_fail(int error, const char *uri, const char *tried, const char *why)
 {

@@ -12,7 +12,10 @@
 
 #define MAX_IO 0x7ffff000u /* as read(2): at most this much a call */
 
-static const char *name_of(const struct fl_file *f) { return f->file->inode->name; }
+static const char *name_of(const struct fl_file *f)
+{
+        return f->file->inode->name;
+}
 
 static int open_locked(struct fl_engine *e, const char *uri, int flags,
                        const struct fl_file_config *cfg, struct fl_file *f)
@@ -86,8 +89,7 @@ ssize_t fl_pread(struct fl_file *f, void *buf, size_t count, off_t offset)
         if (check_io(f, O_WRONLY, offset, "reading"))
                 return -1;
         count = count < MAX_IO ? count : MAX_IO;
-        n = filemap_read(f->file, buf, count, (uint64_t)offset,
-                         trace_new_fault(&f->engine->trace));
+        n = filemap_read(f->file, buf, count, (uint64_t)offset, trace_new_fault(&f->engine->trace));
         return n < 0 ? fl_result((int)n, name_of(f), "reading") : n;
 }
 

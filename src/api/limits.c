@@ -73,9 +73,9 @@ static uint64_t cgroup_room(void)
                 if (!v2 && !strstr(controllers, "memory"))
                         continue;
                 snprintf(dir, sizeof(dir), "/sys/fs/cgroup%s%s", v2 ? "" : "/memory", path);
-                room = min_u64(room, v2 ? room_in(dir, "memory.max", "memory.current")
-                                        : room_in(dir, "memory.limit_in_bytes",
-                                                  "memory.usage_in_bytes"));
+                room = min_u64(room,
+                               v2 ? room_in(dir, "memory.max", "memory.current")
+                                  : room_in(dir, "memory.limit_in_bytes", "memory.usage_in_bytes"));
         }
         if (f)
                 fclose(f);

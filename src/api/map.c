@@ -7,7 +7,10 @@
 
 #include "api/engine.h"
 
-static uint64_t address(const void *p) { return (uint64_t)(uintptr_t)p; }
+static uint64_t address(const void *p)
+{
+        return (uint64_t)(uintptr_t)p;
+}
 
 void *fl_mmap(struct fl_engine *e, void *addr, size_t len, int prot, int flags,
               struct fl_file *file, off_t offset)

@@ -66,11 +66,11 @@ uint64_t page_index(struct page_cache *c, const struct page *p)
 
 void mapping_zap(struct address_space *m, const struct page_span *spans, unsigned nr_spans)
 {
-        struct zap_batch batch = {.nr = 0};
+        struct zap_batch batch = { .nr = 0 };
         struct mapping_view *v;
 
         rwlock_read_lock(&m->i_mmap_lock);
-        TAILQ_FOREACH(v, &m->i_mmap, link) {
+        TAILQ_FOREACH (v, &m->i_mmap, link) {
                 for (unsigned i = 0; i < nr_spans; i++) {
                         uint64_t first = max_u64(v->first, spans[i].index);
                         uint64_t last = min_u64(v->last, spans[i].index + spans[i].nr - 1);
@@ -97,7 +97,7 @@ void mapping_protect(struct address_space *m, uint64_t index, uint64_t nr)
         struct mapping_view *v;
 
         rwlock_read_lock(&m->i_mmap_lock);
-        TAILQ_FOREACH(v, &m->i_mmap, link) {
+        TAILQ_FOREACH (v, &m->i_mmap, link) {
                 uint64_t first = max_u64(v->first, index);
                 uint64_t last = min_u64(v->last, index + nr - 1);
 

@@ -49,20 +49,20 @@ struct mapping_ops {
 struct address_space {
         struct inode *host;
         struct page_cache *cache;
-        struct radix i_pages;         /* struct page */
+        struct radix i_pages; /* struct page */
         struct frames *frames;
-        struct rwlock i_mmap_lock;    /* [m] */
-        struct mapping_views i_mmap;  /* [m] */
-        unsigned i_mmap_count;        /* [m] */
-        _Atomic uint64_t nr_pages;    /* charged */
-        _Atomic uint64_t nr_dirty;    /* DIRTY */
+        struct rwlock i_mmap_lock;   /* [m] */
+        struct mapping_views i_mmap; /* [m] */
+        unsigned i_mmap_count;       /* [m] */
+        _Atomic uint64_t nr_pages;   /* charged */
+        _Atomic uint64_t nr_dirty;   /* DIRTY */
         _Atomic uint64_t nr_writeback;
-        _Atomic uint64_t dirtied_at;  /* ns, when it last went from no dirty page to one; 0: none */
-        _Atomic int wb_error;         /* last failed write-back, -errno */
-        _Atomic uint32_t wb_seq;      /* counts failures; a file remembers what it has reported */
-        _Atomic uint32_t users;       /* I/O in flight and walkers; futex word */
-        bool gone;                    /* [cache->lock] off the list */
-        unsigned nr_files;            /* [open_lock] open files; 0: kept for its dirty pages only */
+        _Atomic uint64_t dirtied_at; /* ns, when it last went from no dirty page to one; 0: none */
+        _Atomic int wb_error;        /* last failed write-back, -errno */
+        _Atomic uint32_t wb_seq;     /* counts failures; a file remembers what it has reported */
+        _Atomic uint32_t users;      /* I/O in flight and walkers; futex word */
+        bool gone;                   /* [cache->lock] off the list */
+        unsigned nr_files;           /* [open_lock] open files; 0: kept for its dirty pages only */
         TAILQ_ENTRY(address_space) link; /* [cache->lock] */
 };
 
@@ -70,7 +70,10 @@ struct address_space {
 int mapping_create(struct page_cache *c, struct inode *inode);
 /* Nothing maps it and nothing is dirty that should be kept. Waits for users to leave. */
 void mapping_destroy(struct address_space *m);
-static inline void mapping_use(struct address_space *m) { atomic_fetch_add(&m->users, 1); }
+static inline void mapping_use(struct address_space *m)
+{
+        atomic_fetch_add(&m->users, 1);
+}
 /* The last thing a user does with the mapping. */
 void mapping_unuse(struct address_space *m);
 
@@ -83,7 +86,10 @@ static inline struct page *grab_page(struct address_space *m, uint64_t index)
 {
         return radix_get(&m->i_pages, index, true);
 }
-static inline void put_page(struct address_space *m, struct page *p) { radix_put(&m->i_pages, p); }
+static inline void put_page(struct address_space *m, struct page *p)
+{
+        radix_put(&m->i_pages, p);
+}
 struct address_space *page_mapping(struct page_cache *c, const struct page *p);
 uint64_t page_index(struct page_cache *c, const struct page *p);
 static inline uint64_t mapping_pages(const struct address_space *m)

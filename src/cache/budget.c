@@ -60,7 +60,10 @@ bool budget_charge(struct page_cache *c, int64_t pages)
         return false;
 }
 
-bool budget_stuck(struct page_cache *c) { return atomic_load(&c->budget.stuck) != 0; }
+bool budget_stuck(struct page_cache *c)
+{
+        return atomic_load(&c->budget.stuck) != 0;
+}
 
 void budget_set_limit(struct page_cache *c, uint64_t bytes)
 {

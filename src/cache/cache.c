@@ -199,7 +199,8 @@ void wait_on(struct page_cache *c, struct wait_on *on)
 
 uint64_t cache_meta_bytes(struct page_cache *c)
 {
-        return (uint64_t)atomic_load(&c->tables->in_use) * (PAGE_SIZE + sizeof(struct table_header));
+        return (uint64_t)atomic_load(&c->tables->in_use) *
+               (PAGE_SIZE + sizeof(struct table_header));
 }
 
 #ifndef NDEBUG
@@ -211,7 +212,7 @@ int cache_check(struct page_cache *c)
         int error = 0;
 
         mutex_lock(&c->lock);
-        TAILQ_FOREACH(m, &c->mappings, link) {
+        TAILQ_FOREACH (m, &c->mappings, link) {
                 if (mapping_check(m))
                         error = -EINVAL;
                 pages += atomic_load(&m->nr_pages);

@@ -20,13 +20,13 @@
 
 /* Pages that may be held. Charged: a frame, a read in flight, a private copy. */
 struct budget {
-        _Atomic int64_t charged;   /* all of it */
+        _Atomic int64_t charged;       /* all of it */
         _Atomic int64_t private_pages; /* of these: private copies, not reclaimable */
-        _Atomic int64_t limit;     /* the budget less the staging pool */
-        _Atomic int64_t low, high; /* free pages: reclaim starts below low, stops at high */
+        _Atomic int64_t limit;         /* the budget less the staging pool */
+        _Atomic int64_t low, high;     /* free pages: reclaim starts below low, stops at high */
         _Atomic int64_t peak;
-        _Atomic uint32_t stuck;    /* reclaim found nothing and nothing is on its way */
-        struct waitq wq;           /* those who wait for a page */
+        _Atomic uint32_t stuck; /* reclaim found nothing and nothing is on its way */
+        struct waitq wq;        /* those who wait for a page */
 };
 
 struct lru {
@@ -55,13 +55,13 @@ struct page_cache {
         struct staging staging;
         struct lru lru;
         struct waitq page_wq[PAGE_WAITQS];
-        struct waitq dirty_wq;      /* dirtiers that were told to pause */
+        struct waitq dirty_wq; /* dirtiers that were told to pause */
         _Atomic int64_t nr_dirty, nr_writeback, nr_reading;
         struct worker reclaimer, flusher;
-        _Atomic uint32_t reclaim_wants; /* pages that reclaim asks the flusher to clean */
+        _Atomic uint32_t reclaim_wants;       /* pages that reclaim asks the flusher to clean */
         _Atomic uint64_t writeback_failed_at; /* ns; the flusher backs off after a failure */
-        _Atomic uint64_t writeback_done; /* pages cleaned so far, to see progress */
-        struct mutex lock; /* [cache->lock] the list of files */
+        _Atomic uint64_t writeback_done;      /* pages cleaned so far, to see progress */
+        struct mutex lock;                    /* [cache->lock] the list of files */
         TAILQ_HEAD(, address_space) mappings;
         struct mutex run_lock; /* [run] */
         struct io_run *runs, *free_runs;

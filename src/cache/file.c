@@ -47,7 +47,10 @@ int file_open(struct page_cache *c, struct inode *inode, int oflags, uint32_t ra
         return 0;
 }
 
-void file_get(struct file *f) { atomic_fetch_add(&f->refs, 1); }
+void file_get(struct file *f)
+{
+        atomic_fetch_add(&f->refs, 1);
+}
 
 /* => open_lock held; no file of it is open. Writes, and drops it if nothing is dirty then. */
 int mapping_release(struct address_space *m)

@@ -13,11 +13,11 @@
 struct file {
         struct inode *inode;
         struct address_space *mapping;
-        struct file_ra_state ra;   /* [ra_lock] */
+        struct file_ra_state ra; /* [ra_lock] */
         struct mutex ra_lock;
         int oflags;
-        _Atomic unsigned refs;     /* the handle and each VMA */
-        _Atomic uint32_t wb_seen;  /* mapping->wb_seq already reported here */
+        _Atomic unsigned refs;    /* the handle and each VMA */
+        _Atomic uint32_t wb_seen; /* mapping->wb_seq already reported here */
 };
 
 /* One fault's question to the cache. */
@@ -27,14 +27,14 @@ struct filemap_request {
         uint64_t vma_first, vma_end; /* file pages the VMA covers */
         enum vm_advice advice;
         bool write, exec;
-        bool tried;            /* has waited once: read this page only */
+        bool tried; /* has waited once: read this page only */
         uint64_t fault;
         struct blk_plug *plug;
         /* answers: */
         bool major;
-        int error;             /* -errno of FILEMAP_ERROR */
-        struct page *page;     /* FILEMAP_PAGE: up to date, locked, pinned */
-        struct wait_on wait;   /* FILEMAP_RETRY */
+        int error;           /* -errno of FILEMAP_ERROR */
+        struct page *page;   /* FILEMAP_PAGE: up to date, locked, pinned */
+        struct wait_on wait; /* FILEMAP_RETRY */
 };
 enum filemap_result { FILEMAP_PAGE, FILEMAP_RETRY, FILEMAP_PAST_END, FILEMAP_ERROR };
 
@@ -45,8 +45,7 @@ enum filemap_result filemap_fault(struct filemap_request *rq);
 int filemap_page_mkwrite(struct filemap_request *rq, struct page *page, bool throttled);
 
 ssize_t filemap_read(struct file *f, char *buf, size_t count, uint64_t pos, uint64_t fault);
-ssize_t filemap_write(struct file *f, const char *buf, size_t count, uint64_t pos,
-                      uint64_t fault);
+ssize_t filemap_write(struct file *f, const char *buf, size_t count, uint64_t pos, uint64_t fault);
 
 /* readahead.c. All start reads and return; pages end up READING. */
 void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t wanted, uint32_t opf,

@@ -19,7 +19,10 @@ static void start_read(struct file *f, uint64_t index, uint64_t req, bool marker
         struct page_cache *c = f->mapping->cache;
         struct ra_probe probe = filemap_probe(f->mapping);
         struct ra_request q = {
-                .ra = &f->ra, .probe = &probe, .index = index, .req = req,
+                .ra = &f->ra,
+                .probe = &probe,
+                .index = index,
+                .req = req,
                 .file_pages = mapping_pages(f->mapping),
                 .vma_end = mapping_pages(f->mapping),
         };
@@ -72,7 +75,7 @@ static int get_page_for_read(struct file *f, uint64_t index, uint64_t req, uint6
         bool tried = false;
 
         for (;;) {
-                struct wait_on on = {.kind = WAIT_NONE};
+                struct wait_on on = { .kind = WAIT_NONE };
                 struct page *p = find_page(m, index);
                 enum page_state s = p ? page_state(p) : PAGE_ABSENT;
                 bool hit = s != PAGE_ABSENT && s != PAGE_ERROR;
@@ -225,7 +228,7 @@ static int get_page_for_write(struct file *f, uint64_t index, bool whole, uint64
         struct page_cache *c = m->cache;
 
         for (;;) {
-                struct wait_on on = {.kind = WAIT_NONE};
+                struct wait_on on = { .kind = WAIT_NONE };
                 struct page *p = find_page(m, index);
                 enum page_state s = p ? page_state(p) : PAGE_ABSENT;
                 int r;
@@ -255,7 +258,7 @@ static void balance_dirty_pages(struct page_cache *c)
         if (dirty >= dirty_background(c))
                 flusher_kick(c);
         if (dirty >= dirty_limit(c)) {
-                struct wait_on on = {.kind = WAIT_DIRTY};
+                struct wait_on on = { .kind = WAIT_DIRTY };
 
                 wait_on(c, &on);
         }

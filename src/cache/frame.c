@@ -16,7 +16,10 @@ struct memfd {
         int fd;
 };
 
-static int memfd_of(struct frames *f) { return container_of(f, struct memfd, frames)->fd; }
+static int memfd_of(struct frames *f)
+{
+        return container_of(f, struct memfd, frames)->fd;
+}
 
 static int memfd_resize(struct frames *f, uint64_t size)
 {

@@ -39,10 +39,10 @@ extern const struct frame_ops memfd_frames;
 struct staging {
         struct mutex lock; /* [s] */
         char *base;
-        uint64_t *bitmap;  /* [s] 1 = taken */
+        uint64_t *bitmap; /* [s] 1 = taken */
         unsigned pages;
-        unsigned in_use;   /* [s] */
-        unsigned writing;  /* [s] pages held by write-back: never more than half */
+        unsigned in_use;  /* [s] */
+        unsigned writing; /* [s] pages held by write-back: never more than half */
         struct waitq wq;
 };
 

@@ -20,11 +20,20 @@ static struct waitq *wq_of(struct page_cache *c, const struct page *p)
         return &c->page_wq[(n ^ (n >> 8)) % PAGE_WAITQS];
 }
 
-bool page_is_locked(const struct page *p) { return page_word(p) & PG_LOCKED; }
+bool page_is_locked(const struct page *p)
+{
+        return page_word(p) & PG_LOCKED;
+}
 
-bool page_trylock(struct page *p) { return !(atomic_fetch_or(&p->word, PG_LOCKED) & PG_LOCKED); }
+bool page_trylock(struct page *p)
+{
+        return !(atomic_fetch_or(&p->word, PG_LOCKED) & PG_LOCKED);
+}
 
-static bool busy_locked(uint32_t word) { return word & PG_LOCKED; }
+static bool busy_locked(uint32_t word)
+{
+        return word & PG_LOCKED;
+}
 
 void page_lock(struct page_cache *c, struct page *p)
 {
@@ -112,7 +121,8 @@ void page_start_read(struct page_cache *c, struct page *p)
                 radix_use(&m->i_pages, p);
         atomic_fetch_add(&m->nr_pages, 1);
         atomic_fetch_add(&c->nr_reading, 1);
-        set_state(p, PAGE_READING, PG_REDIRTY | PG_MARKER | PG_REFERENCED | PG_MAPPED | PG_READAHEAD);
+        set_state(p, PAGE_READING,
+                  PG_REDIRTY | PG_MARKER | PG_REFERENCED | PG_MAPPED | PG_READAHEAD);
 }
 
 void page_end_read(struct page_cache *c, struct page *p)
@@ -231,8 +241,8 @@ void page_cancel_evict(struct page_cache *c, struct page *p)
 
 const char *page_state_name(enum page_state s)
 {
-        static const char *const names[] = {"absent",    "reading",  "clean", "dirty",
-                                            "writeback", "evicting", "error"};
+        static const char *const names[] = { "absent",    "reading",  "clean", "dirty",
+                                             "writeback", "evicting", "error" };
 
         return (unsigned)s < ARRAY_SIZE(names) ? names[s] : "?";
 }

@@ -59,7 +59,10 @@ static inline enum page_state page_state_of(uint32_t word)
 {
         return (word & PG_STATE_MASK) >> PG_STATE_SHIFT;
 }
-static inline enum page_state page_state(const struct page *p) { return page_state_of(page_word(p)); }
+static inline enum page_state page_state(const struct page *p)
+{
+        return page_state_of(page_word(p));
+}
 /* The frame holds the file's bytes. */
 static inline bool page_uptodate(const struct page *p)
 {
@@ -67,7 +70,10 @@ static inline bool page_uptodate(const struct page *p)
 
         return s == PAGE_CLEAN || s == PAGE_DIRTY || s == PAGE_WRITEBACK;
 }
-static inline bool page_test(const struct page *p, uint32_t flag) { return page_word(p) & flag; }
+static inline bool page_test(const struct page *p, uint32_t flag)
+{
+        return page_word(p) & flag;
+}
 static inline bool page_set(struct page *p, uint32_t flag)
 {
         return atomic_fetch_or(&p->word, flag) & flag;
@@ -121,7 +127,10 @@ const char *page_state_name(enum page_state s);
 #ifndef NDEBUG
 void page_check(struct page_cache *c, struct page *p);
 #else
-static inline void page_check(struct page_cache *c, struct page *p) { (void)c, (void)p; }
+static inline void page_check(struct page_cache *c, struct page *p)
+{
+        (void)c, (void)p;
+}
 #endif
 
 #endif

@@ -110,10 +110,11 @@ static void put_back(struct page_cache *c, struct page *p, bool locked)
 /* Sorted by file and index, so that neighbours become runs. */
 static void add_victim(struct victim *v, unsigned nr, struct page_cache *c, struct page *p)
 {
-        struct victim new = {page_mapping(c, p), p, page_index(c, p)};
+        struct victim new = { page_mapping(c, p), p, page_index(c, p) };
         unsigned i = nr;
 
-        while (i > 0 && (v[i - 1].m > new.m || (v[i - 1].m == new.m && v[i - 1].index > new.index))) {
+        while (i > 0 &&
+               (v[i - 1].m > new.m || (v[i - 1].m == new.m &&v[i - 1].index > new.index))) {
                 v[i] = v[i - 1];
                 i--;
         }
@@ -130,7 +131,7 @@ static unsigned spans_of(const struct victim *v, unsigned nr, struct page_span *
                 if (s && spans[s - 1].index + spans[s - 1].nr == v[i].index)
                         spans[s - 1].nr++;
                 else
-                        spans[s++] = (struct page_span){v[i].index, 1};
+                        spans[s++] = (struct page_span){ v[i].index, 1 };
         }
         *nr_spans = s;
         return i;
@@ -204,7 +205,8 @@ static bool shrink_batch(struct page_cache *c, unsigned max, struct reclaim_resu
                 }
                 w = page_word(p);
                 if (page_state_of(w) == PAGE_CLEAN) {
-                        struct reclaim_page q = {w & PG_REFERENCED, w & PG_MAPPED, w & PG_READAHEAD};
+                        struct reclaim_page q = { w & PG_REFERENCED, w & PG_MAPPED,
+                                                  w & PG_READAHEAD };
 
                         switch (c->policy->reclaim(&q)) {
                         case RECLAIM_EVICT:
@@ -232,7 +234,7 @@ static bool shrink_batch(struct page_cache *c, unsigned max, struct reclaim_resu
 
 struct reclaim_result shrink_list(struct page_cache *c, unsigned want)
 {
-        struct reclaim_result r = {0};
+        struct reclaim_result r = { 0 };
         uint64_t bound = 2 * atomic_load(&c->lru.nr) + BATCH;
 
         mutex_assert_held(&c->evict_lock);
@@ -248,7 +250,7 @@ struct reclaim_result shrink_list(struct page_cache *c, unsigned want)
 
 int evict_for_private(struct page_cache *c, struct address_space *m, struct page *p)
 {
-        struct page_span span = {page_index(c, p), 1};
+        struct page_span span = { page_index(c, p), 1 };
         int error;
 
         assert(page_is_locked(p) && page_state(p) == PAGE_CLEAN);
@@ -263,7 +265,10 @@ int evict_for_private(struct page_cache *c, struct address_space *m, struct page
         return error;
 }
 
-void reclaim_kick(struct page_cache *c) { worker_kick(&c->reclaimer); }
+void reclaim_kick(struct page_cache *c)
+{
+        worker_kick(&c->reclaimer);
+}
 
 /* Nothing can be freed and nothing is on its way: those who wait must be told. */
 static bool is_stuck(struct page_cache *c)

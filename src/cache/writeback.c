@@ -12,8 +12,8 @@
 
 #include "cache/filemap.h"
 
-#define RUN_PAGES 256       /* 1 MiB a write */
-#define CHUNK_PAGES 1024    /* L46: a file's turn */
+#define RUN_PAGES 256    /* 1 MiB a write */
+#define CHUNK_PAGES 1024 /* L46: a file's turn */
 #define BACKOFF_NS 1000000000ull
 #define PAUSE_NS 200000000ull /* L44: a dirtier pauses no longer than this */
 
@@ -24,7 +24,10 @@ static int64_t percent_of_limit(struct page_cache *c, unsigned percent)
         return pages < 4 ? 4 : pages;
 }
 
-int64_t dirty_limit(struct page_cache *c) { return percent_of_limit(c, c->policy->dirty_percent); }
+int64_t dirty_limit(struct page_cache *c)
+{
+        return percent_of_limit(c, c->policy->dirty_percent);
+}
 
 int64_t dirty_background(struct page_cache *c)
 {
@@ -120,7 +123,7 @@ static unsigned write_run(struct address_space *m, uint64_t index, unsigned nr, 
         char *buf;
 
         while (!(buf = staging_get(&c->staging, &got, true))) {
-                struct wait_on on = {.kind = WAIT_STAGING, .write = true};
+                struct wait_on on = { .kind = WAIT_STAGING, .write = true };
 
                 /* What we hold back must be on its way before we wait for it. */
                 blk_finish_plug(plug);
@@ -140,8 +143,13 @@ static unsigned write_run(struct address_space *m, uint64_t index, unsigned nr, 
         run->mapping = m;
         run->staging_pages = done;
         run->fs = (struct fs_run){
-                .inode = m->host, .index = index, .nr_pages = done, .opf = IO_WRITE | opf,
-                .buf = buf, .fault = fault, .end_io = write_end_io,
+                .inode = m->host,
+                .index = index,
+                .nr_pages = done,
+                .opf = IO_WRITE | opf,
+                .buf = buf,
+                .fault = fault,
+                .end_io = write_end_io,
         };
         trace_emit(c->trace, TRACE_WRITEBACK, fault, index, done, why, 0);
         mapping_protect(m, index, done);
@@ -280,8 +288,7 @@ static uint64_t flush_pass(struct page_cache *c, uint64_t wanted)
 
         while ((next = next_dirty(c, m))) {
                 uint64_t since = atomic_load(&next->dirtied_at);
-                bool old = since &&
-                           now_ns() - since > (uint64_t)c->policy->expire_ms * 1000000ull;
+                bool old = since && now_ns() - since > (uint64_t)c->policy->expire_ms * 1000000ull;
 
                 if (m)
                         mapping_unuse(m);
@@ -289,8 +296,8 @@ static uint64_t flush_pass(struct page_cache *c, uint64_t wanted)
                 if (old)
                         started += writeback_start(m, 0, UINT64_MAX, UINT64_MAX, 0, WB_PERIODIC, 0);
                 else if (over_background(c))
-                        started += writeback_start(m, 0, UINT64_MAX, CHUNK_PAGES, 0,
-                                                   WB_BACKGROUND, 0);
+                        started +=
+                                writeback_start(m, 0, UINT64_MAX, CHUNK_PAGES, 0, WB_BACKGROUND, 0);
                 else if (started < wanted)
                         started += writeback_start(m, 0, UINT64_MAX, wanted - started, 0,
                                                    WB_RECLAIM, 0);
@@ -300,7 +307,10 @@ static uint64_t flush_pass(struct page_cache *c, uint64_t wanted)
         return started;
 }
 
-void flusher_kick(struct page_cache *c) { worker_kick(&c->flusher); }
+void flusher_kick(struct page_cache *c)
+{
+        worker_kick(&c->flusher);
+}
 
 void *flusher_thread(void *arg)
 {

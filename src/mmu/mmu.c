@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct mmu_ops *const all[] = {&uffd_mmu_ops};
+static const struct mmu_ops *const all[] = { &uffd_mmu_ops };
 
 int mmu_open(const char *name, struct mmu_config *cfg, struct mmu **out)
 {

@@ -40,8 +40,8 @@ struct mmu_config {
         struct loop *loop;
         struct trace *trace;
         struct mmu_client *client;
-        bool named;       /* the user asked for this MMU by name: accept its limited form */
-        char why[256];    /* out, on error: one line for people */
+        bool named;    /* the user asked for this MMU by name: accept its limited form */
+        char why[256]; /* out, on error: one line for people */
 };
 
 struct mmu_ops {

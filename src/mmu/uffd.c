@@ -33,8 +33,8 @@
 struct uffd {
         struct mmu mmu;
         int fd;
-        bool kernel_faults;  /* also serves faults of system calls */
-        bool madvise_self;   /* process_madvise(DONTNEED) on ourselves works (6.13) */
+        bool kernel_faults; /* also serves faults of system calls */
+        bool madvise_self;  /* process_madvise(DONTNEED) on ourselves works (6.13) */
         int pidfd;
         struct loop *loop;
         struct loop_source source;
@@ -42,7 +42,10 @@ struct uffd {
         struct mutex move_lock; /* one remap at a time */
 };
 
-static struct uffd *uffd_of(struct mmu *m) { return container_of(m, struct uffd, mmu); }
+static struct uffd *uffd_of(struct mmu *m)
+{
+        return container_of(m, struct uffd, mmu);
+}
 
 /* Hand the faults among nr events to the client. */
 static void deliver(struct uffd *u, const struct uffd_msg *msg, unsigned nr)
@@ -94,7 +97,7 @@ static void uffd_ready(struct loop_source *s)
 /* --- opening ------------------------------------------------------------------------------ */
 
 static const char *const feature_names[] = {
-        [0] = "PAGEFAULT_FLAG_WP", [2] = "EVENT_REMAP",  [8] = "THREAD_ID",
+        [0] = "PAGEFAULT_FLAG_WP", [2] = "EVENT_REMAP",         [8] = "THREAD_ID",
         [10] = "MINOR_SHMEM",      [12] = "WP_HUGETLBFS_SHMEM", [14] = "POISON",
 };
 
@@ -147,8 +150,8 @@ static int open_descriptor(struct uffd *u, struct mmu_config *cfg)
 
 static int negotiate(struct uffd *u, struct mmu_config *cfg)
 {
-        struct uffdio_api api = {.api = UFFD_API, .features = wanted_features()};
-        struct uffdio_api probe = {.api = UFFD_API};
+        struct uffdio_api api = { .api = UFFD_API, .features = wanted_features() };
+        struct uffdio_api probe = { .api = UFFD_API };
         uint64_t missing;
         int fd;
 
@@ -181,7 +184,7 @@ static int negotiate(struct uffd *u, struct mmu_config *cfg)
 static void probe_madvise_self(struct uffd *u)
 {
         void *p = mmap(NULL, PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        struct iovec iov = {p, PAGE_SIZE};
+        struct iovec iov = { p, PAGE_SIZE };
 
         u->pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
         if (u->pidfd >= 0 && p != MAP_FAILED)
@@ -207,7 +210,7 @@ static int uffd_open(struct mmu_config *cfg, struct mmu **out)
                 error = negotiate(u, cfg);
         if (!error) {
                 probe_madvise_self(u);
-                u->source = (struct loop_source){.fd = u->fd, .ready = uffd_ready, .arg = u};
+                u->source = (struct loop_source){ .fd = u->fd, .ready = uffd_ready, .arg = u };
                 error = loop_add(u->loop, &u->source);
         }
         if (error) {
@@ -238,7 +241,7 @@ static void uffd_close(struct mmu *m)
 static int prepare_range(struct uffd *u, void *p, uint64_t len)
 {
         struct uffdio_register reg = {
-                .range = {(uint64_t)(uintptr_t)p, len},
+                .range = { (uint64_t)(uintptr_t)p, len },
                 .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR |
                         UFFDIO_REGISTER_MODE_WP,
         };
@@ -264,7 +267,7 @@ static void *read_remap_event(void *arg)
         struct uffd *u = mv->u;
 
         while (!atomic_load(&mv->over)) {
-                struct pollfd pfd = {.fd = u->fd, .events = POLLIN};
+                struct pollfd pfd = { .fd = u->fd, .events = POLLIN };
                 struct uffd_msg msg;
 
                 if (poll(&pfd, 1, 1) > 0 && read(u->fd, &msg, sizeof(msg)) == sizeof(msg) &&
@@ -278,7 +281,7 @@ static void *read_remap_event(void *arg)
  * thread that touches `to` ever sees an unserved page. */
 static int move_range(struct uffd *u, void *from, void *to, uint64_t len)
 {
-        struct move mv = {.u = u};
+        struct move mv = { .u = u };
         sigset_t all, old;
         pthread_t helper;
         int error;
@@ -351,7 +354,7 @@ static int uffd_map_run(struct mmu *m, uint64_t addr, uint64_t nr, bool wp, bool
         *existed = false;
         while (addr < end) {
                 struct uffdio_continue arg = {
-                        .range = {addr, end - addr},
+                        .range = { addr, end - addr },
                         .mode = wp ? UFFDIO_CONTINUE_MODE_WP : 0,
                 };
 
@@ -370,7 +373,9 @@ static int uffd_map_run(struct mmu *m, uint64_t addr, uint64_t nr, bool wp, bool
 
 static int uffd_copy(struct mmu *m, uint64_t addr, const void *page)
 {
-        struct uffdio_copy arg = {.dst = addr, .src = (uint64_t)(uintptr_t)page, .len = PAGE_SIZE};
+        struct uffdio_copy arg = { .dst = addr,
+                                   .src = (uint64_t)(uintptr_t)page,
+                                   .len = PAGE_SIZE };
 
         while (ioctl(uffd_of(m)->fd, UFFDIO_COPY, &arg)) {
                 if (errno != EAGAIN)
@@ -382,7 +387,7 @@ static int uffd_copy(struct mmu *m, uint64_t addr, const void *page)
 
 static int set_protection(struct uffd *u, uint64_t addr, uint64_t nr, uint64_t mode)
 {
-        struct uffdio_writeprotect arg = {.range = {addr, nr << PAGE_SHIFT}, .mode = mode};
+        struct uffdio_writeprotect arg = { .range = { addr, nr << PAGE_SHIFT }, .mode = mode };
 
         while (ioctl(u->fd, UFFDIO_WRITEPROTECT, &arg))
                 if (errno != EAGAIN)
@@ -428,7 +433,7 @@ static int uffd_unmap(struct mmu *m, const struct iovec *runs, unsigned nr)
 
 static int uffd_poison(struct mmu *m, uint64_t addr, uint64_t nr)
 {
-        struct uffdio_poison arg = {.range = {addr, nr << PAGE_SHIFT}};
+        struct uffdio_poison arg = { .range = { addr, nr << PAGE_SHIFT } };
 
         while (ioctl(uffd_of(m)->fd, UFFDIO_POISON, &arg)) {
                 if (errno != EAGAIN)
@@ -440,7 +445,7 @@ static int uffd_poison(struct mmu *m, uint64_t addr, uint64_t nr)
 
 static int uffd_wake(struct mmu *m, uint64_t addr, uint64_t nr)
 {
-        struct uffdio_range arg = {addr, nr << PAGE_SHIFT};
+        struct uffdio_range arg = { addr, nr << PAGE_SHIFT };
 
         return ioctl(uffd_of(m)->fd, UFFDIO_WAKE, &arg) ? -errno : 0;
 }

@@ -8,7 +8,7 @@
 
 #define NODE_BITS 9
 #define NODE_SLOTS (1u << NODE_BITS)
-#define MAX_HEIGHT 6
+#define MAX_HEIGHT 7 /* 512 entries a leaf, 512 leaves a node: all of 64 bits */
 
 void radix_init(struct radix *r, struct table_pool *pool, unsigned entry_shift)
 {

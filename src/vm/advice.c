@@ -23,7 +23,7 @@ static int set_advice(struct mm *mm, struct vma *v, uint64_t start, uint64_t end
 /* Translations go, private copies with them; the file's pages in the cache stay. */
 static int dontneed(struct mm *mm, uint64_t start, uint64_t end)
 {
-        struct iovec iov = {(void *)(uintptr_t)start, end - start};
+        struct iovec iov = { (void *)(uintptr_t)start, end - start };
         int error = mm->mmu->ops->unmap(mm->mmu, &iov, 1);
 
         mm_clear_ptes(mm, start, end - start);

@@ -10,10 +10,10 @@
 #include "vm/mm.h"
 
 enum vm_fault_result {
-        VM_FAULT_DONE,   /* mapped, or it was */
-        VM_FAULT_RETRY,  /* wait for rq.wait, then again */
+        VM_FAULT_DONE,    /* mapped, or it was */
+        VM_FAULT_RETRY,   /* wait for rq.wait, then again */
         VM_FAULT_SIGSEGV, /* the kernel will raise it when the thread tries again */
-        VM_FAULT_SIGBUS, /* poisoned, or past the end of the file */
+        VM_FAULT_SIGBUS,  /* poisoned, or past the end of the file */
 };
 
 struct vm_fault {
@@ -49,6 +49,5 @@ enum vm_fault_result do_cow_fault(struct vm_fault *vmf);
 enum vm_fault_result do_private_wp(struct vm_fault *vmf);
 enum vm_fault_result result_of(struct vm_fault *vmf, enum filemap_result r);
 enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *tried);
-
 
 #endif

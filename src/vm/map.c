@@ -134,8 +134,7 @@ static int check_access(struct file *f, int prot, int flags, int *maxprot)
         return f->inode->f_op->map(f->inode, prot, flags, maxprot);
 }
 
-static int check_arguments(uint64_t addr, uint64_t *len, int flags, struct file *f,
-                           uint64_t offset)
+static int check_arguments(uint64_t addr, uint64_t *len, int flags, struct file *f, uint64_t offset)
 {
         uint64_t rounded = round_up_u64(*len, PAGE_SIZE);
         int type = flags & MAP_TYPE;

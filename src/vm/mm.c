@@ -34,7 +34,7 @@ static void find_window(struct mm *mm)
 int mm_create(struct mm **out, const struct mm_config *cfg)
 {
         struct mm *mm = calloc(1, sizeof(*mm));
-        struct mmu_config mmu_cfg = {.loop = cfg->loop, .trace = cfg->trace};
+        struct mmu_config mmu_cfg = { .loop = cfg->loop, .trace = cfg->trace };
         int error;
 
         if (!mm)
@@ -48,7 +48,7 @@ int mm_create(struct mm **out, const struct mm_config *cfg)
         find_window(mm);
         error = park_init(mm);
         if (!error) {
-                mm->client = (struct mmu_client){.faults = mm_faults, .arg = mm};
+                mm->client = (struct mmu_client){ .faults = mm_faults, .arg = mm };
                 mmu_cfg.client = &mm->client;
                 error = mmu_open(cfg->mmu, &mmu_cfg, &mm->mmu);
                 snprintf(cfg->why, 256, "%s", error ? mmu_cfg.why : "");
@@ -61,7 +61,10 @@ int mm_create(struct mm **out, const struct mm_config *cfg)
         return 0;
 }
 
-void mm_set_cache(struct mm *mm, struct page_cache *c) { mm->cache = c; }
+void mm_set_cache(struct mm *mm, struct page_cache *c)
+{
+        mm->cache = c;
+}
 
 void mm_drain(struct mm *mm)
 {

@@ -36,16 +36,16 @@ struct vm_operations {
 
 /* A contiguous, page-aligned span of addresses: start < end, overlapping none. */
 struct vma {
-        TAILQ_ENTRY(vma) vm_list;      /* [mm] */
-        RB_ENTRY(vma) vm_rb;           /* [mm] */
+        TAILQ_ENTRY(vma) vm_list; /* [mm] */
+        RB_ENTRY(vma) vm_rb;      /* [mm] */
         struct mm *vm_mm;
-        uint64_t vm_start, vm_end;     /* [mm], [i_mmap]: both to change, either to read */
-        uint64_t vm_pgoff;             /* [mm], [i_mmap]: first page of the file */
-        int vm_prot, vm_maxprot;       /* [mm] PROT_ */
-        bool vm_shared;                /* MAP_SHARED of a file opened for writing, or read-only */
-        enum vm_advice vm_advice;      /* [mm] */
+        uint64_t vm_start, vm_end; /* [mm], [i_mmap]: both to change, either to read */
+        uint64_t vm_pgoff;         /* [mm], [i_mmap]: first page of the file */
+        int vm_prot, vm_maxprot;   /* [mm] PROT_ */
+        bool vm_shared;            /* MAP_SHARED of a file opened for writing, or read-only */
+        enum vm_advice vm_advice;  /* [mm] */
         struct file *vm_file;
-        struct mapping_view vm_view;   /* [i_mmap] */
+        struct mapping_view vm_view; /* [i_mmap] */
         const struct vm_operations *vm_ops;
 };
 TAILQ_HEAD(vma_list, vma);
@@ -54,11 +54,11 @@ RB_HEAD(vma_tree, vma);
 struct parked;
 
 struct mm {
-        struct rwlock lock;   /* [mm] */
-        struct vma_list mmap; /* [mm] */
-        struct vma_tree mm_rb; /* [mm] */
-        unsigned map_count;   /* [mm] */
-        struct radix pgd;     /* page table: index = address / page, entry = pte */
+        struct rwlock lock;            /* [mm] */
+        struct vma_list mmap;          /* [mm] */
+        struct vma_tree mm_rb;         /* [mm] */
+        unsigned map_count;            /* [mm] */
+        struct radix pgd;              /* page table: index = address / page, entry = pte */
         uint64_t window_lo, window_hi; /* where gaps are looked for */
         struct mmu *mmu;
         struct mmu_client client;
@@ -66,11 +66,11 @@ struct mm {
         struct loop_idle idle;
         struct page_cache *cache;
         struct trace *trace;
-        struct mutex park_lock;        /* [park] */
-        struct parked *parked;         /* all of them, reserved memory */
-        struct parked *free_parked;    /* [park] */
+        struct mutex park_lock;             /* [park] */
+        struct parked *parked;              /* all of them, reserved memory */
+        struct parked *free_parked;         /* [park] */
         struct parked *ready, **ready_tail; /* [park] */
-        unsigned parked_made;          /* [park] */
+        unsigned parked_made;               /* [park] */
         _Atomic unsigned nr_parked;
         bool quiet;
 };
@@ -89,7 +89,7 @@ struct mm_config {
         struct loop *loop;
         struct table_pool *tables;
         struct trace *trace;
-        char *why; /* 256 bytes */
+        char *why;  /* 256 bytes */
         bool quiet; /* no line on stderr when a SIGBUS is raised */
 };
 int mm_create(struct mm **out, const struct mm_config *cfg);
@@ -147,7 +147,10 @@ void mm_clear_ptes(struct mm *mm, uint64_t addr, uint64_t len);
 #ifndef NDEBUG
 void vma_check(const struct vma *v);
 #else
-static inline void vma_check(const struct vma *v) { (void)v; }
+static inline void vma_check(const struct vma *v)
+{
+        (void)v;
+}
 #endif
 /* => mm->lock not held. 0 if every invariant holds. */
 int mm_check(struct mm *mm);

@@ -123,7 +123,7 @@ void mm_faults(struct mmu_client *client, const struct mmu_fault *faults, unsign
                         .kind = faults[i].kind,
                         .tid = faults[i].tid,
                         .begin_ns = now_ns(),
-                        .rq = {.fault = trace_new_fault(mm->trace), .plug = &plug},
+                        .rq = { .fault = trace_new_fault(mm->trace), .plug = &plug },
                 };
 
                 do_page_fault(&vmf);
@@ -141,7 +141,7 @@ int park_init(struct mm *mm)
                 return -ENOMEM;
         mm->parked = p;
         mm->ready_tail = &mm->ready;
-        mm->idle = (struct loop_idle){.run = run_ready, .arg = mm};
+        mm->idle = (struct loop_idle){ .run = run_ready, .arg = mm };
         loop_add_idle(mm->loop, &mm->idle);
         return 0;
 }

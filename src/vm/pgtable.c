@@ -8,7 +8,7 @@
 
 const char *pte_state_name(enum pte_state s)
 {
-        static const char *const names[] = {"none", "cache", "copy", "swapped", "poisoned"};
+        static const char *const names[] = { "none", "cache", "copy", "swapped", "poisoned" };
 
         return (unsigned)s < ARRAY_SIZE(names) ? names[s] : "?";
 }
@@ -18,7 +18,10 @@ struct pte *pte_get(struct mm *mm, uint64_t addr, bool create)
         return radix_get(&mm->pgd, addr >> PAGE_SHIFT, create);
 }
 
-void pte_put(struct mm *mm, struct pte *p) { radix_put(&mm->pgd, p); }
+void pte_put(struct mm *mm, struct pte *p)
+{
+        radix_put(&mm->pgd, p);
+}
 
 enum pte_state pte_set(struct mm *mm, struct pte *p, enum pte_state s)
 {

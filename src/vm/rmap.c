@@ -5,7 +5,10 @@
  */
 #include "vm/mm.h"
 
-static struct vma *vma_of(struct mapping_view *v) { return container_of(v, struct vma, vm_view); }
+static struct vma *vma_of(struct mapping_view *v)
+{
+        return container_of(v, struct vma, vm_view);
+}
 
 static void batch_add(struct page_cache *c, struct vma *v, uint64_t addr, uint64_t nr,
                       struct zap_batch *b)
@@ -13,7 +16,7 @@ static void batch_add(struct page_cache *c, struct vma *v, uint64_t addr, uint64
         if (b->nr == ZAP_BATCH)
                 c->m_ops->zap_flush(c, b);
         b->mmu = v->vm_mm->mmu;
-        b->iov[b->nr++] = (struct iovec){(void *)(uintptr_t)addr, nr << PAGE_SHIFT};
+        b->iov[b->nr++] = (struct iovec){ (void *)(uintptr_t)addr, nr << PAGE_SHIFT };
 }
 
 /* Calls fn for each run of pages in [index, index+nr) that v shows, from the page table. clear:
@@ -51,8 +54,8 @@ static void zap_shown(struct vma *v, uint64_t addr, uint64_t nr, void *arg)
         batch_add(v->vm_mm->cache, v, addr, nr, arg);
 }
 
-static void vm_zap_run(struct page_cache *c, struct mapping_view *view, uint64_t index,
-                       uint64_t nr, struct zap_batch *b)
+static void vm_zap_run(struct page_cache *c, struct mapping_view *view, uint64_t index, uint64_t nr,
+                       struct zap_batch *b)
 {
         (void)c;
         each_shown(vma_of(view), index, nr, true, zap_shown, b);

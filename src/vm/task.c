@@ -20,4 +20,7 @@ int task_create(struct task **out, struct mm *mm)
         return 0;
 }
 
-void task_destroy(struct task *t) { free(t); }
+void task_destroy(struct task *t)
+{
+        free(t);
+}

@@ -37,9 +37,15 @@ struct vma *find_vma(struct mm *mm, uint64_t addr)
         return best;
 }
 
-struct vma *vma_next(struct vma *v) { return TAILQ_NEXT(v, vm_list); }
+struct vma *vma_next(struct vma *v)
+{
+        return TAILQ_NEXT(v, vm_list);
+}
 
-struct vma *vma_prev(struct vma *v) { return TAILQ_PREV(v, vma_list, vm_list); }
+struct vma *vma_prev(struct vma *v)
+{
+        return TAILQ_PREV(v, vma_list, vm_list);
+}
 
 uint64_t get_unmapped_area(struct mm *mm, uint64_t hint, uint64_t len)
 {
@@ -193,8 +199,8 @@ void vma_check(const struct vma *v)
 
 static int complain(const char *what, const struct vma *v)
 {
-        fprintf(stderr, "faultline: mm: %s at %#llx-%#llx\n", what,
-                (unsigned long long)v->vm_start, (unsigned long long)v->vm_end);
+        fprintf(stderr, "faultline: mm: %s at %#llx-%#llx\n", what, (unsigned long long)v->vm_start,
+                (unsigned long long)v->vm_end);
         return -EINVAL;
 }
 
@@ -225,7 +231,7 @@ int mm_check(struct mm *mm)
 
         rwlock_read_lock(&mm->lock);
         in_tree = RB_MIN(vma_tree, &mm->mm_rb);
-        TAILQ_FOREACH(v, &mm->mmap, vm_list) {
+        TAILQ_FOREACH (v, &mm->mmap, vm_list) {
                 vma_check(v);
                 if (v != in_tree)
                         error = complain("list and tree differ", v);
