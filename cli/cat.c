@@ -43,26 +43,24 @@ static int copy_out(struct session *s, const char *mapping, uint64_t base, uint6
 
         progress_begin(&progress, "cat", isatty(STDOUT_FILENO) ? 0 : to - from);
         for (uint64_t at = from; at < to && !status;) {
-                uint64_t n = CHUNK - at % CHUNK;
-                const char *source = mapping + (at - base), *bad;
+                uint64_t n = CHUNK - at % CHUNK, got;
 
                 if (n > to - at)
                         n = to - at;
-                if (!guard_copy(buf, source, n, source, &bad)) {
-                        uint64_t offset = base + (uint64_t)(bad - mapping);
-
-                        progress_end(&progress);
-                        status = fail(s->uri, "read through the mapping", "offset %" PRIu64 ": %s",
-                                      offset, session_reason(s, offset, false));
-                } else if (!write_all(buf, n)) {
+                got = guard_copy(buf, mapping + (at - base), n, mapping + (at - base));
+                if (!write_all(buf, got)) {
                         int error = errno;
 
                         progress_end(&progress);
                         status = EXIT_FAILED;
                         if (error != EPIPE) /* the reader has seen enough: nothing to say */
                                 fail("standard output", "write", "%s", strerror(error));
+                } else if (got < n) {
+                        progress_end(&progress);
+                        status = fail(s->uri, "read through the mapping", "offset %" PRIu64 ": %s",
+                                      at + got, session_reason(s, at + got, false));
                 }
-                at += n;
+                at += got;
                 progress_show(&progress, at - from);
         }
         progress_end(&progress);

@@ -120,31 +120,50 @@ static void name_or_number(char *buf, uint64_t value)
         }
 }
 
+/* Small enumerations of the layers; tests/unit/test_event_text.c holds these words against them. */
+static const char *const access_kinds[] = { "missing", "minor", "write-protect" };
+static const char *const copy_ways[] = { "shared: dirty it", "private: kernel copies",
+                                         "private: copy at once" };
+static const char *const fault_kinds[] = { "read", "cow", "shared" };
+static const char *const fault_results[] = { "done", "retry", "SIGSEGV", "SIGBUS" };
 static const char *const page_states[] = {
         "absent", "reading", "clean", "dirty", "writeback", "evicting", "error",
 };
-
-const char *event_page_state(uint64_t state)
-{
-        return state < ARRAY_SIZE(page_states) ? page_states[state] : NULL;
-}
-
-static void page_state(char *buf, uint64_t value)
-{
-        if (event_page_state(value))
-                strcpy(buf, event_page_state(value));
-        else
-                name_or_number(buf, value);
-}
-
 static const char *const pte_states[] = { "none", "cache", "copy", "swapped", "poisoned" };
+static const char *const retry_whys[] = { "nothing", "the page", "the budget", "staging memory",
+                                          "dirty pages to be written" };
+static const char *const writeback_whys[] = { "sync", "background", "periodic", "reclaim",
+                                              "close" };
 
-static void pte_state(char *buf, uint64_t value)
+#define ENUMERATION(function, words)                                                               \
+        static void function(char *buf, uint64_t value)                                            \
+        {                                                                                          \
+                if (value < ARRAY_SIZE(words))                                                     \
+                        snprintf(buf, SIZE, "%s", words[value]);                                   \
+                else                                                                               \
+                        name_or_number(buf, value);                                                \
+        }
+ENUMERATION(access_kind, access_kinds)
+ENUMERATION(copy_way, copy_ways)
+ENUMERATION(fault_kind, fault_kinds)
+ENUMERATION(fault_result, fault_results)
+ENUMERATION(page_state, page_states)
+ENUMERATION(pte_state, pte_states)
+ENUMERATION(retry_why, retry_whys)
+ENUMERATION(writeback_why, writeback_whys)
+
+static void sharing(char *buf, uint64_t value)
 {
-        if (value < ARRAY_SIZE(pte_states))
-                strcpy(buf, pte_states[value]);
+        strcpy(buf, value ? "shared" : "private");
+}
+
+/* The frame of a file's page is its offset in the file's memfd; a private copy has none of ours. */
+static void frame(char *buf, uint64_t value)
+{
+        if (value == UINT64_MAX)
+                strcpy(buf, "private");
         else
-                name_or_number(buf, value);
+                snprintf(buf, SIZE, "memfd+0x%" PRIx64, value);
 }
 
 static void window_why(char *buf, uint64_t value)
@@ -188,26 +207,43 @@ static void signal_name(char *buf, uint64_t value)
                 decimal(buf, value);
 }
 
+static void signal_code(char *buf, uint64_t value)
+{
+        if (value == BUS_ADRERR)
+                strcpy(buf, "BUS_ADRERR");
+        else
+                decimal(buf, value);
+}
+
 /* Argument names that mean the same in every event; the first row that fits decides. */
 static const struct {
         const char *event; /* NULL: any */
         const char *argument;
         void (*format)(char *buf, uint64_t value);
 } formats[] = {
-        { "PAGE_CACHE_RA", "why", window_why },
+        { "COMPLETE", "result", bytes_or_error },
+        { "COW", "how", copy_way },
+        { "DO_FAULT", "kind", fault_kind },
+        { "FAULT_BEGIN", "kind", access_kind },
+        { "FAULT_END", "result", fault_result },
         { "FIND_GET_PAGE", "hit", hit_or_miss },
         { "FIND_GET_PAGE", "state", page_state },
-        { "PTE", "state", pte_state },
-        { "FIND_VMA", "start", hexadecimal },
         { "FIND_VMA", "end", hexadecimal },
-        { "COMPLETE", "result", bytes_or_error },
-        { "FAULT_END", "result", name_or_number },
+        { "FIND_VMA", "flags", sharing },
+        { "FIND_VMA", "start", hexadecimal },
+        { "PAGE_CACHE_RA", "why", window_why },
+        { "PTE", "state", pte_state },
+        { "RETRY", "why", retry_why },
+        { "SIGNAL", "code", signal_code },
+        { "WRITEBACK", "why", writeback_why },
         { NULL, "address", hexadecimal },
         { NULL, "bytes", size },
         { NULL, "driver", name_or_number },
         { NULL, "errno", error_name },
         { NULL, "error", error_name },
+        { NULL, "file", name_or_number },
         { NULL, "flags", hexadecimal },
+        { NULL, "frame", frame },
         { NULL, "fs", name_or_number },
         { NULL, "how", name_or_number },
         { NULL, "kind", name_or_number },
@@ -226,7 +262,13 @@ static const struct {
         { NULL, "write", yes_no },
 };
 
-/* True if the words say what it is without the argument's name. */
+/* Do the words say what it is without the argument's name? */
+static bool is_bare(void (*format)(char *, uint64_t))
+{
+        return format == hit_or_miss || format == pte_state || format == sharing ||
+               format == copy_way || format == fault_kind;
+}
+
 static bool format_value(char *buf, const char *event, const char *argument, uint64_t value)
 {
         for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
@@ -234,7 +276,7 @@ static bool format_value(char *buf, const char *event, const char *argument, uin
                     (formats[i].event && strcmp(formats[i].event, event)))
                         continue;
                 formats[i].format(buf, value);
-                return formats[i].format == hit_or_miss || formats[i].format == pte_state;
+                return is_bare(formats[i].format);
         }
         decimal(buf, value);
         return false;

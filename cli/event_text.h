@@ -18,8 +18,4 @@ const char *event_argument(char *buf, const char *event, const char *argument, u
 /* How far the line of an event of this layer is indented: 0 for mmu to 5 for driver. */
 unsigned event_depth(const char *layer);
 
-/* The names behind a number, NULL beyond the last: for the test that holds them against the
- * layers' own. */
-const char *event_page_state(uint64_t state);
-
 #endif

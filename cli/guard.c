@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "cli.h"
+
 static _Thread_local struct guard *current;
 
 static void on_sigbus(int signo, siginfo_t *info, void *context)
@@ -48,17 +50,36 @@ void guard_leave(void)
         current = NULL;
 }
 
-bool guard_copy(void *to, const void *from, size_t n, const void *mapped, const char **bad)
+static bool copy(void *to, const void *from, size_t n, const void *mapped)
 {
         struct guard g;
 
         guard_enter(&g, mapped, n);
         if (sigsetjmp(g.env, 0)) {
                 guard_leave();
-                *bad = g.address;
                 return false;
         }
         memcpy(to, from, n);
         guard_leave();
         return true;
+}
+
+size_t guard_copy(void *to, const void *from, size_t n, const void *mapped)
+{
+        size_t done = 0;
+
+        if (copy(to, from, n, mapped))
+                return n;
+        /* memcpy() goes in an order of its own: find the first bad page in ours. */
+        while (done < n) {
+                const char *at = (const char *)mapped + done;
+                size_t part = CLI_PAGE - (uintptr_t)at % CLI_PAGE;
+
+                if (part > n - done)
+                        part = n - done;
+                if (!copy((char *)to + done, (const char *)from + done, part, at))
+                        break;
+                done += part;
+        }
+        return done;
 }

@@ -30,8 +30,8 @@ int guard_install(void);
 void guard_enter(struct guard *g, const void *start, size_t length);
 void guard_leave(void);
 
-/* memcpy() whose mapped side is `mapped`, or whichever lies in [mapped, mapped + n). True, or
- * false and *bad is the address that could not be touched. */
-bool guard_copy(void *to, const void *from, size_t n, const void *mapped, const char **bad);
+/* memcpy() of n bytes, one side of which, `mapped`, is a mapping. Returns the bytes copied: n, or
+ * fewer, up to the first page that could not be touched. */
+size_t guard_copy(void *to, const void *from, size_t n, const void *mapped);
 
 #endif

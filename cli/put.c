@@ -59,18 +59,16 @@ static int read_all(int fd, char *buf, size_t n)
 static int store_chunk(struct session *s, struct source *source, uint64_t at, char *to, size_t n,
                        char *buf)
 {
-        const char *bad;
         int error = read_all(source->fd, buf, n);
+        size_t stored;
 
         if (error)
                 return fail(source->path, "read", "%s",
                             error < 0 ? "the file became shorter" : strerror(error));
-        if (!guard_copy(to, buf, n, to, &bad)) {
-                uint64_t offset = at + (uint64_t)(bad - to);
-
-                return fail(s->uri, "store through the mapping", "offset %" PRIu64 ": %s", offset,
-                            session_reason(s, offset, false));
-        }
+        stored = guard_copy(to, buf, n, to);
+        if (stored < n)
+                return fail(s->uri, "store through the mapping", "offset %" PRIu64 ": %s",
+                            at + stored, session_reason(s, at + stored, false));
         return 0;
 }
 

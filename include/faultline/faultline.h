@@ -52,6 +52,7 @@ struct fl_engine_config {
         unsigned flags;     /* FL_ENGINE_ */
 };
 #define FL_ENGINE_CHECK 1u /* run the full invariant checks now and then (debug builds) */
+#define FL_ENGINE_QUIET 2u /* no line on stderr when a SIGBUS is raised: the program tells */
 
 /* NULL and errno: EINVAL (an option; budget under 64 pages), EPERM, ENOSYS (the machine does not
  * allow what is needed). fl_strerror() has the sentence. config may be NULL. */
