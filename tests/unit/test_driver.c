@@ -421,7 +421,8 @@ static void another_program_sees_it(struct fixture *f)
         cr_assert_eq(do_io(f->dev, IO_WRITE, 0, SIZE - 4096, buf, 8192 + 300), 8192 + 300);
         cr_expect_eq(pread(fd, seen, 300, SIZE + 4096), 300, "%s", f->what);
         cr_expect_arr_eq(seen, buf + 8192, 300, "%s", f->what);
-        cr_expect_geq(device_fd(f->dev), 0);
+        cr_assert_geq(device_fd(f->dev), 0);
+        cr_expect(!(fcntl(device_fd(f->dev), F_GETFL) & O_NONBLOCK), "%s", f->what);
         close(fd);
         free(buf);
 }

@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "block/block.h"
 #include "driver/driver.h"
@@ -186,6 +187,43 @@ Test(faulty, delays_overlap_and_do_not_block)
         teardown(); /* waits for them */
         cr_expect_eq(atomic_load(&ended), 64);
         cr_expect_lt(now_ns() - start, 1000000000ull);
+}
+
+/* One slot, held by a delayed I/O; the others wait for it and then follow all at once. */
+#define WAITING 2000
+static char *lowest, *highest;
+
+static void note_stack(struct driver_io *io)
+{
+        char here;
+
+        lowest = !lowest || &here < lowest ? &here : lowest;
+        highest = !highest || &here > highest ? &here : highest;
+        (void)io;
+        atomic_fetch_add(&ended, 1);
+}
+
+Test(faulty, what_waits_for_a_slot_does_not_grow_the_stack)
+{
+        static struct driver_io io[WAITING];
+        struct driver_env env = { .depth = 1, .faults = "delay=20ms@0+1" };
+        struct device *dev;
+        struct iovec iov = { .iov_base = f.buf, .iov_len = 1 };
+
+        cr_assert_eq(device_open_ram(&env, 4096, &dev), 0);
+        for (unsigned i = 0; i < WAITING; i++) {
+                io[i] = (struct driver_io){ .op = IO_READ, .offset = i > 0, .len = 1 };
+                io[i].iov = &iov;
+                io[i].iovcnt = 1;
+                io[i].done = note_stack;
+                device_submit(dev, &io[i]);
+        }
+        device_commit(dev);
+        for (unsigned i = 0; i < 1000 && atomic_load(&ended) < WAITING; i++)
+                nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+        cr_expect_eq(atomic_load(&ended), WAITING);
+        cr_expect_lt(highest - lowest, 4096, "%ld bytes deep", (long)(highest - lowest));
+        device_close(dev);
 }
 
 Test(faulty, passes_size_and_descriptor_on)

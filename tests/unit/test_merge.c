@@ -86,6 +86,14 @@ static const struct merge_case cases[] = {
                               "..BB" },
         },
         {
+                .name = "nor do they join when somebody waits for both",
+                .bios = { "AA",
+                          "..BB" },
+                .opf = { IO_READ, W | REQ_SYNC },
+                .requests = { "AA",
+                              "..BB" },
+        },
+        {
                 .name = "a fault read does not join a read-ahead",
                 .bios = { "AA",
                           "..BB" },

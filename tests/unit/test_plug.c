@@ -84,6 +84,23 @@ Test(plug, merging_does_not_count_as_a_request)
         fake_queue_close(&t);
 }
 
+Test(plug, counts_two_that_became_one_as_one)
+{
+        struct blk_plug plug;
+
+        fake_queue_open(&t);
+        blk_start_plug(&plug);
+        submit_bio(fake_bio(&t, 'a', IO_READ, 0, 1), &plug);
+        submit_bio(fake_bio(&t, 'c', IO_READ, 2, 1), &plug);
+        cr_expect_eq(plug.count, 2);
+        submit_bio(fake_bio(&t, 'b', IO_READ, 1, 1), &plug);
+        cr_expect_eq(plug.count, 1);
+        cr_expect_eq(plug.bios, 3);
+        blk_finish_plug(&plug);
+        fake_complete_all(&t.fake);
+        fake_queue_close(&t);
+}
+
 Test(plug, fua_and_preflush_pass_by)
 {
         struct blk_plug plug;

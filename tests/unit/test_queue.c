@@ -211,6 +211,28 @@ Test(queue, the_same_for_writes)
         close_all();
 }
 
+/* What waits for its next try has been at the driver: it is closed. */
+Test(queue, nothing_joins_a_request_that_is_retried)
+{
+        struct blk_plug plug;
+
+        fake_queue_open(&t);
+        blk_queue_limits(t.q)->depth = 1;
+        t.fake.result = page_six_is_bad;
+        blk_start_plug(&plug);
+        submit_bio(fake_bio(&t, 'A', IO_WRITE, 6, 1), &plug);
+        submit_bio(fake_bio(&t, 'B', IO_WRITE, 7, 1), &plug);
+        blk_finish_plug(&plug);
+        submit('f', IO_READ, 20); /* takes the place that the failure frees */
+        fake_complete(&t.fake);
+        submit('C', IO_WRITE, 8);
+        fake_complete_all(&t.fake);
+        cr_expect_eq(fake_stat(&t, STAT_merges_back), 1, "A and B only");
+        cr_expect_eq(t.fake.ended, 4);
+        cr_expect_eq(t.fake.done['C'], PAGE_SIZE);
+        close_all();
+}
+
 static int64_t half(struct fake_device *f, struct driver_io *io)
 {
         (void)f;
@@ -414,6 +436,16 @@ static void *complete_later(void *arg)
         return NULL;
 }
 
+/* Lets the other sleep first; what comes after the first completes at once. */
+static void *complete_then_go_on(void *arg)
+{
+        (void)arg;
+        nanosleep(&(struct timespec){ .tv_nsec = 30000000 }, NULL);
+        t.fake.immediate = true;
+        fake_complete(&t.fake);
+        return NULL;
+}
+
 Test(queue, submit_bio_wait_waits)
 {
         pthread_t thread;
@@ -428,6 +460,24 @@ Test(queue, submit_bio_wait_waits)
         cr_expect_eq(submit_bio_wait(t.q, IO_READ, 0, buf, sizeof buf, 0), -EIO);
         t.fake.result = half;
         cr_expect_eq(submit_bio_wait(t.q, IO_READ, 0, buf, sizeof buf, 0), -EIO);
+        close_all();
+}
+
+Test(queue, submit_bio_wait_waits_for_a_bio_too)
+{
+        struct block_pool *pool;
+        pthread_t thread;
+        char buf[PAGE_SIZE];
+
+        fake_queue_open(&t);
+        pool = t.q->pool;
+        cr_assert_eq(block_pool_create(&t.q->pool, 1), 0);
+        submit('a', IO_READ, 0);
+        pthread_create(&thread, NULL, complete_then_go_on, NULL);
+        cr_expect_eq(submit_bio_wait(t.q, IO_READ, 0, buf, sizeof buf, 0), 0);
+        pthread_join(thread, NULL);
+        block_pool_destroy(t.q->pool);
+        t.q->pool = pool;
         close_all();
 }
 
