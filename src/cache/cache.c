@@ -16,7 +16,7 @@
 #define STAGING_MIN_PAGES 8
 #define WAIT_TICK_NS 100000000ull
 
-void worker_start(struct worker *w, void *(*fn)(void *), void *arg)
+void worker_start(struct worker *w, const char *name, void *(*fn)(void *), void *arg)
 {
         sigset_t all, old;
 
@@ -25,6 +25,8 @@ void worker_start(struct worker *w, void *(*fn)(void *), void *arg)
         pthread_sigmask(SIG_BLOCK, &all, &old);
         w->running = pthread_create(&w->thread, NULL, fn, arg) == 0;
         pthread_sigmask(SIG_SETMASK, &old, NULL);
+        if (w->running)
+                pthread_setname_np(w->thread, name);
 }
 
 void worker_kick(struct worker *w)
@@ -86,8 +88,8 @@ int cache_create(struct page_cache **out, const struct cache_config *cfg)
                 c->runs[i].cache = c;
                 io_run_put(&c->runs[i]);
         }
-        worker_start(&c->reclaimer, reclaim_thread, c);
-        worker_start(&c->flusher, flusher_thread, c);
+        worker_start(&c->reclaimer, "fl-reclaim", reclaim_thread, c);
+        worker_start(&c->flusher, "fl-flusher", flusher_thread, c);
         if (!c->reclaimer.running || !c->flusher.running)
                 goto fail;
         *out = c;

@@ -129,7 +129,7 @@ void flusher_kick(struct page_cache *c);
 int64_t dirty_limit(struct page_cache *c);
 int64_t dirty_background(struct page_cache *c);
 
-void worker_start(struct worker *w, void *(*fn)(void *), void *arg);
+void worker_start(struct worker *w, const char *name, void *(*fn)(void *), void *arg);
 void worker_kick(struct worker *w);
 /* Sleep until kicked since *seen, or ns passed. Updates *seen. */
 void worker_sleep(struct worker *w, uint32_t *seen, uint64_t ns);

@@ -12,8 +12,7 @@
 
 #include "vm/mm.h"
 
-#define KNOWN_FLAGS                                                                                \
-        (MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_NORESERVE | MAP_POPULATE)
+#define KNOWN_FLAGS (MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_NORESERVE)
 #define MAX_MAPS 65536u
 
 /* The files whose mappings a change touches, each with its i_mmap_lock held for writing: no
@@ -302,31 +301,32 @@ static int check_covered(struct mm *mm, uint64_t addr, uint64_t end)
         return 0;
 }
 
-/* => write lock. Up to the first VMA that may not have prot, as the kernel does. */
+/* => write lock. Up to the first hole, or VMA that may not have prot, as the kernel does. */
 static int protect_locked(struct mm *mm, uint64_t addr, uint64_t end, int prot)
 {
-        struct vma *v = find_vma(mm, addr);
-        int error = 0;
+        while (addr < end) {
+                struct vma *v = find_vma(mm, addr);
+                uint64_t stop;
+                int error;
 
-        while (!error && v && v->vm_start < end) {
-                uint64_t stop = min_u64(v->vm_end, end);
-
+                if (!v || v->vm_start > addr)
+                        return -ENOMEM;
                 if (prot & ~v->vm_maxprot)
                         return -EACCES;
+                stop = min_u64(v->vm_end, end);
                 if (v->vm_prot != prot) {
-                        error = split_at(mm, max_u64(addr, v->vm_start), stop);
-                        v = find_vma(mm, max_u64(addr, v->vm_start));
+                        error = split_at(mm, addr, stop);
                         if (!error)
-                                error = mm->mmu->ops->protect(mm->mmu, v->vm_start,
-                                                              v->vm_end - v->vm_start, prot);
-                        if (!error) {
-                                v->vm_prot = prot;
-                                vma_merge(mm, v);
-                        }
+                                error = mm->mmu->ops->protect(mm->mmu, addr, stop - addr, prot);
+                        if (error)
+                                return error;
+                        v = find_vma(mm, addr);
+                        v->vm_prot = prot;
+                        vma_merge(mm, v);
                 }
-                v = find_vma(mm, stop);
+                addr = stop;
         }
-        return error;
+        return 0;
 }
 
 int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, int prot)
@@ -341,9 +341,7 @@ int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, int prot)
         if (end <= addr)
                 return -ENOMEM;
         rwlock_write_lock(&mm->lock);
-        error = check_covered(mm, addr, end);
-        if (!error)
-                error = protect_locked(mm, addr, end, prot);
+        error = protect_locked(mm, addr, end, prot);
         rwlock_write_unlock(&mm->lock);
         return error;
 }
