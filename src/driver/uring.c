@@ -25,7 +25,7 @@
 #define SQ_ENTRIES 256
 #define CQ_ENTRIES 1024
 #define REAP_BATCH 32
-#define REAP_BYTES (512u << 10) /* completed in one go; then faults that became ready run */
+#define REAP_BYTES (512u << 10)  /* completed in one go; then faults that became ready run */
 #define MAX_TRANSFER 0x7ffff000u /* the kernel moves no more in one call */
 
 struct uring {
