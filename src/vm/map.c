@@ -154,6 +154,8 @@ static int check_arguments(uint64_t addr, uint64_t *len, int flags, struct file 
                 return -EINVAL;
         if (type == MAP_SHARED_VALIDATE && (flags & ~(KNOWN_FLAGS | MAP_SHARED_VALIDATE)))
                 return -EOPNOTSUPP;
+        if (flags & MAP_GROWSDOWN)
+                return -EINVAL; /* L39: not of a file */
         *len = rounded;
         return 0;
 }
@@ -370,7 +372,7 @@ int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec)
 
         if (addr & ~PAGE_MASK)
                 return -EINVAL;
-        if (end < addr)
+        if (end < addr || (len && end == addr))
                 return -ENOMEM;
         while (addr < end) {
                 uint64_t stop = min_u64(end, addr + sizeof(chunk) * PAGE_SIZE), at = addr;
