@@ -20,7 +20,9 @@ void *fl_mmap(struct fl_engine *e, void *addr, size_t len, int prot, int flags,
         int error;
 
         if (!file) {
-                fl_fail(EBADF, NULL, "mapping", "no file given");
+                /* The kernel looks at the offset before it looks for the file. */
+                fl_fail((uint64_t)offset & ~PAGE_MASK ? EINVAL : EBADF, NULL, "mapping",
+                        "no file given");
                 return MAP_FAILED;
         }
         error = mm_map(e->mm, &at, len, prot, flags, file->file, (uint64_t)offset);
