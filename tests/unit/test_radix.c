@@ -1,0 +1,602 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_radix.c - the sparse tree under page table and page cache, and what it costs in tables.
+ */
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/radix.h"
+
+#define UNITS (1u << 16)
+#define PTE_SHIFT 3  /* entries of 8 bytes: 512 a leaf */
+#define PAGE_ENTRY 4 /* entries of 16 bytes: 256 a leaf */
+
+static struct table_pool pool;
+static struct radix r;
+
+static void start(void)
+{
+        cr_assert_eq(table_pool_init(&pool, UNITS), 0);
+        radix_init(&r, &pool, PTE_SHIFT);
+}
+
+static void stop(void)
+{
+        radix_destroy(&r);
+        cr_assert_eq(atomic_load(&pool.in_use), 0, "tables leak");
+        table_pool_destroy(&pool);
+}
+
+TestSuite(radix, .init = start, .fini = stop, .timeout = 30);
+
+static unsigned tables(void)
+{
+        return atomic_load(&pool.in_use);
+}
+
+/* Puts `value` there; the entry is in use from now on. */
+static void set(uint64_t index, uint64_t value)
+{
+        uint64_t *e = radix_get(&r, index, true);
+
+        cr_assert_not_null(e);
+        cr_assert_eq(radix_index(&r, e), index);
+        cr_assert_eq(*e, 0, "index %#lx is not fresh", index);
+        *e = value;
+        radix_use(&r, e);
+        radix_put(&r, e);
+}
+
+static uint64_t get(uint64_t index)
+{
+        uint64_t *e = radix_get(&r, index, false), value = 0;
+
+        if (e) {
+                value = *e;
+                cr_assert_eq(radix_index(&r, e), index);
+                radix_put(&r, e);
+        }
+        return value;
+}
+
+static void clear(uint64_t index)
+{
+        uint64_t *e = radix_get(&r, index, false);
+
+        cr_assert_not_null(e, "index %#lx is gone", index);
+        *e = 0;
+        radix_unuse(&r, e);
+        radix_put(&r, e);
+}
+
+Test(radix, nothing_is_made_by_looking)
+{
+        uint64_t index = 5;
+
+        cr_assert_null(radix_get(&r, 0, false));
+        cr_assert_null(radix_get(&r, UINT64_C(1) << 40, false));
+        cr_assert_null(radix_next(&r, &index, UINT64_MAX, false));
+        cr_assert_eq(tables(), 0);
+}
+
+Test(radix, an_idle_leaf_goes_with_its_last_pin)
+{
+        uint64_t *a = radix_get(&r, 7, true), *b;
+
+        cr_assert_eq(tables(), 1);
+        b = radix_get(&r, 8, false);
+        cr_assert_eq(b, a + 1, "neighbours of one leaf");
+        radix_put(&r, a);
+        cr_assert_eq(tables(), 1, "b still pins it");
+        radix_pin(&r, b);
+        radix_put(&r, b);
+        cr_assert_eq(tables(), 1, "the second pin of b does");
+        radix_put(&r, b);
+        cr_assert_eq(tables(), 0);
+        cr_assert_eq(r.height, 0);
+}
+
+Test(radix, a_leaf_in_use_stays_without_pins)
+{
+        set(7, 70);
+        set(9, 90);
+        cr_assert_eq(tables(), 1);
+        cr_assert_eq(get(7), 70);
+        cr_assert_eq(get(8), 0);
+        clear(7);
+        cr_assert_eq(tables(), 1);
+        cr_assert_eq(get(9), 90);
+        clear(9);
+        cr_assert_eq(tables(), 0);
+}
+
+Test(radix, a_table_used_again_is_zeroed)
+{
+        for (int round = 0; round < 3; round++) {
+                uint64_t *e = radix_get(&r, 100, true);
+
+                for (unsigned i = 0; i < 512; i++)
+                        cr_assert_eq(e[(int)i - 100], 0, "entry %u in round %d", i, round);
+                memset(e - 100, 0xff, PAGE_SIZE);
+                radix_put(&r, e);
+        }
+}
+
+Test(radix, grows_in_height_under_its_entries)
+{
+        static const struct {
+                uint64_t index;
+                unsigned height;
+        } step[] = {
+                { 0, 0 },
+                { 511, 0 },
+                { 512, 1 },
+                { (UINT64_C(1) << 18) - 1, 1 },
+                { UINT64_C(1) << 18, 2 },
+                { UINT64_C(1) << 27, 3 },
+                { UINT64_C(1) << 36, 4 },
+                { UINT64_C(1) << 40, 4 },
+        };
+        uint64_t *first = radix_get(&r, 0, true);
+
+        for (unsigned i = 0; i < ARRAY_SIZE(step); i++) {
+                set(step[i].index, step[i].index + 1);
+                cr_assert_eq(r.height, step[i].height, "at %#lx", step[i].index);
+                for (unsigned k = 0; k <= i; k++)
+                        cr_assert_eq(get(step[k].index), step[k].index + 1);
+                cr_assert_eq(*first, 1, "a pinned entry moved");
+                cr_assert_eq(get(UINT64_C(1) << 50), 0);
+        }
+        radix_put(&r, first);
+        for (unsigned i = 0; i < ARRAY_SIZE(step); i++)
+                clear(step[i].index);
+        cr_assert_eq(tables(), 0);
+}
+
+Test(radix, an_empty_tree_takes_the_height_it_needs)
+{
+        set(UINT64_C(1) << 40, 1);
+        cr_assert_eq(r.height, 4);
+        cr_assert_eq(tables(), 5);
+        cr_assert_eq(get(0), 0);
+        cr_assert_eq(tables(), 5);
+        clear(UINT64_C(1) << 40);
+        set(3, 1);
+        cr_assert_eq(r.height, 0);
+        cr_assert_eq(tables(), 1);
+}
+
+Test(radix, destroying_frees_what_is_in_use)
+{
+        for (unsigned i = 0; i < 100; i++) {
+                set(UINT64_C(5000) * i * i, 1);
+                radix_tag(&r, radix_get(&r, UINT64_C(5000) * i * i, false));
+        }
+        radix_destroy(&r);
+        cr_assert_eq(tables(), 0);
+        radix_init(&r, &pool, PTE_SHIFT);
+        for (unsigned i = 0; i < 100; i++) {
+                uint64_t none = 0;
+
+                set(UINT64_C(700) * i * i, 1);
+                cr_assert_null(radix_next(&r, &none, UINT64_MAX, true), "an old tag is left");
+                clear(UINT64_C(700) * i * i);
+                cr_assert_eq(tables(), 0, "an old pin or use is left");
+        }
+}
+
+/* ---- radix_next ---- */
+
+static const uint64_t sparse[] = {
+        0,
+        1,
+        511,
+        512,
+        5 * 512 + 17,
+        UINT64_C(1) << 18,
+        (UINT64_C(1) << 18) + 5000,
+        (UINT64_C(1) << 27) - 1,
+        UINT64_C(1) << 27,
+        (UINT64_C(1) << 36) + 3,
+        (UINT64_C(1) << 40) - 1,
+        UINT64_C(1) << 40,
+};
+
+/* All entries in use (or tagged) of [from, last], by leaves; their number. */
+static unsigned walk(uint64_t from, uint64_t last, bool tagged, uint64_t *found)
+{
+        uint64_t index = from;
+        unsigned n = 0;
+        uint64_t *e;
+
+        while (index <= last && (e = radix_next(&r, &index, last, tagged))) {
+                uint64_t end = radix_leaf_end(&r, index), *leaf = e;
+
+                cr_assert_eq(radix_index(&r, e), index);
+                for (; index < end && index <= last; index++, e++)
+                        if (*e && (!tagged || *e % 2))
+                                found[n++] = index;
+                radix_put(&r, leaf);
+                index = end;
+        }
+        return n;
+}
+
+Test(radix, next_walks_the_leaves_in_use)
+{
+        uint64_t found[ARRAY_SIZE(sparse)];
+        unsigned before;
+
+        for (unsigned i = 0; i < ARRAY_SIZE(sparse); i++)
+                set(sparse[i], 2);
+        before = tables();
+        cr_assert_eq(walk(0, UINT64_MAX, false, found), ARRAY_SIZE(sparse));
+        for (unsigned i = 0; i < ARRAY_SIZE(sparse); i++)
+                cr_assert_eq(found[i], sparse[i]);
+        cr_assert_eq(walk(0, sparse[8], false, found), 9, "the last one is included");
+        cr_assert_eq(walk(0, sparse[8] - 1, false, found), 8);
+        cr_assert_eq(walk(sparse[4] + 1, sparse[5], false, found), 1);
+        cr_assert_eq(found[0], sparse[5]);
+        cr_assert_eq(walk(sparse[11] + 1, UINT64_MAX, false, found), 0);
+        cr_assert_eq(tables(), before, "a walk leaves nothing behind");
+}
+
+Test(radix, next_starts_within_a_leaf)
+{
+        uint64_t index = 700, *e;
+
+        set(513, 1);
+        e = radix_next(&r, &index, UINT64_MAX, false);
+        cr_assert_not_null(e);
+        cr_assert_eq(index, 700, "the leaf is in use, though nothing behind 513 is");
+        cr_assert_eq(radix_index(&r, e), 700);
+        radix_put(&r, e);
+}
+
+Test(radix, next_passes_by_leaves_that_are_only_pinned)
+{
+        uint64_t *pinned = radix_get(&r, 600, true), index = 0, *e;
+
+        set(5000, 1);
+        e = radix_next(&r, &index, UINT64_MAX, false);
+        cr_assert_eq(index, 5000 / 512 * 512);
+        radix_put(&r, e);
+        radix_put(&r, pinned);
+}
+
+Test(radix, next_finds_tagged_leaves_only)
+{
+        uint64_t found[ARRAY_SIZE(sparse)];
+
+        for (unsigned i = 0; i < ARRAY_SIZE(sparse); i++)
+                set(sparse[i], 2);
+        cr_assert_eq(walk(0, UINT64_MAX, true, found), 0);
+        for (unsigned i = 3; i < ARRAY_SIZE(sparse); i += 4) {
+                uint64_t *e = radix_get(&r, sparse[i], false);
+
+                *e = 3;
+                radix_tag(&r, e);
+                radix_put(&r, e);
+        }
+        cr_assert_eq(walk(0, UINT64_MAX, true, found), 3);
+        cr_assert_eq(found[0], sparse[3]);
+        cr_assert_eq(found[1], sparse[7]);
+        cr_assert_eq(found[2], sparse[11]);
+        for (unsigned i = 3; i < ARRAY_SIZE(sparse); i += 8) {
+                uint64_t *e = radix_get(&r, sparse[i], false);
+
+                radix_untag(&r, e);
+                radix_put(&r, e);
+        }
+        cr_assert_eq(walk(0, UINT64_MAX, true, found), 1);
+        cr_assert_eq(found[0], sparse[7]);
+}
+
+Test(radix, the_top_of_the_range_does_not_wrap)
+{
+        static const uint64_t top[] = {
+                UINT64_MAX >> 13, /* the last page of the largest file */
+                UINT64_MAX >> 12, /* the last page of all addresses */
+                UINT64_MAX >> 1,
+                UINT64_MAX,
+        };
+        uint64_t found[4], index;
+
+        for (unsigned i = 0; i < ARRAY_SIZE(top); i++)
+                set(top[i], 2);
+        cr_assert_eq(radix_leaf_end(&r, UINT64_MAX), 0, "there is no index behind it");
+        index = UINT64_MAX - 3;
+        radix_put(&r, radix_next(&r, &index, UINT64_MAX, false));
+        cr_assert_eq(index, UINT64_MAX - 3);
+        cr_assert_eq(walk(0, UINT64_MAX - 512, false, found), 3);
+        for (unsigned i = 0; i < 3; i++)
+                cr_assert_eq(found[i], top[i]);
+        for (unsigned i = 0; i < ARRAY_SIZE(top); i++)
+                clear(top[i]);
+        cr_assert_eq(tables(), 0);
+}
+
+Test(radix, a_full_pool_refuses_and_recovers)
+{
+        struct table_pool small;
+        struct radix t;
+        uint64_t *e;
+
+        cr_assert_eq(table_pool_init(&small, 3), 0);
+        radix_init(&t, &small, PTE_SHIFT);
+        e = radix_get(&t, 0, true);
+        *e = 1;
+        radix_use(&t, e);
+        radix_put(&t, e);
+        cr_assert_null(radix_get(&t, UINT64_C(1) << 40, true));
+        e = radix_get(&t, 0, false);
+        cr_assert_not_null(e);
+        cr_assert_eq(*e, 1);
+        radix_unuse(&t, e);
+        radix_put(&t, e);
+        e = radix_get(&t, 600, true);
+        cr_assert_not_null(e, "what was freed can be had again");
+        radix_put(&t, e);
+        radix_destroy(&t);
+        cr_assert_eq(atomic_load(&small.in_use), 0);
+        table_pool_destroy(&small);
+}
+
+/* ---- what it costs ---- */
+
+/* Pages a GiB apart, as in a sparse file of which a few pages are touched. Of 512 GiB (of cached
+ * pages: 256) one table is shared, which the first page beyond makes. */
+static void check_lone_pages(unsigned shift, uint64_t apart, unsigned nr)
+{
+        struct radix t;
+
+        radix_init(&t, &pool, shift);
+        for (unsigned i = 0; i < nr; i++) {
+                unsigned before = tables(), height = t.height;
+                void *e = radix_get(&t, i * (apart >> PAGE_SHIFT), true);
+
+                radix_use(&t, e);
+                radix_put(&t, e);
+                if (i)
+                        cr_assert_leq(tables() - before, 2 + (t.height - height), "page %u", i);
+        }
+        cr_assert_leq(tables(), 2 * nr + t.height);
+        radix_destroy(&t);
+        cr_assert_eq(tables(), 0);
+}
+
+Test(radix, a_lone_page_costs_a_leaf_and_a_middle_table)
+{
+        check_lone_pages(PTE_SHIFT, UINT64_C(1) << 30, 512);
+        check_lone_pages(PAGE_ENTRY, UINT64_C(1) << 30, 256);
+        check_lone_pages(PTE_SHIFT, UINT64_C(1) << 21, 2000); /* a leaf each */
+        check_lone_pages(PAGE_ENTRY, UINT64_C(1) << 20, 2000);
+}
+
+Test(radix, dense_entries_cost_little_more_than_themselves)
+{
+        for (unsigned i = 0; i < 512 * 512; i++)
+                set(i, 1);
+        cr_assert_eq(tables(), 513);
+        for (unsigned i = 0; i < 512 * 512; i++)
+                clear(i);
+        cr_assert_eq(tables(), 0);
+}
+
+/* ---- against a plain sorted array ---- */
+
+#define MODEL_MAX 3000
+static struct {
+        uint64_t index, value;
+        bool tagged;
+} model[MODEL_MAX];
+static unsigned model_nr;
+
+static uint64_t random64(void)
+{
+        static uint64_t x = 88172645463325252ull;
+
+        x ^= x << 13;
+        x ^= x >> 7;
+        return x ^= x << 17;
+}
+
+/* Dense near zero, and in clusters up to 2^40. */
+static uint64_t random_index(void)
+{
+        uint64_t n = random64();
+        uint64_t cluster = (n >> 8) % 8;
+
+        return ((cluster * cluster * cluster) << 31 >> (n % 3 * 11)) + (n >> 32) % 3000;
+}
+
+/* The first of the model at or behind index. */
+static unsigned model_find(uint64_t index)
+{
+        unsigned lo = 0, hi = model_nr;
+
+        while (lo < hi) {
+                unsigned mid = (lo + hi) / 2;
+
+                if (model[mid].index < index)
+                        lo = mid + 1;
+                else
+                        hi = mid;
+        }
+        return lo;
+}
+
+static void toggle_entry(uint64_t index)
+{
+        unsigned at = model_find(index);
+
+        if (at < model_nr && model[at].index == index) {
+                uint64_t *e = radix_get(&r, index, false);
+
+                cr_assert_eq(*e, model[at].value);
+                if (model[at].tagged)
+                        radix_untag(&r, e);
+                radix_put(&r, e);
+                clear(index);
+                memmove(&model[at], &model[at + 1], (--model_nr - at) * sizeof model[0]);
+        } else if (model_nr < MODEL_MAX) {
+                uint64_t value = random64() | 1;
+
+                set(index, value);
+                memmove(&model[at + 1], &model[at], (model_nr++ - at) * sizeof model[0]);
+                model[at].index = index;
+                model[at].value = value;
+                model[at].tagged = false;
+        }
+}
+
+static void toggle_tag(uint64_t index)
+{
+        unsigned at = model_find(index);
+        uint64_t *e;
+
+        if (at == model_nr)
+                return;
+        e = radix_get(&r, model[at].index, false);
+        cr_assert_eq(*e, model[at].value);
+        model[at].tagged = !model[at].tagged;
+        if (model[at].tagged)
+                radix_tag(&r, e);
+        else
+                radix_untag(&r, e);
+        radix_put(&r, e);
+}
+
+/* The first leaf with a (tagged) entry, from the one that index lies in. */
+static void check_next(uint64_t index, bool tagged)
+{
+        uint64_t at = index, want = UINT64_MAX;
+        void *e = radix_next(&r, &at, UINT64_MAX, tagged);
+
+        for (unsigned i = model_find(index >> 9 << 9); i < model_nr; i++)
+                if (!tagged || model[i].tagged) {
+                        want = max_u64(index, model[i].index >> 9 << 9);
+                        break;
+                }
+        if (want == UINT64_MAX) {
+                cr_assert_null(e, "found %#lx from %#lx", at, index);
+                return;
+        }
+        cr_assert_not_null(e, "nothing from %#lx, not %#lx", index, want);
+        cr_assert_eq(at, want, "%#lx from %#lx, not %#lx", at, index, want);
+        cr_assert_eq(radix_index(&r, e), want);
+        radix_put(&r, e);
+}
+
+/* The tables that these entries need, and no more. */
+static unsigned model_tables(void)
+{
+        unsigned n = 0;
+
+        for (unsigned level = 0; level <= r.height; level++)
+                for (unsigned i = 0; i < model_nr; i++) {
+                        unsigned shift = 9 + 9 * level;
+
+                        n += i == 0 || model[i].index >> shift != model[i - 1].index >> shift;
+                }
+        return n;
+}
+
+Test(radix, random_operations_against_a_sorted_array)
+{
+        for (unsigned i = 0; i < 60000; i++) {
+                uint64_t index = random_index();
+
+                switch (random64() % 8) {
+                case 0:
+                case 1:
+                case 2:
+                        toggle_entry(index);
+                        break;
+                case 3:
+                        if (model_nr)
+                                toggle_entry(model[random64() % model_nr].index);
+                        break;
+                case 4:
+                        toggle_tag(index);
+                        break;
+                case 5:
+                        check_next(index, false);
+                        break;
+                case 6:
+                        check_next(index, true);
+                        break;
+                default: {
+                        unsigned at = model_find(index);
+                        bool there = at < model_nr && model[at].index == index;
+
+                        cr_assert_eq(get(index), there ? model[at].value : 0);
+                }
+                }
+                if (i % 100 == 0)
+                        cr_assert_eq(tables(), model_tables(), "after %u operations", i);
+        }
+        while (model_nr)
+                toggle_entry(model[random64() % model_nr].index);
+        cr_assert_eq(tables(), 0);
+}
+
+/* ---- threads ---- */
+
+#define THREADS 4
+#define SPOTS 5
+
+/* Few, so that the threads meet; far apart, so that leaves and middle tables come and go. */
+static uint64_t spot(unsigned n)
+{
+        return (uint64_t)n * n * n << 14;
+}
+
+static void *pin_and_unpin(void *arg)
+{
+        unsigned me = (unsigned)(uintptr_t)arg, seed = me + 1;
+        bool mine[SPOTS] = { false };
+
+        for (unsigned i = 0; i < 60000; i++) {
+                unsigned n = (unsigned)rand_r(&seed) % SPOTS;
+                uint64_t index = spot(n) + me, want = index << 8 | me | 0x10;
+                _Atomic uint64_t *e = radix_get(&r, index, !mine[n]);
+                uint64_t at = index;
+                void *leaf;
+
+                cr_assert_not_null(e);
+                cr_assert_eq(radix_index(&r, (void *)e), index);
+                if (mine[n]) {
+                        cr_assert_eq(atomic_load(e), want, "entry %#lx was lost", index);
+                        atomic_store(e, 0);
+                        radix_unuse(&r, (void *)e);
+                } else {
+                        cr_assert_eq(atomic_load(e), 0);
+                        atomic_store(e, want);
+                        radix_use(&r, (void *)e);
+                        leaf = radix_next(&r, &at, UINT64_MAX, false);
+                        cr_assert_eq(at, index, "a leaf in use was passed by");
+                        radix_put(&r, leaf);
+                }
+                mine[n] = !mine[n];
+                radix_put(&r, (void *)e);
+        }
+        for (unsigned n = 0; n < SPOTS; n++)
+                if (mine[n])
+                        clear(spot(n) + me);
+        return NULL;
+}
+
+Test(radix, threads_pin_and_unpin)
+{
+        pthread_t t[THREADS];
+
+        for (uintptr_t i = 0; i < THREADS; i++)
+                cr_assert_eq(pthread_create(&t[i], NULL, pin_and_unpin, (void *)i), 0);
+        for (unsigned i = 0; i < THREADS; i++)
+                pthread_join(t[i], NULL);
+        cr_assert_eq(tables(), 0);
+        cr_assert_eq(r.height, 0);
+}
