@@ -5,7 +5,9 @@
  * Nothing mapped yet: the copy is put there at once. The cache's page mapped: charge, then let
  * the store through, and the kernel copies. At the limit the copy takes over the charge of the
  * clean cache page it was made from, so that one page of budget is enough to go on; if there
- * is nothing to take and nothing to wait for, the store raises SIGBUS.
+ * is nothing to take and nothing to wait for, the store raises SIGBUS. So it does when copies
+ * hold all but the last few pages: they cannot be reclaimed, and without those pages nothing of
+ * any file could be read any more.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,12 +15,31 @@
 
 #include "vm/fault.h"
 
+#define RESERVED_PAGES 8 /* that copies leave to the cache, at least */
+
 #define trace_fault(vmf, ev, a, b, c, d)                                                           \
         trace_emit((vmf)->mm->trace, TRACE_##ev, (vmf)->rq.fault, a, b, c, d)
 
-static void charge_to_private(struct page_cache *c)
+/* Counts one more private page. False: what is left is the cache's. */
+static bool count_private(struct page_cache *c)
 {
-        atomic_fetch_add(&c->budget.private_pages, 1);
+        int64_t limit = atomic_load(&c->budget.limit);
+        int64_t most = limit - (int64_t)max_u64(RESERVED_PAGES, (uint64_t)limit / 32);
+
+        if (atomic_fetch_add(&c->budget.private_pages, 1) < most)
+                return true;
+        atomic_fetch_sub(&c->budget.private_pages, 1);
+        return false;
+}
+
+static bool charge_private(struct page_cache *c)
+{
+        if (!count_private(c))
+                return false;
+        if (budget_charge(c, 1))
+                return true;
+        atomic_fetch_sub(&c->budget.private_pages, 1);
+        return false;
 }
 
 static void uncharge_private(struct page_cache *c)
@@ -40,18 +61,21 @@ static enum vm_fault_result wait_for_budget(struct vm_fault *vmf)
 }
 
 /* A charge for a private page: a free one, or that of the locked, clean cache page, whose bytes
- * have been taken. False: there is none. */
-static bool charge_copy(struct vm_fault *vmf)
+ * have been taken. 0, -EAGAIN: wait for the budget, -ENOMEM: there will be none. */
+static int charge_copy(struct vm_fault *vmf)
 {
         struct page_cache *c = vmf->mm->cache;
         struct page *p = vmf->rq.page;
+        bool taken;
 
-        if (budget_charge(c, 1)) {
-                charge_to_private(c);
-                return true;
-        }
-        return page_state(p) == PAGE_CLEAN &&
-               evict_for_private(c, vmf->vma->vm_file->mapping, p) == 0;
+        if (!count_private(c))
+                return -ENOMEM;
+        if (budget_charge(c, 1))
+                return 0;
+        taken = page_state(p) == PAGE_CLEAN &&
+                evict_for_private(c, vmf->vma->vm_file->mapping, p) == 0;
+        atomic_fetch_sub(&c->budget.private_pages, 1); /* the one taken is counted already */
+        return taken ? 0 : -EAGAIN;
 }
 
 /* The cache's page is mapped here and the kernel is about to copy it. => page locked. False: not
@@ -65,13 +89,12 @@ static bool let_kernel_copy(struct vm_fault *vmf)
         if (pte_state(vmf->pte) != PTE_CACHE)
                 return false; /* zapped between the look and the lock */
         trace_fault(vmf, COW, vmf->address, 1, 0, 0);
-        if (!budget_charge(c, 1)) {
+        if (!charge_private(c)) {
                 /* Unmapped, the page can hand over its own charge. */
                 mmu->ops->unmap(mmu, &iov, 1);
                 pte_clear_cache(vmf->mm, vmf->pte);
                 return false;
         }
-        charge_to_private(c);
         pte_set(vmf->mm, vmf->pte, PTE_COPY);
         stat_add(&vmf->mm->trace->stats, STAT_cow_copies, 1);
         mmu->ops->unprotect(mmu, vmf->address, 1);
@@ -145,9 +168,11 @@ enum vm_fault_result do_cow_fault(struct vm_fault *vmf)
                 release_page(vmf);
                 return raise_sigbus(vmf, -error, "copying a private page");
         }
-        if (!have && !charge_copy(vmf)) {
+        error = have ? 0 : charge_copy(vmf);
+        if (error) {
                 release_page(vmf);
-                return wait_for_budget(vmf);
+                return error == -EAGAIN ? wait_for_budget(vmf)
+                                        : raise_sigbus(vmf, -error, "copying a private page");
         }
         return install_copy(vmf, buf, !have);
 }
