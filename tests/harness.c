@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_FILES 16
+#define MAX_FILES 64
 #define MAX_PLACES 64
 #define MAX_SHOWN 20 /* failures printed; all are counted */
 
