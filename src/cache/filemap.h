@@ -89,5 +89,8 @@ struct io_run {
 };
 struct io_run *io_run_get(struct page_cache *c);
 void io_run_put(struct io_run *run);
+/* Gives back the run and then its staging memory: in this order there is always a run for whoever
+ * got staging. */
+void io_run_end(struct io_run *run, bool write);
 
 #endif

@@ -33,6 +33,16 @@ void io_run_put(struct io_run *run)
         mutex_unlock(&c->run_lock);
 }
 
+void io_run_end(struct io_run *run, bool write)
+{
+        struct page_cache *c = run->cache;
+        unsigned nr = run->staging_pages;
+        char *buf = run->fs.buf;
+
+        io_run_put(run);
+        staging_put(&c->staging, buf, nr, write);
+}
+
 static void read_end_io(struct fs_run *fs)
 {
         struct io_run *run = container_of(fs, struct io_run, fs);
@@ -49,7 +59,6 @@ static void read_end_io(struct fs_run *fs)
                         good = 0;
                 }
         }
-        staging_put(&c->staging, fs->buf, run->staging_pages, false);
         trace_emit(c->trace, TRACE_PAGE_UPTODATE, fs->fault, fs->index, good, (uint64_t)-error, 0);
         for (uint64_t i = 0; i < fs->nr_pages; i++) {
                 struct page *p = find_page(m, fs->index + i);
@@ -62,7 +71,7 @@ static void read_end_io(struct fs_run *fs)
                 page_unlock(c, p);
                 put_page(m, p);
         }
-        io_run_put(run);
+        io_run_end(run, false);
         /* These can be evicted now, should somebody wait for room. */
         if (waitq_busy(&c->budget.wq))
                 reclaim_kick(c);
@@ -153,17 +162,18 @@ static void launch(struct io_run *run, unsigned nr, uint32_t opf, uint64_t fault
         struct page_cache *c = run->cache;
         unsigned spare = run->staging_pages - nr;
 
-        if (spare) {
-                staging_put(&c->staging, run->fs.buf + ((size_t)nr << PAGE_SHIFT), spare, false);
+        if (spare)
                 budget_uncharge(c, spare);
-                run->staging_pages = nr;
-        }
         if (nr == 0) {
                 struct address_space *m = run->mapping;
 
-                io_run_put(run);
+                io_run_end(run, false);
                 mapping_unuse(m);
                 return;
+        }
+        if (spare) {
+                staging_put(&c->staging, run->fs.buf + ((size_t)nr << PAGE_SHIFT), spare, false);
+                run->staging_pages = nr;
         }
         run->fs.nr_pages = nr;
         run->fs.opf = opf;

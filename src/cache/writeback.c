@@ -62,12 +62,11 @@ static void write_end_io(struct fs_run *fs)
         }
         trace_emit(c->trace, TRACE_END_WRITEBACK, fs->fault, fs->index, fs->nr_pages,
                    (uint64_t)-fs->error, again);
-        staging_put(&c->staging, fs->buf, run->staging_pages, true);
         if (!fs->error) {
                 stat_add(&c->trace->stats, STAT_writeback_pages, fs->nr_pages);
                 atomic_fetch_add(&c->writeback_done, fs->nr_pages);
         }
-        io_run_put(run);
+        io_run_end(run, true);
         if (atomic_load(&c->nr_dirty) + atomic_load(&c->nr_writeback) < dirty_limit(c))
                 waitq_wake(&c->dirty_wq, NULL);
         if (budget_free(c) < atomic_load(&c->budget.low))
@@ -133,12 +132,14 @@ static unsigned write_run(struct address_space *m, uint64_t index, unsigned nr, 
         }
         run = io_run_get(c);
         done = start_pages(m, index, got);
-        if (done < got)
-                staging_put(&c->staging, buf + ((size_t)done << PAGE_SHIFT), got - done, true);
         if (done == 0) {
-                io_run_put(run);
+                run->fs.buf = buf;
+                run->staging_pages = got;
+                io_run_end(run, true);
                 return 0;
         }
+        if (done < got)
+                staging_put(&c->staging, buf + ((size_t)done << PAGE_SHIFT), got - done, true);
         mapping_use(m);
         run->mapping = m;
         run->staging_pages = done;
