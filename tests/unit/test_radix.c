@@ -554,11 +554,14 @@ static uint64_t spot(unsigned n)
         return (uint64_t)n * n * n << 14;
 }
 
+static pthread_barrier_t all_here;
+
 static void *pin_and_unpin(void *arg)
 {
         unsigned me = (unsigned)(uintptr_t)arg, seed = me + 1;
         bool mine[SPOTS] = { false };
 
+        pthread_barrier_wait(&all_here);
         for (unsigned i = 0; i < 60000; i++) {
                 unsigned n = (unsigned)rand_r(&seed) % SPOTS;
                 uint64_t index = spot(n) + me, want = index << 8 | me | 0x10;
@@ -593,6 +596,7 @@ Test(radix, threads_pin_and_unpin)
 {
         pthread_t t[THREADS];
 
+        pthread_barrier_init(&all_here, NULL, THREADS);
         for (uintptr_t i = 0; i < THREADS; i++)
                 cr_assert_eq(pthread_create(&t[i], NULL, pin_and_unpin, (void *)i), 0);
         for (unsigned i = 0; i < THREADS; i++)
