@@ -169,3 +169,34 @@ uint64_t access_page(const struct access_plan *plan, uint64_t t, uint64_t i)
         key = mix(mix(plan->seed + GOLDEN) + t);
         return (uint64_t)((unsigned __int128)mix(key + (i + 1) * GOLDEN) * plan->pages >> 64);
 }
+
+int access_in_order(const struct access_plan *plan, struct access_plan *sorted)
+{
+        unsigned char *seen = calloc(plan->pages / 8 + 1, 1);
+        size_t n = 0;
+
+        *sorted = *plan;
+        sorted->pattern = ACCESS_LIST;
+        sorted->list = NULL;
+        for (uint64_t t = 0; seen && t < plan->threads; t++) {
+                for (uint64_t i = 0, share = access_share(plan, t); i < share; i++) {
+                        uint64_t page = access_page(plan, t, i);
+
+                        n += !(seen[page / 8] >> page % 8 & 1);
+                        seen[page / 8] |= (unsigned char)(1 << page % 8);
+                }
+        }
+        if (seen)
+                sorted->list = calloc(n ? n : 1, sizeof(*sorted->list));
+        if (!sorted->list) {
+                free(seen);
+                return fail(NULL, "verify", "%s", strerror(ENOMEM));
+        }
+        sorted->list_length = sorted->count = n;
+        n = 0;
+        for (uint64_t page = 0; page < plan->pages; page++)
+                if (seen[page / 8] >> page % 8 & 1)
+                        sorted->list[n++] = page;
+        free(seen);
+        return 0;
+}

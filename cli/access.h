@@ -33,6 +33,9 @@ int access_parse(struct access_plan *plan, const struct options *o, const char *
 /* Reads the list and fills in the default count. Needs `pages`. 0, or EXIT_FAILED. */
 int access_prepare(struct access_plan *plan);
 void access_free(struct access_plan *plan);
+/* The pages of all of plan's accesses, each once, in order of address: how to look at them again
+ * without paying for the order in which they were touched. To be freed. 0, or EXIT_FAILED. */
+int access_in_order(const struct access_plan *plan, struct access_plan *sorted);
 
 /* How many accesses thread t makes; the count is split evenly, the first take what is left over. */
 uint64_t access_share(const struct access_plan *plan, uint64_t t);
