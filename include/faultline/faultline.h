@@ -84,7 +84,7 @@ FL_API struct fl_file *fl_file_open(struct fl_engine *engine, const char *uri, i
 FL_API int fl_file_close(struct fl_file *file);
 
 /* mmap(2). flags: MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE, with MAP_FIXED,
- * MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_POPULATE. MAP_FAILED and errno: EACCES, EBADF, EEXIST,
+ * MAP_FIXED_NOREPLACE, MAP_NORESERVE. MAP_FAILED and errno: EACCES, EBADF, EEXIST,
  * EINVAL, ENODEV, ENOMEM, EOPNOTSUPP, EOVERFLOW. Access beyond the last page of the file, a page
  * that cannot be read, or one that does not fit into the budget raises SIGBUS. */
 FL_API void *fl_mmap(struct fl_engine *engine, void *addr, size_t len, int prot, int flags,
