@@ -253,14 +253,27 @@ static int prepare_range(struct uffd *u, void *p, uint64_t len)
         return 0;
 }
 
+#define HELD_FAULTS 256
+
 struct move {
         struct uffd *u;
         _Atomic bool over;
+        unsigned nr;
+        uint64_t held[HELD_FAULTS]; /* addresses of faults that were in the way */
 };
+
+static void hold_fault(struct move *mv, uint64_t address)
+{
+        if (mv->nr < HELD_FAULTS)
+                mv->held[mv->nr++] = address;
+        else
+                mv->u->mmu.ops->wake(&mv->u->mmu, address, 1);
+}
 
 /* The kernel holds mremap back until somebody has read its event. The pagers may be waiting for
  * a lock that the caller of mremap holds, so a thread that takes no lock of ours stands by.
- * Faults that it reads along the way are told to fault again. */
+ * Faults are delivered before the event. They are held, and told to fault again when all is over:
+ * told at once they would be back before the event, again and again. */
 static void *read_remap_event(void *arg)
 {
         struct move *mv = arg;
@@ -270,9 +283,12 @@ static void *read_remap_event(void *arg)
                 struct pollfd pfd = { .fd = u->fd, .events = POLLIN };
                 struct uffd_msg msg;
 
-                if (poll(&pfd, 1, 1) > 0 && read(u->fd, &msg, sizeof(msg)) == sizeof(msg) &&
-                    msg.event == UFFD_EVENT_PAGEFAULT)
-                        u->mmu.ops->wake(&u->mmu, msg.arg.pagefault.address & PAGE_MASK, 1);
+                if (poll(&pfd, 1, 1) <= 0 || read(u->fd, &msg, sizeof(msg)) != sizeof(msg))
+                        continue;
+                if (msg.event == UFFD_EVENT_PAGEFAULT)
+                        hold_fault(mv, msg.arg.pagefault.address & PAGE_MASK);
+                else if (msg.event == UFFD_EVENT_REMAP)
+                        break;
         }
         return NULL;
 }
@@ -299,6 +315,8 @@ static int move_range(struct uffd *u, void *from, void *to, uint64_t len)
                 error = -errno;
         atomic_store(&mv.over, true);
         pthread_join(helper, NULL);
+        for (unsigned i = 0; i < mv.nr; i++)
+                u->mmu.ops->wake(&u->mmu, mv.held[i], 1);
         mutex_unlock(&u->move_lock);
         return error;
 }
