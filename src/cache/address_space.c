@@ -92,19 +92,23 @@ void mapping_unuse(struct address_space *m)
                 futex_wake(&m->users, 1);
 }
 
-void mapping_protect(struct address_space *m, uint64_t index, uint64_t nr)
+int mapping_protect(struct address_space *m, uint64_t index, uint64_t nr)
 {
         struct mapping_view *v;
+        int error = 0, r;
 
         rwlock_read_lock(&m->i_mmap_lock);
         TAILQ_FOREACH (v, &m->i_mmap, link) {
                 uint64_t first = max_u64(v->first, index);
                 uint64_t last = min_u64(v->last, index + nr - 1);
 
-                if (first <= last)
-                        m->cache->m_ops->protect_run(m->cache, v, first, last - first + 1);
+                if (first > last)
+                        continue;
+                r = m->cache->m_ops->protect_run(m->cache, v, first, last - first + 1);
+                error = error ? error : r;
         }
         rwlock_read_unlock(&m->i_mmap_lock);
+        return error;
 }
 
 static void wait_state(struct address_space *m, struct page *p, bool (*busy)(uint32_t))
@@ -168,6 +172,13 @@ void truncate_pages(struct address_space *m, uint64_t index)
                 if (end == 0)
                         break;
         }
+}
+
+bool mapping_write_failed(struct address_space *m)
+{
+        uint64_t at = atomic_load(&m->failed_at);
+
+        return at && now_ns() - at < 1000000000ull;
 }
 
 #ifndef NDEBUG

@@ -41,9 +41,8 @@ struct mapping_ops {
         void (*zap_run)(struct page_cache *, struct mapping_view *, uint64_t index, uint64_t nr,
                         struct zap_batch *);
         void (*zap_flush)(struct page_cache *, struct zap_batch *);
-        /* The next store to [index, index+nr) is to be an event again. */
-        void (*protect_run)(struct page_cache *, struct mapping_view *, uint64_t index,
-                            uint64_t nr);
+        /* The next store to [index, index+nr) is to be an event again. 0 or -errno. */
+        int (*protect_run)(struct page_cache *, struct mapping_view *, uint64_t index, uint64_t nr);
 };
 
 struct address_space {
@@ -51,6 +50,10 @@ struct address_space {
         struct page_cache *cache;
         struct radix i_pages; /* struct page */
         struct frames *frames;
+        struct rwlock i_rwsem;       /* size: fl_pread, fl_pwrite in place share; growing and
+                                       * truncating exclude. Held across I/O, never over a copy
+                                       * from or to a program, never taken by a fault. */
+        bool no_map;                 /* [m] being truncated: not to be mapped */
         struct rwlock i_mmap_lock;   /* [m] */
         struct mapping_views i_mmap; /* [m] */
         unsigned i_mmap_count;       /* [m] */
@@ -58,6 +61,7 @@ struct address_space {
         _Atomic uint64_t nr_dirty;   /* DIRTY */
         _Atomic uint64_t nr_writeback;
         _Atomic uint64_t dirtied_at; /* ns, when it last went from no dirty page to one; 0: none */
+        _Atomic uint64_t failed_at;  /* ns, of the last failed write-back; 0: none */
         _Atomic int wb_error;        /* last failed write-back, -errno */
         _Atomic uint32_t wb_seq;     /* counts failures; a file remembers what it has reported */
         _Atomic uint32_t users;      /* I/O in flight and walkers; futex word */
@@ -102,12 +106,16 @@ struct page_span {
 };
 /* Zap the spans in every mapping of the file. => pages locked. */
 void mapping_zap(struct address_space *m, const struct page_span *spans, unsigned nr_spans);
-/* Write-protect [index, index+nr) everywhere. => pages in WRITEBACK */
-void mapping_protect(struct address_space *m, uint64_t index, uint64_t nr);
+/* Write-protect [index, index+nr) everywhere. => pages in WRITEBACK. 0, or the first -errno: then
+ * some mapping may still be stored to unseen. */
+int mapping_protect(struct address_space *m, uint64_t index, uint64_t nr);
 
 /* Throw away the pages from `index` on, dirty or not, waiting for I/O in flight. Nothing maps
  * them. */
 void truncate_pages(struct address_space *m, uint64_t index);
+
+/* Did a write-back fail a moment ago? Then the flusher leaves the file alone for a while. */
+bool mapping_write_failed(struct address_space *m);
 
 #ifndef NDEBUG
 /* => nothing in flight */

@@ -43,11 +43,15 @@ void budget_uncharge(struct page_cache *c, int64_t pages)
 
 bool budget_charge(struct page_cache *c, int64_t pages)
 {
+        int64_t extra = atomic_load(&c->budget.low) / 2;
+
+        if (extra > 16)
+                extra = 16;
         for (int tries = 0; tries < 2; tries++) {
                 if (budget_try_charge(c, pages))
                         return true;
                 if (mutex_trylock(&c->evict_lock)) {
-                        struct reclaim_result r = shrink_list(c, (unsigned)pages + 16);
+                        struct reclaim_result r = shrink_list(c, (unsigned)(pages + extra));
 
                         mutex_unlock(&c->evict_lock);
                         if (r.evicted == 0 && r.zapped == 0)
@@ -79,4 +83,6 @@ void budget_set_limit(struct page_cache *c, uint64_t bytes)
         atomic_store(&b->low, low);
         atomic_store(&b->high, low + (low > 64 ? 64 : low / 2 + 1));
         atomic_store(&b->limit, pages);
+        atomic_store(&b->stuck, 0);
+        waitq_wake(&b->wq, NULL);
 }

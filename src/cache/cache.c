@@ -182,6 +182,9 @@ bool wait_on_add(struct page_cache *c, struct wait_on *on, struct waiter *w)
         } else if (q) {
                 waitq_add(q, w, NULL);
                 queued = still_blocked(c, on) || !waitq_remove(q, w);
+                /* Only now can it see that somebody waits, and hold the pause short. */
+                if (queued && on->kind == WAIT_DIRTY)
+                        flusher_kick(c);
         } else {
                 queued = false;
         }

@@ -58,10 +58,9 @@ struct page_cache {
         struct waitq dirty_wq; /* dirtiers that were told to pause */
         _Atomic int64_t nr_dirty, nr_writeback, nr_reading;
         struct worker reclaimer, flusher;
-        _Atomic uint32_t reclaim_wants;       /* pages that reclaim asks the flusher to clean */
-        _Atomic uint64_t writeback_failed_at; /* ns; the flusher backs off after a failure */
-        _Atomic uint64_t writeback_done;      /* pages cleaned so far, to see progress */
-        struct mutex lock;                    /* [cache->lock] the list of files */
+        _Atomic uint32_t reclaim_wants;  /* pages that reclaim asks the flusher to clean */
+        _Atomic uint64_t writeback_done; /* pages cleaned so far, to see progress */
+        struct mutex lock;               /* [cache->lock] the list of files */
         TAILQ_HEAD(, address_space) mappings;
         struct mutex run_lock; /* [run] */
         struct io_run *runs, *free_runs;

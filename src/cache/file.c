@@ -93,46 +93,83 @@ int file_put(struct file *f)
         return error;
 }
 
-int file_truncate(struct file *f, uint64_t size)
+/* Behind `edge` its page is to read as zeros from now on. */
+static int zero_behind(struct address_space *m, uint64_t edge)
 {
         static const char zeros[PAGE_SIZE];
-        struct address_space *m = f->mapping;
         struct page_cache *c = m->cache;
-        uint64_t old = atomic_load(&f->inode->i_size);
-        uint64_t edge = size < old ? size : old;
         size_t off = edge & (PAGE_SIZE - 1);
-        struct page *p;
+        struct page *p = off ? find_page(m, edge >> PAGE_SHIFT) : NULL;
         int error = 0;
+
+        if (!p)
+                return 0;
+        for (;;) {
+                struct wait_on on;
+                enum page_state s;
+
+                page_lock(c, p);
+                s = page_state(p);
+                if (s != PAGE_READING && s != PAGE_WRITEBACK)
+                        break;
+                page_unlock(c, p);
+                radix_pin(&m->i_pages, p);
+                wait_on_page(&on, m, p, s == PAGE_WRITEBACK);
+                wait_on(c, &on);
+        }
+        if (page_uptodate(p))
+                error = m->frames->ops->copy_in(m->frames, edge, zeros, PAGE_SIZE - off);
+        page_unlock(c, p);
+        put_page(m, p);
+        return error;
+}
+
+/* => i_rwsem held for writing, nothing maps the file or can */
+static int truncate_locked(struct file *f, uint64_t size)
+{
+        struct address_space *m = f->mapping;
+        struct inode *inode = f->inode;
+        uint64_t old = atomic_load(&inode->i_size);
+        int error = 0;
+
+        /* From here on no write-back reaches behind the new end; one under way would make the
+         * file long again, so it is waited for. */
+        if (size < old) {
+                atomic_store(&inode->i_size, size);
+                writeback_wait(m, pages_of(size), UINT64_MAX);
+        } else {
+                error = m->frames->ops->resize(m->frames, size);
+        }
+        if (!error)
+                error = inode->i_op->truncate(inode, size);
+        if (error) {
+                atomic_store(&inode->i_size, old);
+                m->frames->ops->resize(m->frames, old);
+                return error;
+        }
+        truncate_pages(m, pages_of(size));
+        error = zero_behind(m, size < old ? size : old);
+        return error ? error : m->frames->ops->resize(m->frames, size);
+}
+
+int file_truncate(struct file *f, uint64_t size)
+{
+        struct address_space *m = f->mapping;
+        int error;
 
         if (!f->inode->i_op->truncate)
                 return -EROFS;
-        rwlock_read_lock(&m->i_mmap_lock);
-        if (m->i_mmap_count)
-                error = -EBUSY;
-        rwlock_read_unlock(&m->i_mmap_lock);
-        if (error)
-                return error;
-        if (size < old)
-                truncate_pages(m, pages_of(size));
-        /* Behind the smaller of the two ends the last page is to read as zeros from now on. */
-        if (off && (p = find_page(m, edge >> PAGE_SHIFT))) {
-                for (;;) {
-                        struct wait_on on;
-
-                        page_lock(c, p);
-                        if (page_state(p) != PAGE_READING && page_state(p) != PAGE_WRITEBACK)
-                                break;
-                        page_unlock(c, p);
-                        radix_pin(&m->i_pages, p);
-                        wait_on_page(&on, m, p, page_state(p) == PAGE_WRITEBACK);
-                        wait_on(c, &on);
-                }
-                if (page_uptodate(p))
-                        error = m->frames->ops->copy_in(m->frames, edge, zeros, PAGE_SIZE - off);
-                page_unlock(c, p);
-                put_page(m, p);
+        rwlock_write_lock(&m->i_rwsem);
+        rwlock_write_lock(&m->i_mmap_lock);
+        error = m->i_mmap_count ? -EBUSY : 0;
+        m->no_map = !error;
+        rwlock_write_unlock(&m->i_mmap_lock);
+        if (!error) {
+                error = truncate_locked(f, size);
+                rwlock_write_lock(&m->i_mmap_lock);
+                m->no_map = false;
+                rwlock_write_unlock(&m->i_mmap_lock);
         }
-        if (!error)
-                error = f->inode->i_op->truncate(f->inode, size);
-        return error ? error : m->frames->ops->resize(m->frames, size);
+        rwlock_write_unlock(&m->i_rwsem);
+        return error;
 }

@@ -48,7 +48,8 @@ static void do_async_mmap_readahead(struct filemap_request *rq, struct page *pag
         win = c->policy->mmap_hit(&q, marker);
         mutex_unlock(&f->ra_lock);
         trace_emit(c->trace, TRACE_ASYNC_RA, rq->fault, rq->index, marker, f->ra.mmap_miss, 0);
-        if (marker && win.why != RA_NONE)
+        /* L29: cleared whatever came of it, or else every fault here asks again. */
+        if (marker && f->ra.ra_pages && rq->advice != ADVICE_RANDOM)
                 page_clear(page, PG_MARKER);
         if (win.nr)
                 do_page_cache_ra(f, &win, UINT64_MAX, 0, rq->fault, rq->plug);

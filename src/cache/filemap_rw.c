@@ -85,7 +85,7 @@ static int get_page_for_read(struct file *f, uint64_t index, uint64_t req, uint6
                         trace_emit(c->trace, TRACE_FIND_GET_PAGE, fault, index, hit, s,
                                    p && page_test(p, PG_MARKER));
                 if (hit) {
-                        if (page_clear(p, PG_MARKER))
+                        if (s != PAGE_WRITEBACK && page_clear(p, PG_MARKER)) /* L29 */
                                 start_read(f, index, req, true, fault);
                         if (s != PAGE_READING) {
                                 page_lock(c, p);
@@ -166,8 +166,11 @@ ssize_t filemap_read(struct file *f, char *buf, size_t count, uint64_t pos, uint
         trace_emit(f->mapping->cache->trace, TRACE_READ_ITER, fault, pos >> PAGE_SHIFT, count,
                    trace_name(f->inode->name), 0);
         while (done < count) {
-                ssize_t n = read_some(f, bounce, count - done, pos + done, fault);
+                ssize_t n;
 
+                rwlock_read_lock(&f->mapping->i_rwsem);
+                n = read_some(f, bounce, count - done, pos + done, fault);
+                rwlock_read_unlock(&f->mapping->i_rwsem);
                 if (n < 0)
                         return done ? (ssize_t)done : n;
                 if (n == 0)
@@ -285,6 +288,7 @@ static int zero_tail(struct file *f, uint64_t old_size, uint64_t fault)
         return error;
 }
 
+/* => i_rwsem held for writing */
 static int grow(struct file *f, uint64_t size, uint64_t fault)
 {
         struct address_space *m = f->mapping;
@@ -299,11 +303,17 @@ static int grow(struct file *f, uint64_t size, uint64_t fault)
         error = zero_tail(f, old, fault);
         if (!error)
                 error = m->frames->ops->resize(m->frames, size);
-        return error ? error : inode->i_op->truncate(inode, size);
+        if (error)
+                return error;
+        error = inode->i_op->truncate(inode, size);
+        if (error) /* the frames must end where the file does, or a fault there never ends */
+                m->frames->ops->resize(m->frames, old);
+        return error;
 }
 
-static ssize_t write_some(struct file *f, const char *bounce, size_t n, uint64_t pos,
-                          uint64_t fault)
+/* => i_rwsem held; for writing if the write ends behind the end of the file */
+static ssize_t write_in_page(struct file *f, const char *bounce, size_t n, uint64_t pos,
+                             uint64_t fault)
 {
         struct address_space *m = f->mapping;
         uint64_t index = pos >> PAGE_SHIFT;
@@ -320,23 +330,38 @@ static ssize_t write_some(struct file *f, const char *bounce, size_t n, uint64_t
         mark_used(m->cache, p);
         page_unlock(m->cache, p);
         put_page(m, p);
-        balance_dirty_pages(m->cache);
         return error ? error : (ssize_t)n;
+}
+
+static ssize_t write_some(struct file *f, const char *bounce, size_t n, uint64_t pos,
+                          uint64_t fault)
+{
+        struct address_space *m = f->mapping;
+        bool in_place;
+        ssize_t r;
+
+        rwlock_read_lock(&m->i_rwsem);
+        in_place = pos + n <= atomic_load(&f->inode->i_size);
+        r = in_place ? write_in_page(f, bounce, n, pos, fault) : 0;
+        rwlock_read_unlock(&m->i_rwsem);
+        if (!in_place) {
+                rwlock_write_lock(&m->i_rwsem);
+                r = grow(f, pos + n, fault);
+                if (r == 0)
+                        r = write_in_page(f, bounce, n, pos, fault);
+                rwlock_write_unlock(&m->i_rwsem);
+        }
+        balance_dirty_pages(m->cache);
+        return r;
 }
 
 ssize_t filemap_write(struct file *f, const char *buf, size_t count, uint64_t pos, uint64_t fault)
 {
         char bounce[PAGE_SIZE];
         size_t done = 0;
-        int error;
 
         trace_emit(f->mapping->cache->trace, TRACE_WRITE_ITER, fault, pos >> PAGE_SHIFT, count,
                    trace_name(f->inode->name), 0);
-        if (count == 0)
-                return 0;
-        error = grow(f, pos + count, fault);
-        if (error)
-                return error;
         while (done < count) {
                 size_t in_page = PAGE_SIZE - ((pos + done) & (PAGE_SIZE - 1));
                 size_t n = min_u64(in_page, count - done);

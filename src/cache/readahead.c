@@ -281,6 +281,8 @@ void filemap_willneed(struct file *f, uint64_t first, uint64_t end)
         if (win.nr == 0)
                 return;
         blk_start_plug(&plug);
+        rwlock_read_lock(&f->mapping->i_rwsem);
         do_page_cache_ra(f, &win, UINT64_MAX, 0, 0, &plug);
+        rwlock_read_unlock(&f->mapping->i_rwsem);
         blk_finish_plug(&plug);
 }

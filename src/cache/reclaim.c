@@ -79,8 +79,8 @@ void lru_remove(struct page_cache *c, struct page *p)
         mutex_unlock(&c->lru.lock);
 }
 
-/* Takes up to `max` pages off the head, their leaves pinned (a page on the list is in use, so
- * its leaf is there to be pinned). */
+/* Takes up to `max` pages off the head, their files in use and their leaves pinned (a page on the
+ * list is in use, so its leaf and its file are there). */
 static unsigned isolate(struct page_cache *c, struct page **out, unsigned max)
 {
         unsigned n = 0;
@@ -89,6 +89,7 @@ static unsigned isolate(struct page_cache *c, struct page **out, unsigned max)
         while (n < max && c->lru.head) {
                 struct page *p = page_at(c, c->lru.head);
 
+                mapping_use(page_mapping(c, p));
                 radix_pin(&page_mapping(c, p)->i_pages, p);
                 unlink_locked(c, p);
                 out[n++] = p;
@@ -105,6 +106,7 @@ static void put_back(struct page_cache *c, struct page *p, bool locked)
         if (locked)
                 page_unlock(c, p);
         put_page(m, p);
+        mapping_unuse(m);
 }
 
 /* Sorted by file and index, so that neighbours become runs. */
@@ -183,6 +185,7 @@ static unsigned evict_victims(struct page_cache *c, struct victim *v, unsigned n
         for (unsigned i = 0; i < nr; i++) {
                 page_unlock(c, v[i].page);
                 put_page(v[i].m, v[i].page);
+                mapping_unuse(v[i].m);
         }
         return evicted;
 }
@@ -239,9 +242,11 @@ struct reclaim_result shrink_list(struct page_cache *c, unsigned want)
 
         mutex_assert_held(&c->evict_lock);
         while (r.evicted < want && r.scanned < bound) {
-                unsigned max = want - r.evicted < BATCH / 2 ? BATCH / 2 : BATCH;
+                /* Of a short list never much at once: it may be just what faults wait for. */
+                uint64_t share = atomic_load(&c->lru.nr) / 4 + 1;
+                uint64_t max = min_u64(want - r.evicted, min_u64(share, BATCH));
 
-                if (!shrink_batch(c, max, &r))
+                if (!shrink_batch(c, (unsigned)max, &r))
                         break;
         }
         trace_emit(c->trace, TRACE_RECLAIM, 0, r.scanned, r.zapped, r.evicted, 0);
@@ -270,16 +275,20 @@ void reclaim_kick(struct page_cache *c)
         worker_kick(&c->reclaimer);
 }
 
-/* Nothing can be freed and nothing is on its way: those who wait must be told. */
+/* Nothing can be freed and nothing is on its way: those who wait must be told. Dirty pages that
+ * could not be written a moment ago are no way out. */
 static bool is_stuck(struct page_cache *c)
 {
-        uint64_t failed = atomic_load(&c->writeback_failed_at);
+        struct address_space *m;
+        bool hope = false;
 
         if (atomic_load(&c->nr_reading) || atomic_load(&c->nr_writeback))
                 return false;
-        if (atomic_load(&c->nr_dirty) == 0)
-                return true;
-        return failed && now_ns() - failed < 2000000000ull;
+        mutex_lock(&c->lock);
+        TAILQ_FOREACH (m, &c->mappings, link)
+                hope |= atomic_load(&m->nr_dirty) && !mapping_write_failed(m);
+        mutex_unlock(&c->lock);
+        return !hope;
 }
 
 /* One round at the watermarks. Returns true if nothing could be done. */
@@ -287,11 +296,11 @@ static bool balance(struct page_cache *c, uint64_t *cleaned)
 {
         struct budget *b = &c->budget;
 
-        while (budget_free(c) < atomic_load(&b->high)) {
+        for (int64_t want; (want = atomic_load(&b->high) - budget_free(c)) > 0;) {
                 struct reclaim_result r;
 
                 mutex_lock(&c->evict_lock);
-                r = shrink_list(c, BATCH);
+                r = shrink_list(c, (unsigned)(want < BATCH ? want : BATCH));
                 mutex_unlock(&c->evict_lock);
                 if (r.dirty) {
                         atomic_store(&c->reclaim_wants, r.dirty < BATCH ? BATCH : r.dirty);

@@ -12,9 +12,8 @@
 
 #include "cache/filemap.h"
 
-#define RUN_PAGES 256    /* 1 MiB a write */
-#define CHUNK_PAGES 1024 /* L46: a file's turn */
-#define BACKOFF_NS 1000000000ull
+#define RUN_PAGES 256         /* 1 MiB a write */
+#define CHUNK_PAGES 1024      /* L46: a file's turn */
 #define PAUSE_NS 200000000ull /* L44: a dirtier pauses no longer than this */
 
 static int64_t percent_of_limit(struct page_cache *c, unsigned percent)
@@ -40,7 +39,7 @@ static void note_error(struct address_space *m, int error)
 {
         atomic_store(&m->wb_error, error);
         atomic_fetch_add(&m->wb_seq, 1);
-        atomic_store(&m->cache->writeback_failed_at, now_ns());
+        atomic_store(&m->failed_at, now_ns());
 }
 
 static void write_end_io(struct fs_run *fs)
@@ -112,6 +111,19 @@ static unsigned start_pages(struct address_space *m, uint64_t index, unsigned nr
         return done;
 }
 
+/* The pages may still be stored to unseen: what is written now must not count as the last. */
+static void keep_dirty(struct address_space *m, uint64_t index, unsigned nr)
+{
+        for (unsigned i = 0; i < nr; i++) {
+                struct page *p = find_page(m, index + i);
+
+                page_lock(m->cache, p);
+                page_make_dirty(m->cache, p);
+                page_unlock(m->cache, p);
+                put_page(m, p);
+        }
+}
+
 /* Write one run from index on; how many pages it took, 0 if none was dirty any more. */
 static unsigned write_run(struct address_space *m, uint64_t index, unsigned nr, uint32_t opf,
                           enum writeback_why why, uint64_t fault, struct blk_plug *plug)
@@ -153,7 +165,8 @@ static unsigned write_run(struct address_space *m, uint64_t index, unsigned nr, 
                 .end_io = write_end_io,
         };
         trace_emit(c->trace, TRACE_WRITEBACK, fault, index, done, why, 0);
-        mapping_protect(m, index, done);
+        if (mapping_protect(m, index, done))
+                keep_dirty(m, index, done);
         run->fs.error = m->frames->ops->copy_out(m->frames, index << PAGE_SHIFT, buf,
                                                  (size_t)done << PAGE_SHIFT);
         if (run->fs.error)
@@ -281,6 +294,24 @@ static bool over_background(struct page_cache *c)
         return atomic_load(&c->nr_dirty) > dirty_background(c);
 }
 
+/* How many pages of the file are due, and why. */
+static uint64_t pages_due(struct address_space *m, uint64_t wanted, enum writeback_why *why)
+{
+        struct page_cache *c = m->cache;
+        uint64_t since = atomic_load(&m->dirtied_at), now = now_ns();
+
+        if (mapping_write_failed(m))
+                return 0; /* in a moment again */
+        if (!since)       /* two threads counted at once: it is dirty all the same */
+                atomic_store(&m->dirtied_at, now);
+        else if (now - since > (uint64_t)c->policy->expire_ms * 1000000ull) {
+                *why = WB_PERIODIC;
+                return UINT64_MAX;
+        }
+        *why = over_background(c) ? WB_BACKGROUND : WB_RECLAIM;
+        return *why == WB_BACKGROUND ? CHUNK_PAGES : wanted;
+}
+
 /* One pass over the files. Returns pages started. */
 static uint64_t flush_pass(struct page_cache *c, uint64_t wanted)
 {
@@ -288,20 +319,14 @@ static uint64_t flush_pass(struct page_cache *c, uint64_t wanted)
         uint64_t started = 0;
 
         while ((next = next_dirty(c, m))) {
-                uint64_t since = atomic_load(&next->dirtied_at);
-                bool old = since && now_ns() - since > (uint64_t)c->policy->expire_ms * 1000000ull;
+                enum writeback_why why = WB_RECLAIM;
+                uint64_t due = pages_due(next, wanted > started ? wanted - started : 0, &why);
 
                 if (m)
                         mapping_unuse(m);
                 m = next;
-                if (old)
-                        started += writeback_start(m, 0, UINT64_MAX, UINT64_MAX, 0, WB_PERIODIC, 0);
-                else if (over_background(c))
-                        started +=
-                                writeback_start(m, 0, UINT64_MAX, CHUNK_PAGES, 0, WB_BACKGROUND, 0);
-                else if (started < wanted)
-                        started += writeback_start(m, 0, UINT64_MAX, wanted - started, 0,
-                                                   WB_RECLAIM, 0);
+                if (due)
+                        started += writeback_start(m, 0, UINT64_MAX, due, 0, why, 0);
         }
         if (m)
                 mapping_unuse(m);
@@ -321,16 +346,13 @@ void *flusher_thread(void *arg)
         uint32_t seen = 0;
 
         while (!atomic_load(&w->stop)) {
-                uint64_t failed = atomic_load(&c->writeback_failed_at);
-                bool back_off = failed && now_ns() - failed < BACKOFF_NS;
-                bool paused = waitq_busy(&c->dirty_wq);
+                bool soon = waitq_busy(&c->dirty_wq) || over_background(c);
 
-                if (back_off || started == 0 || !over_background(c))
+                if (started == 0 || !over_background(c))
                         worker_sleep(w, &seen,
-                                     paused || back_off
-                                             ? PAUSE_NS
-                                             : (uint64_t)c->policy->writeback_ms * 1000000ull);
-                started = back_off ? 0 : flush_pass(c, atomic_exchange(&c->reclaim_wants, 0));
+                                     soon ? PAUSE_NS
+                                          : (uint64_t)c->policy->writeback_ms * 1000000ull);
+                started = flush_pass(c, atomic_exchange(&c->reclaim_wants, 0));
                 /* Nobody pauses for longer than this, whatever became of the writes. */
                 if (now_ns() - woken_at >= PAUSE_NS) {
                         woken_at = now_ns();

@@ -247,7 +247,7 @@ static int prepare_range(struct uffd *u, void *p, uint64_t len)
         };
 
         /* A child that touched an unserved page would put zeros into the parent's file. */
-        if (madvise(p, len, MADV_DONTFORK) || madvise(p, len, MADV_DONTDUMP) ||
+        if (munlock(p, len) || madvise(p, len, MADV_DONTFORK) || madvise(p, len, MADV_DONTDUMP) ||
             ioctl(u->fd, UFFDIO_REGISTER, &reg))
                 return -errno;
         return 0;
@@ -328,8 +328,9 @@ static int uffd_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot, i
         int kind = (flags & MAP_SHARED) ? MAP_SHARED : MAP_PRIVATE;
         bool replace = flags & MAP_FIXED;
         void *want = replace ? NULL : (void *)(uintptr_t)*addr;
-        void *p = mmap(want, len, prot, kind | MAP_NORESERVE | (flags & MAP_FIXED_NOREPLACE), fd,
-                       (off_t)offset);
+        /* Without access until it is registered: mlockall(MCL_FUTURE) would fill it with zeros. */
+        void *p = mmap(want, len, PROT_NONE, kind | MAP_NORESERVE | (flags & MAP_FIXED_NOREPLACE),
+                       fd, (off_t)offset);
         int error;
 
         if (p == MAP_FAILED)
@@ -339,6 +340,8 @@ static int uffd_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot, i
                 return -EEXIST;
         }
         error = prepare_range(u, p, len);
+        if (!error && prot != PROT_NONE && mprotect(p, len, prot))
+                error = -errno;
         if (!error && replace)
                 error = move_range(u, p, (void *)(uintptr_t)*addr, len);
         if (error) {

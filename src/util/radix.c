@@ -155,7 +155,10 @@ void *radix_get(struct radix *r, uint64_t index, bool create)
 
 void radix_pin(struct radix *r, void *entry)
 {
+        /* Under the lock, so that the look in prune_locked() at pins and use is of one moment. */
+        mutex_lock(&r->lock);
         atomic_fetch_add(&table_header_of(r->pool, entry)->pins, 1);
+        mutex_unlock(&r->lock);
 }
 
 void radix_put(struct radix *r, void *entry)

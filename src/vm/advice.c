@@ -26,8 +26,10 @@ static int dontneed(struct mm *mm, uint64_t start, uint64_t end)
         struct iovec iov = { (void *)(uintptr_t)start, end - start };
         int error = mm->mmu->ops->unmap(mm->mmu, &iov, 1);
 
+        if (error) /* locked in memory, say: it is still shown, and must be known to be */
+                return error;
         mm_clear_ptes(mm, start, end - start);
-        return error;
+        return 0;
 }
 
 static int advise_piece(struct mm *mm, struct vma *v, uint64_t start, uint64_t end, int advice)

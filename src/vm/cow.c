@@ -42,7 +42,7 @@ static bool charge_private(struct page_cache *c)
         return false;
 }
 
-static void uncharge_private(struct page_cache *c)
+void uncharge_private(struct page_cache *c)
 {
         atomic_fetch_sub(&c->budget.private_pages, 1);
         budget_uncharge(c, 1);

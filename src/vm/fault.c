@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,6 +40,7 @@ void release_page(struct vm_fault *vmf)
 
 static void say_sigbus(struct vm_fault *vmf, int error, const char *tried)
 {
+        struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
         char line[512];
         int n = snprintf(line, sizeof(line),
                          "faultline: %s: %s at offset %llu: %s: SIGBUS raised; %s\n",
@@ -47,8 +49,10 @@ static void say_sigbus(struct vm_fault *vmf, int error, const char *tried)
                          error == ENOMEM ? "raise the cache, or unmap private copies"
                                          : "MADV_DONTNEED makes the page be tried again");
 
-        if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0)
-                errno = 0; /* nobody listens: the signal tells */
+        /* A full pipe must not stop the faults of everybody; the signal tells too. */
+        if (n > 0 && poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) &&
+            write(STDERR_FILENO, line, (size_t)n) < 0)
+                errno = 0;
 }
 
 /* => page locked, if there is one */
@@ -59,10 +63,13 @@ static void poison(struct vm_fault *vmf)
 
         if (pte_state(vmf->pte) == PTE_CACHE)
                 mmu->ops->unmap(mmu, &iov, 1);
-        if (pte_state(vmf->pte) != PTE_COPY && mmu->ops->poison(mmu, vmf->address, 1) == 0)
-                pte_set(vmf->mm, vmf->pte, PTE_POISONED);
-        else
+        /* A private copy that is there stays; one that never came to be is poisoned too. */
+        if (mmu->ops->poison(mmu, vmf->address, 1) == 0) {
+                if (pte_set(vmf->mm, vmf->pte, PTE_POISONED) == PTE_COPY)
+                        uncharge_private(vmf->mm->cache);
+        } else {
                 mmu->ops->wake(mmu, vmf->address, 1);
+        }
 }
 
 enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *tried)
@@ -153,7 +160,8 @@ static enum vm_fault_result do_read_fault(struct vm_fault *vmf)
         if (v->vm_ops->map_pages && around > 1) { /* L6, L7 */
                 uint64_t low = round_down_u64(vmf->address, around << PAGE_SHIFT);
                 uint64_t start = max_u64(low, v->vm_start);
-                uint64_t end = min_u64(low + (around << PAGE_SHIFT), v->vm_end);
+                uint64_t table = (start | ((1ull << 21) - 1)) + 1;
+                uint64_t end = min_u64(start + (around << PAGE_SHIFT), min_u64(table, v->vm_end));
 
                 if (v->vm_ops->map_pages(vmf, vma_index(v, start), vma_index(v, end)))
                         return VM_FAULT_DONE;

@@ -37,12 +37,15 @@ enum vm_fault_result do_page_fault(struct vm_fault *vmf);
 /* Parks vmf until rq.wait is over, or returns false: try again at once. => mm->lock held */
 bool park_fault(struct vm_fault *vmf);
 int park_init(struct mm *mm);
+/* No parked fault runs any more. */
+void park_stop(struct mm *mm);
 void park_destroy(struct mm *mm);
 /* mmu_client.faults */
 void mm_faults(struct mmu_client *client, const struct mmu_fault *faults, unsigned nr);
 
 /* Steps shared by fault.c, cow.c and filemap_ops.c. => page locked and pinned in rq.page */
 void release_page(struct vm_fault *vmf);
+void uncharge_private(struct page_cache *c);
 /* Should a mapping of this page make the next store an event? */
 bool wants_notify(const struct vma *v, const struct page *p);
 enum vm_fault_result do_cow_fault(struct vm_fault *vmf);

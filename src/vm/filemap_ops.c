@@ -100,6 +100,20 @@ static bool map_candidate(struct vm_fault *vmf, uint64_t index, struct page **ou
         return false;
 }
 
+/* L19 counts pages that could be mapped, also those that are already. */
+static bool counts_as_mapped(struct vm_fault *vmf, uint64_t index)
+{
+        struct address_space *m = vmf->vma->vm_file->mapping;
+        struct page *p = find_page(m, index);
+        bool yes;
+
+        if (!p)
+                return false;
+        yes = page_uptodate(p) && !page_test(p, PG_MARKER | PG_LOCKED);
+        put_page(m, p);
+        return yes;
+}
+
 /* Add one page to the run, or leave it. Counts in *seen what L19 counts. */
 static unsigned map_one(struct vm_fault *vmf, struct map_run *run, uint64_t index, unsigned *seen)
 {
@@ -115,7 +129,7 @@ static unsigned map_one(struct vm_fault *vmf, struct map_run *run, uint64_t inde
                 return map_run_flush(vmf, run);
         s = pte_state(pte);
         if ((s != PTE_NONE && !(ours && s == PTE_CACHE)) || !map_candidate(vmf, index, &p)) {
-                *seen += s == PTE_CACHE;
+                *seen += s == PTE_CACHE && counts_as_mapped(vmf, index);
                 pte_put(mm, pte);
                 return map_run_flush(vmf, run);
         }

@@ -81,9 +81,10 @@ void mm_drain(struct mm *mm)
 void mm_destroy(struct mm *mm)
 {
         assert(TAILQ_EMPTY(&mm->mmap));
+        park_stop(mm); /* it runs faults, which use the mmu */
         if (mm->mmu)
                 mm->mmu->ops->close(mm->mmu);
-        park_destroy(mm);
+        park_destroy(mm); /* and the mmu's faults may park */
         radix_destroy(&mm->pgd);
         free(mm);
 }

@@ -146,10 +146,14 @@ int park_init(struct mm *mm)
         return 0;
 }
 
+void park_stop(struct mm *mm)
+{
+        if (mm->parked)
+                loop_remove_idle(mm->loop, &mm->idle);
+}
+
 void park_destroy(struct mm *mm)
 {
-        if (!mm->parked)
-                return;
-        loop_remove_idle(mm->loop, &mm->idle);
-        munmap(mm->parked, MAX_PARKED * sizeof(struct parked));
+        if (mm->parked)
+                munmap(mm->parked, MAX_PARKED * sizeof(struct parked));
 }

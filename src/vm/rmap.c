@@ -3,6 +3,8 @@
  * rmap.c - from a file's pages to the mappings that show them: mapping_ops, for write-back and
  * reclaim. The caller holds the file's i_mmap_lock, so no VMA of the file can move or go.
  */
+#include <errno.h>
+
 #include "vm/mm.h"
 
 static struct vma *vma_of(struct mapping_view *v)
@@ -72,18 +74,23 @@ static void vm_zap_flush(struct page_cache *c, struct zap_batch *b)
 static void protect_shown(struct vma *v, uint64_t addr, uint64_t nr, void *arg)
 {
         struct mmu *mmu = v->vm_mm->mmu;
+        int r = mmu->ops->write_protect(mmu, addr, nr), *error = arg;
 
-        (void)arg;
-        mmu->ops->write_protect(mmu, addr, nr);
+        /* ENOENT: the program has unmapped it behind our back, nobody can store there. */
+        if (r && r != -ENOENT && !*error)
+                *error = r;
 }
 
-static void vm_protect_run(struct page_cache *c, struct mapping_view *view, uint64_t index,
-                           uint64_t nr)
+static int vm_protect_run(struct page_cache *c, struct mapping_view *view, uint64_t index,
+                          uint64_t nr)
 {
+        int error = 0;
+
         (void)c;
         /* A private mapping shows the cache's pages write-protected from the start. */
         if (vma_of(view)->vm_shared)
-                each_shown(vma_of(view), index, nr, false, protect_shown, NULL);
+                each_shown(vma_of(view), index, nr, false, protect_shown, &error);
+        return error;
 }
 
 const struct mapping_ops vm_mapping_ops = {
