@@ -190,7 +190,7 @@ int access_in_order(const struct access_plan *plan, struct access_plan *sorted)
                 sorted->list = calloc(n ? n : 1, sizeof(*sorted->list));
         if (!sorted->list) {
                 free(seen);
-                return fail(NULL, "verify", "%s", strerror(ENOMEM));
+                return fail("touch", "verify", "%s", strerror(ENOMEM));
         }
         sorted->list_length = sorted->count = n;
         n = 0;
