@@ -120,7 +120,7 @@ static void name_or_number(char *buf, uint64_t value)
         }
 }
 
-/* Small enumerations of the layers; tests/unit/test_event_text.c holds these words against them. */
+/* Small enumerations of the layers; tests/cli/test_event_text.c holds these words against them. */
 static const char *const access_kinds[] = { "missing", "minor", "write-protect" };
 static const char *const copy_ways[] = { "shared: dirty it", "private: kernel copies",
                                          "private: copy at once" };

@@ -25,8 +25,8 @@ expect_sequence out \
         ' block .*request dispatch .*bytes 128K' \
         ' driver .*driver submit .*bytes 128K, op READ' \
         ' block .*request complete .*result 128K' \
-        ' cache .*page_end_read' \
-        ' vm .*set_pte .*frame [0-9]' \
+        ' cache .*page_end_read .*error none' \
+        ' vm .*set_pte .*frame memfd[+]0x0' \
         'fault done' \
         '^fault [0-9]*: major, '
 
@@ -39,8 +39,8 @@ awk '$2 ~ /^(mmu|vm|cache|fs|block|driver)$/ {
      END { exit n < 10 }' out || fail "the times are not in order"
 
 # a store: the page is made dirty before it can be written
-"$FAULTLINE" explain file --touch 64K:w >out || fail "explain of a store"
 cp file before
+"$FAULTLINE" explain file --touch 64K:w >out || fail "explain of a store"
 expect_sequence out \
         '^touch 1: store at offset 65536' \
         'do_page_fault.* write yes' \
