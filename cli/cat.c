@@ -35,8 +35,8 @@ static bool write_all(const char *buf, size_t n)
 }
 
 /* Copies [from, to) of the file out of `mapping`, which starts at the file's offset `base`. */
-static int copy_out(struct session *s, const char *mapping, uint64_t base, uint64_t from,
-                    uint64_t to, char *buf)
+static int print_bytes(struct session *s, const char *mapping, uint64_t base, uint64_t from,
+                       uint64_t to, char *buf)
 {
         struct progress progress;
         int status = 0;
@@ -90,7 +90,7 @@ static int cat(struct session *s, uint64_t offset, uint64_t length)
         if (fl_madvise(s->engine, mapping, end - base, MADV_SEQUENTIAL))
                 status = fail_library();
         else
-                status = copy_out(s, mapping, base, offset, end, buf);
+                status = print_bytes(s, mapping, base, offset, end, buf);
         if (fl_munmap(s->engine, mapping, end - base) && !status)
                 status = fail_library();
         free(buf);

@@ -50,7 +50,7 @@ void guard_leave(void)
         current = NULL;
 }
 
-static bool copy(void *to, const void *from, size_t n, const void *mapped)
+static bool copy_guarded(void *to, const void *from, size_t n, const void *mapped)
 {
         struct guard g;
 
@@ -68,7 +68,7 @@ size_t guard_copy(void *to, const void *from, size_t n, const void *mapped)
 {
         size_t done = 0;
 
-        if (copy(to, from, n, mapped))
+        if (copy_guarded(to, from, n, mapped))
                 return n;
         /* memcpy() goes in an order of its own: find the first bad page in ours. */
         while (done < n) {
@@ -77,7 +77,7 @@ size_t guard_copy(void *to, const void *from, size_t n, const void *mapped)
 
                 if (part > n - done)
                         part = n - done;
-                if (!copy((char *)to + done, (const char *)from + done, part, at))
+                if (!copy_guarded((char *)to + done, (const char *)from + done, part, at))
                         break;
                 done += part;
         }

@@ -69,7 +69,7 @@ static int advise_locked(struct mm *mm, uint64_t addr, uint64_t end, int advice)
 }
 
 /* Reads, so no lock is held: one VMA at a time, its file held. */
-static int willneed(struct mm *mm, uint64_t addr, uint64_t end)
+static int advise_willneed(struct mm *mm, uint64_t addr, uint64_t end)
 {
         bool hole = false;
 
@@ -112,7 +112,7 @@ int mm_advise(struct mm *mm, uint64_t addr, uint64_t len, int advice)
         if (len == 0)
                 return 0;
         if (advice == MADV_WILLNEED)
-                return willneed(mm, addr, end);
+                return advise_willneed(mm, addr, end);
         rwlock_write_lock(&mm->lock);
         error = advise_locked(mm, addr, end, advice);
         rwlock_write_unlock(&mm->lock);
