@@ -18,7 +18,7 @@
 #define CHUNK (1024 * 1024UL)
 
 /* xorshift64*: bytes that no disk compresses. */
-static void fill(uint64_t *words, size_t n, uint64_t *state)
+static void fill_random(uint64_t *words, size_t n, uint64_t *state)
 {
         uint64_t x = *state;
 
@@ -42,7 +42,7 @@ static int write_file(int fd, const char *path, uint64_t size)
                 size_t n = size - at < CHUNK ? size - at : CHUNK;
                 ssize_t done;
 
-                fill(buf, CHUNK / sizeof(*buf), &state);
+                fill_random(buf, CHUNK / sizeof(*buf), &state);
                 done = pwrite(fd, buf, n, (off_t)at);
                 if (done < 0 && errno != EINTR)
                         error = errno;

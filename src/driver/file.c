@@ -263,7 +263,7 @@ static int open_direct(struct file_device *f, const char *path, int oflags, cons
         return -1;
 }
 
-static int file_open(struct file_device *f, const char *path, int oflags)
+static int file_device_open(struct file_device *f, const char *path, int oflags)
 {
         struct stat st;
         size_t len = strlen(path), keep = sizeof f->dev.name - 1;
@@ -316,7 +316,7 @@ int device_open_file(struct driver_env *env, const char *path, int oflags, struc
         f->dev.ops = ops;
         f->dev.env = env;
         f->buffered = f->direct = -1;
-        err = file_open(f, path, oflags);
+        err = file_device_open(f, path, oflags);
         if (err) {
                 file_close(&f->dev);
                 return err;
