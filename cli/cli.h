@@ -20,6 +20,8 @@
 
 #include <faultline/faultline.h>
 
+#include "util/quantity.h"
+
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 #define CLI_PAGE 4096UL
@@ -66,8 +68,6 @@ int options_parse_leading(struct options *o, int argc, char **argv, int *next);
 void options_to_environment(const struct options *o);
 void string_list_free(struct string_list *list);
 
-/* "64M" -> bytes, "7" -> 7. False: not a number, or too large. */
-bool parse_size(const char *text, uint64_t *out);
 bool parse_count(const char *text, uint64_t *out);
 
 /* ---- main.c ---- */

@@ -46,59 +46,14 @@ bool parse_count(const char *text, uint64_t *out)
         return !errno && !*end;
 }
 
-bool parse_size(const char *text, uint64_t *out)
-{
-        static const char units[] = "KMGT";
-        const char *unit;
-        unsigned shift;
-        uint64_t value;
-        char *end;
-
-        if (!isdigit((unsigned char)*text))
-                return false;
-        errno = 0;
-        value = strtoull(text, &end, 10);
-        if (errno)
-                return false;
-        if (!*end) {
-                *out = value;
-                return true;
-        }
-        unit = strchr(units, toupper((unsigned char)*end));
-        if (!unit || end[1])
-                return false;
-        shift = 10 * (unsigned)(unit - units + 1);
-        if (value > UINT64_MAX >> shift)
-                return false;
-        *out = value << shift;
-        return true;
-}
-
 /* "on", "off", or a time with its unit. */
 static bool parse_spin(const char *text, uint64_t *out)
 {
-        static const struct {
-                const char *name;
-                uint64_t ns;
-        } unit[] = { { "ns", 1 }, { "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 } };
-        uint64_t value;
-        char *end;
-
         if (!strcmp(text, "on") || !strcmp(text, "off")) {
                 *out = text[1] == 'n' ? SPIN_ON : 0;
                 return true;
         }
-        if (!isdigit((unsigned char)*text))
-                return false;
-        errno = 0;
-        value = strtoull(text, &end, 10);
-        for (size_t i = 0; !errno && i < sizeof(unit) / sizeof(*unit); i++) {
-                if (strcmp(end, unit[i].name))
-                        continue;
-                *out = value * unit[i].ns;
-                return value <= UINT64_MAX / unit[i].ns;
-        }
-        return false;
+        return take_time(&text, out) && !*text;
 }
 
 static bool is_choice(const char *choices, const char *text)

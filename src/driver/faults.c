@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "driver/faulty.h"
+#include "util/quantity.h"
 
 /* ---- parsing: each function takes what it understands off the front of *s ---- */
 
@@ -20,51 +21,13 @@ static bool take(const char **s, const char *word)
         return true;
 }
 
-static bool take_number(const char **s, uint64_t *value)
-{
-        const char *p = *s;
-
-        *value = 0;
-        for (; *p >= '0' && *p <= '9'; p++)
-                if (__builtin_mul_overflow(*value, 10, value) ||
-                    __builtin_add_overflow(*value, (uint64_t)(*p - '0'), value))
-                        return false;
-        if (p == *s)
-                return false;
-        *s = p;
-        return true;
-}
-
-struct unit {
-        const char *name;
-        uint64_t factor;
-};
-
-static const struct unit size_units[] = {
-        { "K", 1ull << 10 }, { "M", 1ull << 20 }, { "G", 1ull << 30 }, { "", 1 }, { NULL, 0 },
-};
-static const struct unit time_units[] = {
-        { "ns", 1 }, { "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 }, { NULL, 0 },
-};
-
-static bool take_with_unit(const char **s, const struct unit *units, uint64_t *value)
-{
-        if (!take_number(s, value))
-                return false;
-        for (; units->name; units++)
-                if (take(s, units->name))
-                        return !__builtin_mul_overflow(*value, units->factor, value);
-        return false;
-}
-
 /* @OFF+LEN */
 static bool take_range(const char **s, struct fault_rule *r)
 {
         uint64_t end;
 
-        return take(s, "@") && take_with_unit(s, size_units, &r->offset) && take(s, "+") &&
-               take_with_unit(s, size_units, &r->len) && r->len &&
-               !__builtin_add_overflow(r->offset, r->len, &end);
+        return take(s, "@") && take_size(s, &r->offset) && take(s, "+") && take_size(s, &r->len) &&
+               r->len && !__builtin_add_overflow(r->offset, r->len, &end);
 }
 
 /* [*COUNT] */
@@ -74,7 +37,7 @@ static bool take_count(const char **s, struct fault_rule *r)
 
         if (!take(s, "*"))
                 return true;
-        if (!take_number(s, &count) || !count || count > INT64_MAX)
+        if (!take_number(s, &count) || !count)
                 return false;
         r->counted = true;
         atomic_store(&r->left, (int64_t)count);
@@ -93,7 +56,7 @@ static bool take_rule(const char **s, struct fault_rule *r)
         }
         if (take(s, "delay=")) {
                 r->kind = FAULT_DELAY;
-                if (!take_with_unit(s, time_units, &r->delay_ns))
+                if (!take_time(s, &r->delay_ns))
                         return false;
                 r->everywhere = **s != '@';
                 return r->everywhere || take_range(s, r);

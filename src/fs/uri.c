@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "util/quantity.h"
+
 static bool is_letter(char c)
 {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -29,44 +31,6 @@ static size_t scheme_length(const char *text)
         return text[n] == ':' ? n : 0;
 }
 
-static unsigned unit_shift(char c)
-{
-        switch (c) {
-        case 'k':
-        case 'K':
-                return 10;
-        case 'm':
-        case 'M':
-                return 20;
-        case 'g':
-        case 'G':
-                return 30;
-        default:
-                return 0;
-        }
-}
-
-/* Digits, and at most one of K, M, G (powers of 1024). */
-static bool parse_size(const char *text, uint64_t *out)
-{
-        uint64_t n = 0;
-        unsigned shift;
-
-        if (!is_digit(*text))
-                return false;
-        for (; is_digit(*text); text++)
-                if (__builtin_mul_overflow(n, 10, &n) ||
-                    __builtin_add_overflow(n, (uint64_t)(*text - '0'), &n))
-                        return false;
-        shift = unit_shift(*text);
-        if (shift)
-                text++;
-        if (*text || n > (uint64_t)INT64_MAX >> shift)
-                return false;
-        *out = n << shift;
-        return true;
-}
-
 int uri_parse(const char *text, struct uri *out, const char **why)
 {
         size_t n = scheme_length(text);
@@ -81,7 +45,7 @@ int uri_parse(const char *text, struct uri *out, const char **why)
         if (n == 3 && !memcmp(text, "ram", 3)) {
                 out->scheme = URI_RAM;
                 out->path = NULL;
-                if (parse_size(text + 4, &out->size))
+                if (parse_size(text + 4, &out->size) && out->size <= INT64_MAX)
                         return 0;
                 *why = "ram: takes a size in bytes, or with K, M or G";
                 return -EINVAL;
