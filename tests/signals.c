@@ -217,6 +217,9 @@ static void read_error(int flags, bool store, bool random)
         /* It stays so until it is asked to be tried again. */
         got = try_load(p + BAD * PAGE, NULL);
         expect(got.signo == SIGBUS, "the second touch: %s", caught_name(got));
+        madvise(p + BAD * PAGE, PAGE, MADV_DONTNEED); /* the kernel's own takes the mark, no more */
+        got = try_load(p + BAD * PAGE, NULL);
+        expect(got.signo == SIGBUS, "after madvise(2): %s", caught_name(got));
         expect(fl_madvise(e, p + BAD * PAGE, PAGE, MADV_DONTNEED) == 0, "%s", fl_strerror());
         got = try_load(p + BAD * PAGE, NULL);
         expect(got.signo == 0, "after MADV_DONTNEED: %s", caught_name(got));

@@ -234,7 +234,10 @@ static enum vm_fault_result handle_pte_fault(struct vm_fault *vmf)
         trace_fault(vmf, PTE, s, vmf->index, 0, 0);
         switch (s) {
         case PTE_POISONED:
-                mmu->ops->wake(mmu, vmf->address, 1); /* meets the poison */
+                /* Mostly the thread came before the poison and will meet it now. If not, the
+                 * marker has been taken behind our back: the thread would fault for ever. */
+                mmu->ops->poison(mmu, vmf->address, 1);
+                mmu->ops->wake(mmu, vmf->address, 1);
                 return VM_FAULT_SIGBUS;
         case PTE_COPY:
                 if (vmf->kind != MMU_FAULT_WP)
