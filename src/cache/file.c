@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cache/filemap.h"
 
@@ -45,6 +46,16 @@ int file_open(struct page_cache *c, struct inode *inode, int oflags, uint32_t ra
         atomic_store(&f->wb_seen, atomic_load(&f->mapping->wb_seq));
         *out = f;
         return 0;
+}
+
+uint64_t file_trace_name(const struct file *f)
+{
+        const char *name = f->inode->name, *slash;
+
+        if (!trace_on(f->mapping->cache->trace))
+                return 0;
+        slash = strrchr(name, '/');
+        return trace_name(slash ? slash + 1 : name);
 }
 
 void file_get(struct file *f)

@@ -131,7 +131,7 @@ enum filemap_result filemap_fault(struct filemap_request *rq)
         struct page *p;
         enum page_state s;
 
-        trace_emit(c->trace, TRACE_FILEMAP_FAULT, rq->fault, rq->index, trace_name(m->host->name),
+        trace_emit(c->trace, TRACE_FILEMAP_FAULT, rq->fault, rq->index, file_trace_name(rq->file),
                    0, 0);
         rq->wait.kind = WAIT_NONE;
         if (rq->index >= mapping_pages(m))

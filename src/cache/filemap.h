@@ -38,6 +38,10 @@ struct filemap_request {
 };
 enum filemap_result { FILEMAP_PAGE, FILEMAP_RETRY, FILEMAP_PAST_END, FILEMAP_ERROR };
 
+/* The file as an argument of an event: the first letters of its last component; 0 when nothing
+ * is being traced. */
+uint64_t file_trace_name(const struct file *f);
+
 /* Linux's filemap_fault: L14 to L18. Never blocks. */
 enum filemap_result filemap_fault(struct filemap_request *rq);
 

@@ -164,7 +164,7 @@ ssize_t filemap_read(struct file *f, char *buf, size_t count, uint64_t pos, uint
         size_t done = 0;
 
         trace_emit(f->mapping->cache->trace, TRACE_READ_ITER, fault, pos >> PAGE_SHIFT, count,
-                   trace_name(f->inode->name), 0);
+                   file_trace_name(f), 0);
         while (done < count) {
                 ssize_t n;
 
@@ -361,7 +361,7 @@ ssize_t filemap_write(struct file *f, const char *buf, size_t count, uint64_t po
         size_t done = 0;
 
         trace_emit(f->mapping->cache->trace, TRACE_WRITE_ITER, fault, pos >> PAGE_SHIFT, count,
-                   trace_name(f->inode->name), 0);
+                   file_trace_name(f), 0);
         while (done < count) {
                 size_t in_page = PAGE_SIZE - ((pos + done) & (PAGE_SIZE - 1));
                 size_t n = min_u64(in_page, count - done);

@@ -237,7 +237,6 @@ int fsync_range(struct file *f, uint64_t first, uint64_t end, bool datasync)
         writeback_wait(m, first, end);
         writeback_start(m, first, end, UINT64_MAX, REQ_SYNC, WB_SYNC, 0);
         writeback_wait(m, first, end);
-        trace_emit(m->cache->trace, TRACE_FS_FSYNC, 0, trace_name(m->host->i_sb->type), 0, 0, 0);
         error = m->host->i_op->fsync(m->host, datasync);
         seq = atomic_load(&m->wb_seq);
         if (atomic_exchange(&f->wb_seen, seq) != seq)
