@@ -32,11 +32,16 @@ struct opening {
         const char *why;
 };
 
-static int check_type(const struct stat *st)
+static int check_type(struct opening *o)
 {
-        if (S_ISDIR(st->st_mode))
+        mode_t mode = o->st.st_mode;
+
+        if (S_ISDIR(mode))
                 return -EISDIR;
-        return S_ISREG(st->st_mode) || S_ISBLK(st->st_mode) ? 0 : -ENODEV;
+        if (S_ISREG(mode) || S_ISBLK(mode))
+                return 0;
+        o->why = "neither a file nor a block device: it has no pages";
+        return -ENODEV;
 }
 
 /* Through /proc, or by the path where there is none; -ESTALE if that is another file by now. */
@@ -67,7 +72,7 @@ static int open_existing(struct opening *o, int path_fd)
                 return -errno;
         if ((o->oflags & O_CREAT) && (o->oflags & O_EXCL))
                 return -EEXIST;
-        err = check_type(&o->st);
+        err = check_type(o);
         if (err)
                 return err;
         o->fd = reopen(o, path_fd, o->oflags & O_ACCMODE);
@@ -83,7 +88,7 @@ static int open_new(struct opening *o, int excl)
         if (fstat(o->fd, &o->st))
                 return -errno;
         o->lift_mode = excl && (o->st.st_mode & 0600) != 0600;
-        return check_type(&o->st);
+        return check_type(o);
 }
 
 static int open_host_file(struct opening *o)
