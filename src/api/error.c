@@ -8,6 +8,8 @@
 
 #include "api/engine.h"
 
+#define URI_SHOWN 500 /* of a longer one its end, so that the reason always fits */
+
 static _Thread_local char sentence[768] = "no error";
 
 const char *fl_strerror(void)
@@ -17,12 +19,18 @@ const char *fl_strerror(void)
 
 int fl_fail(int error, const char *uri, const char *tried, const char *why)
 {
+        size_t len = uri ? strlen(uri) : 0;
+        const char *cut = "";
         char reason[128];
 
+        if (len > URI_SHOWN) {
+                uri += len - URI_SHOWN;
+                cut = "...";
+        }
         if (!why || !*why)
                 why = strerror_r(error, reason, sizeof(reason));
-        snprintf(sentence, sizeof(sentence), "%s%s%s: %s", uri ? uri : "", uri ? ": " : "", tried,
-                 why);
+        snprintf(sentence, sizeof(sentence), "%s%s%s%s: %s", cut, uri ? uri : "", uri ? ": " : "",
+                 tried, why);
         errno = error;
         return -1;
 }
