@@ -54,8 +54,8 @@ struct fl_engine_config {
 #define FL_ENGINE_CHECK 1u /* run the full invariant checks now and then (debug builds) */
 #define FL_ENGINE_QUIET 2u /* no line on stderr when a SIGBUS is raised: the program tells */
 
-/* NULL and errno: EINVAL (an option; budget under 64 pages), EPERM, ENOSYS (the machine does not
- * allow what is needed). fl_strerror() has the sentence. config may be NULL. */
+/* NULL and errno: EINVAL (an option; budget under 64 pages), E2BIG (a member that this library does
+ * not know is not zero), EPERM, ENOSYS (the machine does not allow what is needed). fl_strerror() has the sentence. config may be NULL. */
 FL_API struct fl_engine *fl_engine_open(const struct fl_engine_config *config);
 /* Unmaps what is mapped, writes back what is dirty, frees everything; files opened through the
  * engine must be closed before. 0, or -1 and errno when data could not be written. The engine is

@@ -12,21 +12,21 @@
 #define MAX_TABLES (1u << 22) /* 16 GiB of addresses: trees of 64 GiB of cached pages and more */
 #define DRIVER_DEPTH 64
 
-/* The caller's struct may be shorter (older) or longer (newer) than ours. */
-static int copy_config(struct fl_engine_config *to, const struct fl_engine_config *from)
+int copy_config(void *to, size_t size, const void *from)
 {
-        const unsigned char *extra;
+        const unsigned char *bytes = from;
+        size_t has;
 
-        memset(to, 0, sizeof(*to));
+        memset(to, 0, size);
         if (!from)
                 return 0;
-        if (from->size < sizeof(size_t))
+        memcpy(&has, from, sizeof(has));
+        if (has < sizeof(has))
                 return -EINVAL;
-        extra = (const unsigned char *)from;
-        for (size_t i = sizeof(*to); i < from->size; i++)
-                if (extra[i])
+        for (size_t i = size; i < has; i++)
+                if (bytes[i])
                         return -E2BIG;
-        memcpy(to, from, from->size < sizeof(*to) ? from->size : sizeof(*to));
+        memcpy(to, from, has < size ? has : size);
         return 0;
 }
 
@@ -132,7 +132,7 @@ struct fl_engine *fl_engine_open(const struct fl_engine_config *config)
         struct fl_engine_config cfg;
         struct fl_engine *e;
         char why[256] = "";
-        int error = copy_config(&cfg, config);
+        int error = copy_config(&cfg, sizeof(cfg), config);
 
         if (error) {
                 fl_fail(-error, NULL, "opening an engine",

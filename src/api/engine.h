@@ -36,5 +36,9 @@ int fl_fail(int error, const char *uri, const char *tried, const char *why);
 /* For results of the layers below: 0, or -errno. */
 int fl_result(int result, const char *uri, const char *tried);
 uint64_t default_cache_bytes(void);
+/* A config struct of the caller's, which begins with its size and may be shorter (older) or longer
+ * (newer) than ours of `size` bytes. NULL is all zeros. 0, -EINVAL (no size), -E2BIG (what we do
+ * not know of is not zero). */
+int copy_config(void *to, size_t size, const void *from);
 
 #endif

@@ -21,14 +21,14 @@ static int open_locked(struct fl_engine *e, const char *uri, int flags,
                        const struct fl_file_config *cfg, struct fl_file *f)
 {
         const char *why = NULL;
-        uint64_t ra = cfg && cfg->size >= sizeof(*cfg) ? cfg->readahead : 0;
-        mode_t mode = cfg && cfg->mode ? cfg->mode : 0666;
+        mode_t mode = cfg->mode ? cfg->mode : 0666;
         struct inode *inode;
         int error = fs_open(&e->fs, uri, flags, (int)mode, &inode, &why);
 
         if (error)
                 return fl_fail(-error, uri, "opening", why);
-        error = file_open(e->cache, inode, flags, (uint32_t)(ra >> PAGE_SHIFT), &f->file);
+        error = file_open(e->cache, inode, flags, (uint32_t)(cfg->readahead >> PAGE_SHIFT),
+                          &f->file);
         if (error) {
                 if (!inode->i_mapping)
                         inode_put(inode);
@@ -40,16 +40,23 @@ static int open_locked(struct fl_engine *e, const char *uri, int flags,
 struct fl_file *fl_file_open(struct fl_engine *e, const char *uri, int flags,
                              const struct fl_file_config *config)
 {
-        struct fl_file *f = calloc(1, sizeof(*f));
-        int error;
+        struct fl_file_config cfg;
+        struct fl_file *f;
+        int error = copy_config(&cfg, sizeof(cfg), config);
 
+        if (error) {
+                fl_fail(-error, uri, "opening",
+                        "the config has a wrong size, or options this library does not know");
+                return NULL;
+        }
+        f = calloc(1, sizeof(*f));
         if (!f || !uri) {
                 free(f);
                 fl_fail(uri ? ENOMEM : EFAULT, uri, "opening", NULL);
                 return NULL;
         }
         mutex_lock(&e->cache->open_lock);
-        error = open_locked(e, uri, flags, config, f);
+        error = open_locked(e, uri, flags, &cfg, f);
         mutex_unlock(&e->cache->open_lock);
         if (error) {
                 free(f);
