@@ -55,7 +55,8 @@ struct fl_engine_config {
 #define FL_ENGINE_QUIET 2u /* no line on stderr when a SIGBUS is raised: the program tells */
 
 /* NULL and errno: EINVAL (an option; budget under 64 pages), E2BIG (a member that this library does
- * not know is not zero), EPERM, ENOSYS (the machine does not allow what is needed). fl_strerror() has the sentence. config may be NULL. */
+ * not know is not zero), EPERM, ENOSYS (the machine does not allow what is needed).
+ * fl_strerror() has the sentence. config may be NULL. */
 FL_API struct fl_engine *fl_engine_open(const struct fl_engine_config *config);
 /* Unmaps what is mapped, writes back what is dirty, frees everything; files opened through the
  * engine must be closed before. 0, or -1 and errno when data could not be written. The engine is
@@ -76,7 +77,7 @@ struct fl_file_config {
 };
 /* URI: a host path, file:PATH, or ram:SIZE. flags as in open(2): O_RDONLY, O_WRONLY, O_RDWR,
  * O_CREAT, O_EXCL, O_TRUNC. Errors of open(2); EISDIR also for reading; ENODEV for what has no
- * pages (FIFO, socket, terminal). Two opens of one file share its pages. */
+ * pages (FIFO, socket, terminal); E2BIG as for an engine. Two opens of one file share its pages. */
 FL_API struct fl_file *fl_file_open(struct fl_engine *engine, const char *uri, int flags,
                                     const struct fl_file_config *config);
 /* Mappings stay. The last close of a file that nothing maps writes its dirty pages and drops its
