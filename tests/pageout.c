@@ -61,8 +61,11 @@ static void prove(struct churn *c)
         for (uint64_t i = 0; i < PAGES; i += CHUNK)
                 pageout_chunk(c->view + i * PAGE);
         expect(went > was, "MADV_PAGEOUT unmapped nothing");
-        for (uint64_t i = 0; i < CHUNK; i++)
+        for (uint64_t i = 0; i < CHUNK; i++) { /* met by a load, or by a store */
+                if (i % 2)
+                        churn_store_at(c, i, c->view + i * PAGE);
                 churn_look(c, i, c->view + i * PAGE, "after MADV_PAGEOUT");
+        }
 }
 
 static void dontneed(struct churn *c, uint64_t *seed)
