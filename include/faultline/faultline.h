@@ -51,8 +51,7 @@ struct fl_engine_config {
         unsigned pagers;    /* threads that serve faults; default 1 */
         unsigned flags;     /* FL_ENGINE_ */
 };
-#define FL_ENGINE_CHECK 1u /* run the full invariant checks now and then (debug builds) */
-#define FL_ENGINE_QUIET 2u /* no line on stderr when a SIGBUS is raised: the program tells */
+#define FL_ENGINE_QUIET 1u /* no line on stderr when a SIGBUS is raised: the program tells */
 
 /* NULL and errno: EINVAL (an option; budget under 64 pages), E2BIG (a member that this library does
  * not know is not zero), EPERM, ENOSYS (the machine does not allow what is needed).

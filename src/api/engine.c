@@ -11,6 +11,7 @@
 
 #define MAX_TABLES (1u << 22) /* 16 GiB of addresses: trees of 64 GiB of cached pages and more */
 #define DRIVER_DEPTH 64
+#define MAX_PAGERS 64
 
 int copy_config(void *to, size_t size, const void *from)
 {
@@ -37,6 +38,9 @@ static int check_config(struct fl_engine_config *cfg)
         if (cfg->cache < CACHE_MIN_PAGES * PAGE_SIZE)
                 return fl_fail(EINVAL, NULL, "opening an engine",
                                "the cache must be at least 64 pages (256K)");
+        if (cfg->flags & ~FL_ENGINE_QUIET || cfg->pagers > MAX_PAGERS)
+                return fl_fail(EINVAL, NULL, "opening an engine",
+                               "unknown flags, or more than 64 pagers");
         if (!policy_find(cfg->policy))
                 return fl_fail(EINVAL, cfg->policy, "choosing a policy",
                                "no policy of that name; there is: linux");

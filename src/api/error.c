@@ -31,6 +31,10 @@ int fl_fail(int error, const char *uri, const char *tried, const char *why)
                 why = strerror_r(error, reason, sizeof(reason));
         snprintf(sentence, sizeof(sentence), "%s%s%s%s: %s", cut, uri ? uri : "", uri ? ": " : "",
                  tried, why);
+        /* One line, whatever a file is called; nor may its name talk to the terminal. */
+        for (char *c = sentence; *c; c++)
+                if ((unsigned char)*c < ' ' || *c == 0x7f)
+                        *c = '?';
         errno = error;
         return -1;
 }
