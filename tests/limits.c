@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * limits.c - the odd corners of a mapping, each of which once went wrong: memory that is locked,
+ * a file that could not grow, a private copy that cannot be made again, the smallest cache.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+#define PAGE TEST_PAGE
+#define CACHE (16ul << 20)
+
+static void unmap(struct fl_engine *e, void *p, size_t len)
+{
+        expect(fl_munmap(e, p, len) == 0, "%s", fl_strerror());
+}
+
+static void expect_stamps(const char *p, uint64_t nr, const char *what)
+{
+        for (uint64_t i = 0; i < nr; i++)
+                expect(!stamp_wrong(p + i * PAGE, i, 0), "%s: %s", what,
+                       stamp_wrong(p + i * PAGE, i, 0));
+}
+
+/* A program that locks all its memory, that to come too: the kernel fills a new mapping at once.
+ * It was ours to fill only a moment later, so every page of the file was shown as zeros. */
+static void everything_locked(void)
+{
+        const char *path = test_stamped_file("mlockall", 64);
+        struct fl_engine *e = open_engine(CACHE);
+        struct fl_file *f = open_file(e, path, O_RDWR);
+        char *p, *q;
+
+        test_at("everything locked");
+        if (mlockall(MCL_FUTURE)) {
+                printf("mlockall: %s; left out\n", strerror(errno));
+        } else {
+                p = map_file(e, f, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+                expect_stamps(p, 64, "after mlockall");
+                q = map_file(e, f, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, 0);
+                expect_stamps(q, 64, "after mlockall, private");
+                expect(fl_mmap(e, q, 64 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, f, 0) == q,
+                       "MAP_FIXED: %s", fl_strerror());
+                expect_stamps(q, 64, "after mlockall, MAP_FIXED");
+                munlockall();
+                check_engine(e);
+                unmap(e, p, 64 * PAGE);
+                unmap(e, q, 64 * PAGE);
+        }
+        close_file(f);
+        close_engine(e);
+}
+
+/* MADV_DONTNEED on memory that is locked is refused, by the kernel: so the pages are still shown.
+ * They were taken for unmapped, not write-protected again, and later stores not seen. */
+static void locked_and_not_needed(void)
+{
+        const char *path = test_stamped_file("mlock", 16);
+        struct fl_engine *e = open_engine(CACHE);
+        struct fl_file *f = open_file(e, path, O_RDWR);
+        char *p = map_file(e, f, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0), buf[PAGE];
+
+        test_at("locked and not needed");
+        stamp_write(p, 0, 1);
+        if (mlock(p, 16 * PAGE)) {
+                printf("mlock: %s; left out\n", strerror(errno));
+        } else {
+                expect(fl_madvise(e, p, 16 * PAGE, MADV_DONTNEED) == -1 && errno == EINVAL,
+                       "MADV_DONTNEED on locked memory: %s", strerror(errno));
+                for (uint64_t version = 2; version < 5; version++) {
+                        stamp_write(p, 0, version);
+                        expect(fl_msync(e, p, PAGE, MS_SYNC) == 0, "%s", fl_strerror());
+                        if (file_read(path, buf, PAGE, 0))
+                                expect(!stamp_wrong(buf, 0, version), "in the file: %s",
+                                       stamp_wrong(buf, 0, version));
+                }
+                munlock(p, 16 * PAGE);
+                expect(fl_madvise(e, p, 16 * PAGE, MADV_DONTNEED) == 0, "%s", fl_strerror());
+                expect(!stamp_wrong(p, 0, 4), "%s", stamp_wrong(p, 0, 4));
+        }
+        check_engine(e);
+        unmap(e, p, 16 * PAGE);
+        close_file(f);
+        close_engine(e);
+}
+
+/* A write far behind the end that the file system refuses. The frames had grown already and were
+ * left so: a touch between the two ends was a fault that no page could ever answer, for ever. */
+static void growth_that_fails(void)
+{
+        struct fl_engine *e = open_engine(CACHE);
+        struct fl_file *f = open_file(e, "ram:4096", O_RDWR);
+        char *p = map_file(e, f, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+        struct stat st;
+
+        test_at("growth that fails");
+        expect(fl_pwrite(f, "x", 1, (off_t)1 << 41) == -1, "there is room for 2 TiB");
+        expect(fl_fstat(f, &st) == 0 && st.st_size == (off_t)PAGE, "the size is %lld",
+               (long long)st.st_size);
+        for (uint64_t i = 0; i < 16; i++) {
+                struct caught got = try_load(p + i * PAGE, NULL);
+
+                expect(!strcmp(caught_name(got), i ? "SIGBUS/ADRERR" : "no signal"),
+                       "load of page %llu: %s", (unsigned long long)i, caught_name(got));
+                got = try_store(p + i * PAGE, 1);
+                expect(!strcmp(caught_name(got), i ? "SIGBUS/ADRERR" : "no signal"),
+                       "store to page %llu: %s", (unsigned long long)i, caught_name(got));
+        }
+        check_engine(e);
+        unmap(e, p, 16 * PAGE);
+        close_file(f);
+        close_engine(e);
+}
+
+/* A private copy is dropped behind the engine's back, and its page cannot be read again: SIGBUS.
+ * The engine took the copy to be there still, raised nothing, and the load faulted for ever. */
+static void copy_that_cannot_return(void)
+{
+        const char *path = test_stamped_file("gone", 64), *big = test_stamped_file("many", 400);
+        struct fl_engine *e = open_engine_with(
+                (struct fl_engine_config){ .cache = 64 * PAGE, .flags = FL_ENGINE_QUIET });
+        struct fl_file *f = open_file(e, path, O_RDWR), *g = open_file(e, big, O_RDONLY);
+        char *p = map_file(e, f, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, 0);
+        char *copy = p + 10 * PAGE, buf[PAGE];
+        struct caught got;
+
+        test_at("copy that cannot return");
+        *copy = 1;
+        for (int i = 0; i < 400; i++) /* push the page it was made of out of the cache */
+                expect(fl_pread(g, buf, PAGE, i * (off_t)PAGE) == (ssize_t)PAGE, "%s",
+                       fl_strerror());
+        require(truncate(path, 0) == 0 && madvise(copy, PAGE, MADV_DONTNEED) == 0, "%s",
+                strerror(errno));
+        got = try_load(copy, NULL);
+        expect(!strcmp(caught_name(got), "SIGBUS/ADRERR"), "a copy that is gone: %s",
+               caught_name(got));
+        got = try_store(copy, 1);
+        expect(!strcmp(caught_name(got), "SIGBUS/ADRERR"), "and again: %s", caught_name(got));
+        check_engine(e); /* also that nothing is charged for it */
+        unmap(e, p, 64 * PAGE);
+        close_file(f);
+        close_file(g);
+        close_engine(e);
+}
+
+/* Reclaim frees what is missing. It freed in batches of 64, which in the smallest cache is all of
+ * it: every few faults, nothing was left. */
+static void small_cache_stays_full(void)
+{
+        const uint64_t pages = 512;
+        const char *path = test_stamped_file("scan", pages);
+        struct fl_engine *e = open_engine(64 * PAGE);
+        struct fl_file *f = open_file(e, path, O_RDONLY);
+        char *p = map_file(e, f, pages * PAGE, PROT_READ, MAP_SHARED, 0);
+        uint64_t lowest = UINT64_MAX, most = 0;
+
+        test_at("small cache stays full");
+        expect(fl_madvise(e, p, pages * PAGE, MADV_RANDOM) == 0, "%s", fl_strerror());
+        for (uint64_t i = 0; i < pages; i++) {
+                uint64_t n = i * 3 % pages, held;
+
+                expect(!stamp_wrong(p + n * PAGE, n, 0), "%s", stamp_wrong(p + n * PAGE, n, 0));
+                usleep(500); /* the reclaim thread's turn */
+                held = get_stats(e).cache_bytes / PAGE;
+                most = held > most ? held : most;
+                if (i >= 64)
+                        lowest = held < lowest ? held : lowest;
+        }
+        expect(lowest >= most / 2, "of %llu pages, reclaim left %llu", (unsigned long long)most,
+               (unsigned long long)lowest);
+        check_engine(e);
+        unmap(e, p, pages * PAGE);
+        close_file(f);
+        close_engine(e);
+}
+
+int main(int argc, char **argv)
+{
+        test_begin(argc, argv, 0, 0, 60);
+        everything_locked();
+        locked_and_not_needed();
+        growth_that_fails();
+        copy_that_cannot_return();
+        small_cache_stays_full();
+        return test_end();
+}
