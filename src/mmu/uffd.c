@@ -144,7 +144,8 @@ static int open_descriptor(struct uffd *u, struct mmu_config *cfg)
         else
                 snprintf(cfg->why, sizeof(cfg->why),
                          "userfaultfd is not permitted: give access to /dev/userfaultfd, or "
-                         "CAP_SYS_PTRACE, or set sysctl vm.unprivileged_userfaultfd=1");
+                         "CAP_SYS_PTRACE, or set sysctl vm.unprivileged_userfaultfd=1; the MMU "
+                         "named \"uffd\" does without, for faults of user mode only");
         return error;
 }
 
