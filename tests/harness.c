@@ -121,7 +121,7 @@ static void usage(void)
 {
         fprintf(stderr,
                 "usage: %s [SECONDS [SEED]] [--faults SPEC] [--uri URI] [--driver NAME] "
-                "[--threads N]\n",
+                "[--threads N] [--pagers N] [--cache BYTES]\n",
                 run.name);
         exit(2);
 }
@@ -151,6 +151,10 @@ static void parse(int argc, char **argv)
                         test.driver = value;
                 else if (!strcmp(argv[i], "--threads"))
                         test.threads = (unsigned)strtoul(value, NULL, 0);
+                else if (!strcmp(argv[i], "--cache"))
+                        test.cache = strtoull(value, NULL, 0);
+                else if (!strcmp(argv[i], "--pagers"))
+                        test.pagers = (unsigned)strtoul(value, NULL, 0);
                 else
                         usage();
                 i++;
@@ -481,6 +485,8 @@ struct fl_engine *open_engine_with(struct fl_engine_config config)
                 config.driver = test.driver;
         if (!config.faults)
                 config.faults = test.faults;
+        if (!config.pagers)
+                config.pagers = test.pagers;
         e = fl_engine_open(&config);
         if (!e && (errno == EPERM || errno == ENOSYS))
                 test_skip(fl_strerror());

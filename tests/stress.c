@@ -82,9 +82,12 @@ static void shared_view(struct churn *c, uint64_t *seed)
 static void private_view(struct churn *c, uint64_t *seed)
 {
         uint64_t nr, first = churn_range(c, seed, 4, &nr);
-        char *p = fl_mmap(c->engine, NULL, nr * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, c->file,
-                          (off_t)(first * PAGE));
+        char *p;
 
+        if (c->cfg->cache < c->cfg->threads * 8 * PAGE)
+                return; /* so many copies may not fit */
+        p = fl_mmap(c->engine, NULL, nr * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, c->file,
+                    (off_t)(first * PAGE));
         require(p != MAP_FAILED, "mmap: %s", fl_strerror());
         for (uint64_t i = 0; i < nr; i++) {
                 uint64_t page = first + i, mine;
@@ -143,6 +146,7 @@ int main(int argc, char **argv)
 
         test_begin(argc, argv, 6, 60, 60);
         cfg.threads = test.threads ? test.threads : 16;
+        cfg.cache = test.cache ? test.cache : CACHE;
         churn_run(&cfg);
         return test_end();
 }
