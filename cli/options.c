@@ -14,7 +14,7 @@
 #include "cli.h"
 
 #define SPIN_ON 50000u /* ns: about what waking an idle core costs */
-#define NR_COMMON 11
+#define NR_COMMON 12
 
 static void common_options(struct options *o, struct option_spec spec[NR_COMMON + 1])
 {
@@ -27,6 +27,7 @@ static void common_options(struct options *o, struct option_spec spec[NR_COMMON 
                 { "faults", OPTION_STRING, &o->faults, NULL, 0 },
                 { "trace", OPTION_STRING, &o->trace, NULL, 0 },
                 { "spin", OPTION_SPIN, &o->spin, NULL, 0 },
+                { "perturb", OPTION_COUNT, &o->perturb, NULL, 0 },
                 { "stats", OPTION_FLAG, &o->stats, NULL, 0 },
                 { "json", OPTION_FLAG, &o->json, NULL, 0 },
                 { "help", OPTION_FLAG, &o->help, NULL, 0 },
@@ -252,7 +253,8 @@ void options_to_environment(const struct options *o)
 
                         if (value)
                                 setenv(name, value, 1);
-                } else if (spec->kind == OPTION_SIZE || spec->kind == OPTION_SPIN) {
+                } else if (spec->kind == OPTION_SIZE || spec->kind == OPTION_SPIN ||
+                           spec->kind == OPTION_COUNT) {
                         uint64_t value = *(uint64_t *)spec->value;
 
                         snprintf(text, sizeof(text), "%" PRIu64 "%s", value,

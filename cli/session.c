@@ -21,6 +21,7 @@ int session_open(struct session *s, const struct options *o, const char *uri, in
                 .faults = o->faults,
                 .trace = o->trace,
                 .spin = o->spin,
+                .perturb = o->perturb,
                 .flags = FL_ENGINE_QUIET, /* guard.c sees the signal, and the command says why */
         };
         int error;

@@ -121,7 +121,7 @@ static void usage(void)
 {
         fprintf(stderr,
                 "usage: %s [SECONDS [SEED]] [--faults SPEC] [--uri URI] [--driver NAME] "
-                "[--threads N] [--pagers N] [--cache BYTES]\n",
+                "[--threads N] [--pagers N] [--cache BYTES] [--perturb SEED]\n",
                 run.name);
         exit(2);
 }
@@ -153,6 +153,8 @@ static void parse(int argc, char **argv)
                         test.threads = (unsigned)strtoul(value, NULL, 0);
                 else if (!strcmp(argv[i], "--cache"))
                         test.cache = strtoull(value, NULL, 0);
+                else if (!strcmp(argv[i], "--perturb"))
+                        test.perturb = strtoull(value, NULL, 0);
                 else if (!strcmp(argv[i], "--pagers"))
                         test.pagers = (unsigned)strtoul(value, NULL, 0);
                 else
@@ -487,6 +489,8 @@ struct fl_engine *open_engine_with(struct fl_engine_config config)
                 config.faults = test.faults;
         if (!config.pagers)
                 config.pagers = test.pagers;
+        if (!config.perturb)
+                config.perturb = test.perturb;
         e = fl_engine_open(&config);
         if (!e && (errno == EPERM || errno == ENOSYS))
                 test_skip(fl_strerror());

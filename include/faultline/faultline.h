@@ -50,6 +50,8 @@ struct fl_engine_config {
         uint64_t spin;      /* poll this long before sleeping; 0: sleep at once */
         unsigned pagers;    /* threads that serve faults; default 1 */
         unsigned flags;     /* FL_ENGINE_ */
+        uint64_t perturb;   /* for tests: random yields and sleeps where threads may race, from this
+                             * seed, in the whole process; 0: none */
 };
 #define FL_ENGINE_QUIET 1u /* no line on stderr when a SIGBUS is raised: the program tells */
 

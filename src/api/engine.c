@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/perturb.h"
+
 #define MAX_TABLES (1u << 22) /* 16 GiB of addresses: trees of 64 GiB of cached pages and more */
 #define DRIVER_DEPTH 64
 #define MAX_PAGERS 64
@@ -127,6 +129,7 @@ static void dispose(struct fl_engine *e)
                 block_pool_destroy(e->block_pool);
         table_pool_destroy(&e->tables);
         trace_stop(&e->trace);
+        perturb_put(e->perturb);
         free(e->faults);
         free(e);
 }
@@ -152,8 +155,11 @@ struct fl_engine *fl_engine_open(const struct fl_engine_config *config)
         }
         trace_init(&e->trace);
         e->opened_ns = now_ns();
+        e->perturb = cfg.perturb;
+        perturb_get(cfg.perturb);
         if (cfg.trace && (error = trace_start(&e->trace, cfg.trace))) {
                 fl_fail(-error, cfg.trace, "creating the trace", NULL);
+                perturb_put(e->perturb);
                 free(e);
                 return NULL;
         }

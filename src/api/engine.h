@@ -23,6 +23,7 @@ struct fl_engine {
         uint64_t opened_ns;
         _Atomic unsigned nr_files; /* handles not closed yet */
         char *faults;
+        uint64_t perturb;
 };
 
 struct fl_file {

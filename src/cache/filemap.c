@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "cache/filemap.h"
+#include "util/perturb.h"
 
 void wait_on_page(struct wait_on *on, struct address_space *m, struct page *p, bool writeback)
 {
@@ -191,6 +192,7 @@ int filemap_page_mkwrite(struct filemap_request *rq, struct page *page, bool thr
                         m->host, pos, min_u64(PAGE_SIZE, atomic_load(&m->host->i_size) - pos));
         if (error)
                 return error;
+        perturb_gap();
         page_make_dirty(c, page);
         if (dirty >= dirty_background(c))
                 flusher_kick(c);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "cache/cache.h"
+#include "util/perturb.h"
 
 static struct waitq *wq_of(struct page_cache *c, const struct page *p)
 {
@@ -37,6 +38,7 @@ static bool busy_locked(uint32_t word)
 
 void page_lock(struct page_cache *c, struct page *p)
 {
+        perturb();
         for (int spin = 0; spin < 64; spin++) {
                 if (page_trylock(p))
                         return;
@@ -53,8 +55,10 @@ void page_lock(struct page_cache *c, struct page *p)
 
 void page_unlock(struct page_cache *c, struct page *p)
 {
-        uint32_t old = atomic_fetch_and(&p->word, ~(PG_LOCKED | PG_WAITERS));
+        uint32_t old;
 
+        perturb();
+        old = atomic_fetch_and(&p->word, ~(PG_LOCKED | PG_WAITERS));
         assert(old & PG_LOCKED);
         if (old & PG_WAITERS)
                 waitq_wake(wq_of(c, p), p);
@@ -78,6 +82,7 @@ bool page_wait_add(struct page_cache *c, struct page *p, struct waiter *w,
         struct waitq *q = wq_of(c, p);
 
         waitq_add(q, w, p);
+        perturb_gap();
         if (busy(atomic_fetch_or(&p->word, PG_WAITERS)))
                 return true;
         if (waitq_remove(q, w))
@@ -90,9 +95,11 @@ static void set_state(struct page *p, enum page_state s, uint32_t clear)
         uint32_t old = page_word(p), new;
 
         assert(old & PG_LOCKED);
+        perturb();
         do {
                 new = (old & ~(PG_STATE_MASK | clear)) | (uint32_t)s << PG_STATE_SHIFT;
         } while (!atomic_compare_exchange_weak(&p->word, &old, new));
+        perturb();
 }
 
 static void count_dirty(struct page_cache *c, struct address_space *m, struct page *p)

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "cache/filemap.h"
+#include "util/perturb.h"
 
 #define RUN_PAGES 512 /* 2 MiB: longer windows become several runs */
 
@@ -59,6 +60,7 @@ static void read_end_io(struct fs_run *fs)
                         good = 0;
                 }
         }
+        perturb_gap();
         trace_emit(c->trace, TRACE_PAGE_UPTODATE, fs->fault, fs->index, good, (uint64_t)-error, 0);
         for (uint64_t i = 0; i < fs->nr_pages; i++) {
                 struct page *p = find_page(m, fs->index + i);
@@ -108,6 +110,7 @@ static bool start_page(struct address_space *m, uint64_t index, bool marker, boo
 
         if (!p)
                 return false;
+        perturb();
         if (page_trylock(p)) {
                 enum page_state s = page_state(p);
 

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "cache/cache.h"
+#include "util/perturb.h"
 
 #define BATCH ZAP_BATCH
 #define RECLAIM_TICK_NS 20000000ull /* how long a waiter may wait unlooked at */
@@ -147,6 +148,7 @@ static void zap_victims(struct page_cache *c, struct victim *v, unsigned nr)
                 used = spans_of(v + i, nr - i, spans, &n);
                 mapping_zap(v[i].m, spans, n);
         }
+        perturb_gap();
         for (unsigned i = 0; i < nr; i++) {
                 page_clear(v[i].page, PG_MAPPED | PG_REFERENCED);
                 put_back(c, v[i].page, true);
@@ -170,6 +172,7 @@ static unsigned evict_victims(struct page_cache *c, struct victim *v, unsigned n
                         mapped |= page_test(v[j].page, PG_MAPPED);
                 if (mapped)
                         mapping_zap(v[i].m, spans, n);
+                perturb_gap();
                 for (unsigned s = 0; s < n; s++) {
                         bool gone = f->ops->release(f, spans[s].index, spans[s].nr) == 0;
 
@@ -201,6 +204,7 @@ static bool shrink_batch(struct page_cache *c, unsigned max, struct reclaim_resu
                 struct page *p = pages[i];
                 uint32_t w;
 
+                perturb_gap();
                 if (!page_trylock(p)) {
                         r->busy++;
                         put_back(c, p, false);
@@ -262,6 +266,7 @@ int evict_for_private(struct page_cache *c, struct address_space *m, struct page
         page_start_evict(c, p);
         if (page_test(p, PG_MAPPED))
                 mapping_zap(m, &span, 1);
+        perturb_gap();
         error = m->frames->ops->release(m->frames, span.index, 1);
         if (error)
                 page_cancel_evict(c, p);

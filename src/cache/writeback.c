@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cache/filemap.h"
+#include "util/perturb.h"
 
 #define RUN_PAGES 256         /* 1 MiB a write */
 #define CHUNK_PAGES 1024      /* L46: a file's turn */
@@ -165,8 +166,10 @@ static unsigned write_run(struct address_space *m, uint64_t index, unsigned nr, 
                 .end_io = write_end_io,
         };
         trace_emit(c->trace, TRACE_WRITEBACK, fault, index, done, why, 0);
+        perturb_gap();
         if (mapping_protect(m, index, done))
                 keep_dirty(m, index, done);
+        perturb_gap();
         run->fs.error = m->frames->ops->copy_out(m->frames, index << PAGE_SHIFT, buf,
                                                  (size_t)done << PAGE_SHIFT);
         if (run->fs.error)

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "util/perturb.h"
+
 #define NODE_BITS 9
 #define NODE_SLOTS (1u << NODE_BITS)
 #define MAX_HEIGHT 7 /* 512 entries a leaf, 512 leaves a node: all of 64 bits */
@@ -169,6 +171,7 @@ void radix_put(struct radix *r, void *entry)
         /* Once the pin is gone the leaf may be freed and reused by anybody: look it up again
          * by index instead of looking at it. */
         if (atomic_fetch_sub(&h->pins, 1) == 1 && atomic_load(&h->used) == 0) {
+                perturb_gap();
                 mutex_lock(&r->lock);
                 prune_locked(r, base);
                 mutex_unlock(&r->lock);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
+#include "util/perturb.h"
 #include "vm/fault.h"
 
 #define RESERVED_PAGES 8 /* that copies leave to the cache, at least */
@@ -97,6 +98,7 @@ static bool let_kernel_copy(struct vm_fault *vmf)
         }
         pte_set(vmf->mm, vmf->pte, PTE_COPY);
         stat_add(&vmf->mm->trace->stats, STAT_cow_copies, 1);
+        perturb_gap();
         mmu->ops->unprotect(mmu, vmf->address, 1);
         return true;
 }
@@ -112,6 +114,7 @@ enum vm_fault_result do_private_wp(struct vm_fault *vmf)
         p = grab_page(m, vmf->index);
         if (!p)
                 return raise_sigbus(vmf, ENOMEM, "copying a private page");
+        perturb_gap();
         /* Whoever zaps this address holds the page's lock until it is done: a zap that came late
          * would take the copy. */
         page_lock(vmf->mm->cache, p);
@@ -174,5 +177,6 @@ enum vm_fault_result do_cow_fault(struct vm_fault *vmf)
                 return error == -EAGAIN ? wait_for_budget(vmf)
                                         : raise_sigbus(vmf, -error, "copying a private page");
         }
+        perturb_gap();
         return install_copy(vmf, buf, !have);
 }

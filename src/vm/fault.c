@@ -19,6 +19,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "util/perturb.h"
+
 #define trace_fault(vmf, ev, a, b, c, d)                                                           \
         trace_emit((vmf)->mm->trace, TRACE_##ev, (vmf)->rq.fault, a, b, c, d)
 
@@ -131,7 +133,9 @@ static enum vm_fault_result finish_fault(struct vm_fault *vmf)
                 return VM_FAULT_DONE;
         }
         page_set(p, PG_MAPPED);
+        perturb_gap();
         error = mmu->ops->map_run(mmu, vmf->address, 1, wp, &existed);
+        perturb_gap();
         if (error == 0 && existed) {
                 if (vmf->write && !wp)
                         mmu->ops->unprotect(mmu, vmf->address, 1);
@@ -220,6 +224,7 @@ static enum vm_fault_result do_wp_page_shared(struct vm_fault *vmf)
         if (vmf->kind != MMU_FAULT_WP)
                 return finish_fault(vmf); /* unmapped behind our back: map it anew */
         page_set(p, PG_REFERENCED);
+        perturb_gap();
         mmu->ops->unprotect(mmu, vmf->address, 1);
         trace_fault(vmf, SET_PTE, vmf->address, 1, vmf->index << PAGE_SHIFT, 1);
         release_page(vmf);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "util/perturb.h"
 #include "vm/fault.h"
 
 #define MAX_AROUND 64
@@ -54,7 +55,9 @@ static unsigned map_run_flush(struct vm_fault *vmf, struct map_run *run)
                 return 0;
         for (unsigned i = 0; i < nr; i++)
                 page_set(run->page[i], PG_MAPPED);
+        perturb_gap();
         error = mm->mmu->ops->map_run(mm->mmu, addr, nr, run->wp, &existed);
+        perturb_gap();
         for (unsigned i = 0; i < nr; i++) {
                 if (!error)
                         pte_set(mm, run->pte[i], PTE_CACHE);
@@ -128,6 +131,7 @@ static unsigned map_one(struct vm_fault *vmf, struct map_run *run, uint64_t inde
         if (!pte)
                 return map_run_flush(vmf, run);
         s = pte_state(pte);
+        perturb();
         if ((s != PTE_NONE && !(ours && s == PTE_CACHE)) || !map_candidate(vmf, index, &p)) {
                 *seen += s == PTE_CACHE && counts_as_mapped(vmf, index);
                 pte_put(mm, pte);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "util/perturb.h"
 #include "vm/fault.h"
 
 #define MAX_PARKED 16384
@@ -73,8 +74,11 @@ bool park_fault(struct vm_fault *vmf)
         p->waiter.wake = parked_wake;
         p->vmf = *vmf;
         atomic_fetch_add(&mm->nr_parked, 1);
-        if (wait_on_add(mm->cache, &on, &p->waiter))
+        perturb_gap();
+        if (wait_on_add(mm->cache, &on, &p->waiter)) {
+                perturb_gap();
                 return true; /* may be running again already: p is not ours any more */
+        }
         atomic_fetch_sub(&mm->nr_parked, 1);
         place_put(mm, p);
         return false;
