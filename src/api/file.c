@@ -10,6 +10,7 @@
 
 #include "api/engine.h"
 
+#define KNOWN_FLAGS (O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC | O_LARGEFILE)
 #define MAX_IO 0x7ffff000u /* as read(2): at most this much a call */
 
 static const char *name_of(const struct fl_file *f)
@@ -53,6 +54,11 @@ struct fl_file *fl_file_open(struct fl_engine *e, const char *uri, int flags,
         if (!f || !uri) {
                 free(f);
                 fl_fail(uri ? ENOMEM : EFAULT, uri, "opening", NULL);
+                return NULL;
+        }
+        if ((flags & ~KNOWN_FLAGS) || (flags & O_ACCMODE) == O_ACCMODE) {
+                free(f);
+                fl_fail(EINVAL, uri, "opening", "flags other than O_CREAT, O_EXCL, O_TRUNC");
                 return NULL;
         }
         mutex_lock(&e->cache->open_lock);
@@ -133,6 +139,10 @@ int fl_fstat(struct fl_file *f, struct stat *st)
 {
         struct inode *inode = f->file->inode;
 
+        int error = mapping_refresh(f->file->mapping);
+
+        if (error)
+                return fl_result(error, name_of(f), "looking at the size");
         memset(st, 0, sizeof(*st));
         if (inode->i_op->getattr)
                 inode->i_op->getattr(inode, st);

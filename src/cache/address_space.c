@@ -142,6 +142,8 @@ static void drop_page(struct address_space *m, struct page *p, uint64_t index)
                         __attribute__((fallthrough));
                 case PAGE_CLEAN:
                         page_start_evict(c, p);
+                        if (page_test(p, PG_MAPPED))
+                                mapping_zap(m, &(struct page_span){ index, 1 }, 1);
                         m->frames->ops->release(m->frames, index, 1);
                         page_end_evict(c, p, false);
                         break;

@@ -23,12 +23,11 @@ int file_open(struct page_cache *c, struct inode *inode, int oflags, uint32_t ra
         int error = 0;
 
         mutex_assert_held(&c->open_lock);
-        if (!f)
-                return -ENOMEM;
         if (inode->i_mapping)
                 inode_put(inode); /* the address_space holds its own reference already */
-        else
-                error = mapping_create(c, inode);
+        if (!f)
+                return -ENOMEM;
+        error = inode->i_mapping ? mapping_refresh(inode->i_mapping) : mapping_create(c, inode);
         if (error) {
                 free(f);
                 return error;
@@ -161,6 +160,43 @@ static int truncate_locked(struct file *f, uint64_t size)
         truncate_pages(m, pages_of(size));
         error = zero_behind(m, size < old ? size : old);
         return error ? error : m->frames->ops->resize(m->frames, size);
+}
+
+/* Behind the new end of a file that another program has cut short: the pages go, mapped or not. */
+static int cut_pages(struct address_space *m, uint64_t size)
+{
+        int error;
+
+        writeback_wait(m, pages_of(size), UINT64_MAX);
+        truncate_pages(m, pages_of(size));
+        error = zero_behind(m, size);
+        return error ? error : m->frames->ops->resize(m->frames, size);
+}
+
+int mapping_refresh(struct address_space *m)
+{
+        struct inode *inode = m->host;
+        uint64_t old;
+        int error;
+
+        if (!inode->i_op->refresh)
+                return 0;
+        rwlock_write_lock(&m->i_rwsem);
+        old = atomic_load(&inode->i_size);
+        error = inode->i_op->refresh(inode);
+        if (!error) {
+                uint64_t size = atomic_load(&inode->i_size);
+
+                if (size > old)
+                        error = m->frames->ops->resize(m->frames, size);
+                else if (size < old)
+                        error = cut_pages(m, size);
+                /* The last page was cached as far as the file went. */
+                if (size > old && (old & (PAGE_SIZE - 1)))
+                        invalidate_range(m, old >> PAGE_SHIFT, (old >> PAGE_SHIFT) + 1);
+        }
+        rwlock_write_unlock(&m->i_rwsem);
+        return error;
 }
 
 int file_truncate(struct file *f, uint64_t size)

@@ -79,6 +79,9 @@ int file_put(struct file *f);
 /* => open_lock held and no file of it open: write what is dirty and let go of the pages and the
  * inode. -errno if something could not be written: then it stays as it is. */
 int mapping_release(struct address_space *m);
+/* Look at the file's size again: another program may have made it longer or shorter. What is
+ * cached behind a new end goes. 0 or -errno. */
+int mapping_refresh(struct address_space *m);
 /* ftruncate of a file that nothing maps; -EBUSY if something does. */
 int file_truncate(struct file *f, uint64_t size);
 

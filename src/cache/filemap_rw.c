@@ -359,7 +359,10 @@ ssize_t filemap_write(struct file *f, const char *buf, size_t count, uint64_t po
 {
         char bounce[PAGE_SIZE];
         size_t done = 0;
+        int error = mapping_refresh(f->mapping); /* it may have been cut short */
 
+        if (error)
+                return error;
         trace_emit(f->mapping->cache->trace, TRACE_WRITE_ITER, fault, pos >> PAGE_SHIFT, count,
                    file_trace_name(f), 0);
         while (done < count) {

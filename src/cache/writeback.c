@@ -241,6 +241,8 @@ int fsync_range(struct file *f, uint64_t first, uint64_t end, bool datasync)
         writeback_start(m, first, end, UINT64_MAX, REQ_SYNC, WB_SYNC, 0);
         writeback_wait(m, first, end);
         error = m->host->i_op->fsync(m->host, datasync);
+        if (error) /* the pages are clean already: everybody who has the file open must hear it */
+                note_error(m, error);
         seq = atomic_load(&m->wb_seq);
         if (atomic_exchange(&f->wb_seen, seq) != seq)
                 return atomic_load(&m->wb_error);

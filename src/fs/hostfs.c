@@ -70,10 +70,14 @@ static void hostfs_writepages(struct fs_run *run, struct blk_plug *plug)
 
         fs_run_begin(run);
         err = look_at_size(inode, &size);
-        size = min_u64(size, atomic_load(&inode->i_size));
+        size = err ? 0 : min_u64(size, atomic_load(&inode->i_size));
+        /* Another program has cut the file short: what lies behind its end cannot be written, and
+         * whoever stored it is told. */
+        if (!err && min_u64(start + fs_run_bytes(run), atomic_load(&inode->i_size)) > size)
+                err = -EIO;
         if (err)
                 fs_run_error(run, err);
-        else if (start < size) /* else the file was cut short before these pages: dropped */
+        if (start < size)
                 write_bytes(run, (uint32_t)min_u64(fs_run_bytes(run), size - start), plug);
         fs_run_end(run);
 }
