@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -376,6 +377,38 @@ static int start_writer(struct trace_sink *s)
         return -err;
 }
 
+/* Takes a file that is empty, or an earlier trace, and nothing else: not data that somebody named
+ * by mistake, not a FIFO that nobody reads. */
+static int prepare_file(int fd)
+{
+        char magic[sizeof(TRACE_MAGIC) - 1];
+        struct stat st;
+        ssize_t n;
+
+        if (fstat(fd, &st))
+                return -errno;
+        if (!S_ISREG(st.st_mode))
+                return -EINVAL;
+        n = pread(fd, magic, sizeof(magic), 0);
+        if (n < 0)
+                return -errno;
+        if (n > 0 && (n < (ssize_t)sizeof(magic) || memcmp(magic, TRACE_MAGIC, sizeof(magic))))
+                return -EEXIST;
+        return fchmod(fd, 0600) || ftruncate(fd, 0) ? -errno : 0;
+}
+
+static int open_file(const char *path, int *err)
+{
+        int fd = open(path, O_RDWR | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+
+        *err = fd < 0 ? -errno : prepare_file(fd);
+        if (*err && fd >= 0) {
+                close(fd);
+                fd = -1;
+        }
+        return fd;
+}
+
 int trace_start(struct trace *t, const char *path)
 {
         struct trace_sink *s;
@@ -389,10 +422,8 @@ int trace_start(struct trace *t, const char *path)
                 return -errno;
         s->trace = t;
         s->generation = atomic_fetch_add(&generations, 1) + 1;
-        s->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        if (s->fd < 0) {
-                err = -errno;
-        } else {
+        s->fd = open_file(path, &err);
+        if (s->fd >= 0) {
                 write_header(s);
                 err = s->error;
         }

@@ -38,7 +38,8 @@ struct trace {
 };
 
 void trace_init(struct trace *t);
-/* Creates (or truncates) `path`, 0600. 0 or -errno. */
+/* Creates `path`, 0600, or writes over an earlier trace. 0 or -errno; -EEXIST: there is something
+ * else in it. */
 int trace_start(struct trace *t, const char *path);
 /* Drains, writes the trailer (drops), closes. Idempotent. 0 or -errno of a failed write. */
 int trace_stop(struct trace *t);

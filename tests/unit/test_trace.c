@@ -304,12 +304,37 @@ Test(trace, events_from_signal_handlers, .init = set_up, .fini = tear_down, .tim
         free(r);
 }
 
+/* A name given by mistake must not cost the data behind it, nor wait for a reader. */
+Test(trace, nothing_but_traces_is_written_over, .init = set_up, .fini = tear_down)
+{
+        struct stat st;
+        FILE *f = fopen("precious", "w");
+
+        fputs("not a trace", f);
+        fclose(f);
+        cr_assert_eq(trace_start(&trace[0], "precious"), -EEXIST);
+        cr_assert_eq(stat("precious", &st), 0);
+        cr_assert_eq(st.st_size, 11);
+        cr_assert_eq(mkfifo("fifo", 0600), 0);
+        cr_assert_eq(trace_start(&trace[0], "fifo"), -EINVAL);
+        unlink("precious");
+        unlink("fifo");
+        /* an earlier trace, readable by all, is taken and made private */
+        cr_assert_eq(trace_start(&trace[0], path[0]), 0);
+        cr_assert_eq(trace_stop(&trace[0]), 0);
+        chmod(path[0], 0644);
+        cr_assert_eq(trace_start(&trace[0], path[0]), 0);
+        cr_assert_eq(trace_stop(&trace[0]), 0);
+        cr_assert_eq(stat(path[0], &st), 0);
+        cr_assert_eq(st.st_mode & 0777, 0600);
+}
+
 Test(trace, errors_of_the_file_are_returned, .init = set_up, .fini = tear_down)
 {
         struct rlimit limit = { .rlim_cur = 8192, .rlim_max = 8192 };
 
         cr_assert_eq(trace_start(&trace[0], "/nonexistent/trace"), -ENOENT);
-        cr_assert_eq(trace_start(&trace[0], "/dev/full"), -ENOSPC);
+        cr_assert_eq(trace_start(&trace[0], "/dev/full"), -EINVAL);
         cr_assert_not(trace_on(&trace[0]));
         signal(SIGXFSZ, SIG_IGN);
         cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
