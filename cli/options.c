@@ -62,7 +62,7 @@ static bool is_choice(const char *choices, const char *text)
         size_t length = strlen(text);
 
         for (const char *c = choices; c; c = strchr(c, '|') ? strchr(c, '|') + 1 : NULL)
-                if (length && !strncmp(c, text, length) && (c[length] == '|' || !c[length]))
+                if (length && strcspn(c, "|") == length && !strncmp(c, text, length))
                         return true;
         return false;
 }
@@ -180,7 +180,7 @@ static int parse_one(struct options *o, const struct option_spec *common,
                      const struct option_spec *own, int argc, char **argv, int *i)
 {
         const char *argument = strcmp(argv[*i], "-h") ? argv[*i] : "--help";
-        const char *name = argument + 2, *text = strchr(name, '=');
+        const char *name = argument + (argument[1] == '-' ? 2 : 1), *text = strchr(name, '=');
         size_t length = text ? (size_t)(text - name) : strlen(name);
         const struct option_spec *spec = NULL;
         char shown[64];
@@ -213,8 +213,13 @@ int options_parse_leading(struct options *o, int argc, char **argv, int *next)
 
         common_options(o, common);
         status = read_environment(o, common);
-        for (i = 1; !status && i < argc && argv[i][0] == '-'; i++)
+        for (i = 1; !status && i < argc && argv[i][0] == '-'; i++) {
+                if (!strcmp(argv[i], "--")) {
+                        i++;
+                        break;
+                }
                 status = parse_one(o, common, NULL, argc, argv, &i);
+        }
         *next = i;
         return status;
 }

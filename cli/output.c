@@ -13,6 +13,9 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "util/text.h"
+
+#define URI_SHOWN 500
 
 /* The keys of --stats --json, in the order in which they are printed. */
 #define COUNTERS(X)                                                                                \
@@ -45,25 +48,22 @@
         X(fault_ns_max)                                                                            \
         X(elapsed_ns)
 
-/* One line, whatever the text holds: names of files may contain anything. */
-static const char *one_line(char *text)
-{
-        for (char *c = text; *c; c++)
-                if (*c == '\n' || *c == '\r')
-                        *c = '?';
-        return text;
-}
-
 int fail(const char *uri, const char *what, const char *reason, ...)
 {
         char text[1024], line[4096];
+        const char *cut = "";
         va_list args;
 
         va_start(args, reason);
         vsnprintf(text, sizeof(text), reason, args);
         va_end(args);
-        snprintf(line, sizeof(line), "%s: %s: %s", uri, what, text);
-        fprintf(stderr, "faultline: %s\n", one_line(line));
+        if (uri && strlen(uri) > URI_SHOWN) { /* of a longer one its end: the reason must fit */
+                uri += strlen(uri) - URI_SHOWN;
+                cut = "...";
+        }
+        snprintf(line, sizeof(line), "%s%s%s%s: %s", cut, uri ? uri : "", uri ? ": " : "", what,
+                 text);
+        fprintf(stderr, "faultline: %s\n", text_one_line(line));
         return EXIT_FAILED;
 }
 
@@ -72,7 +72,7 @@ int fail_library(void)
         char line[4096];
 
         snprintf(line, sizeof(line), "%s", fl_strerror());
-        fprintf(stderr, "faultline: %s\n", one_line(line));
+        fprintf(stderr, "faultline: %s\n", text_one_line(line));
         return EXIT_FAILED;
 }
 
@@ -85,7 +85,7 @@ int fail_usage(const struct options *o, const char *format, ...)
         va_start(args, format);
         vsnprintf(text, sizeof(text), format, args);
         va_end(args);
-        one_line(text);
+        text_one_line(text);
         if (name)
                 fprintf(stderr, "faultline: %s: %s (see faultline %s --help)\n", name, text, name);
         else

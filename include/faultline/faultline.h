@@ -59,9 +59,9 @@ struct fl_engine_config {
  * not know is not zero), EPERM, ENOSYS (the machine does not allow what is needed).
  * fl_strerror() has the sentence. config may be NULL. */
 FL_API struct fl_engine *fl_engine_open(const struct fl_engine_config *config);
-/* Unmaps what is mapped, writes back what is dirty, frees everything; files opened through the
- * engine must be closed before. 0, or -1 and errno when data could not be written. The engine is
- * gone in either case. */
+/* Unmaps what is mapped, writes back what is dirty, frees everything. 0, or -1 and errno when data
+ * could not be written; the engine is gone in either case. Only EBUSY, files opened through it
+ * are still open, leaves everything as it is. */
 FL_API int fl_engine_close(struct fl_engine *engine);
 /* Change the budget; shrinking evicts and waits. EINVAL under 64 pages, EBUSY if what cannot be
  * reclaimed does not fit. */

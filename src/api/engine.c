@@ -209,11 +209,10 @@ int fl_engine_close(struct fl_engine *e)
         mm_drain(e->mm);
         error = release_mappings(e->cache);
         r = trace_stop(&e->trace);
-        error = error ? error : r;
         dispose(e);
-        return error ? fl_fail(-error, NULL, "closing an engine",
-                               "dirty pages, or the trace, could not be written")
-                     : 0;
+        if (error)
+                return fl_fail(-error, NULL, "writing the last dirty pages", NULL);
+        return fl_result(r, NULL, "writing the trace");
 }
 
 int fl_engine_set_cache(struct fl_engine *e, uint64_t bytes)

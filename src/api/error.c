@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/engine.h"
+#include "util/text.h"
 
 #define URI_SHOWN 500 /* of a longer one its end, so that the reason always fits */
 
@@ -31,10 +32,7 @@ int fl_fail(int error, const char *uri, const char *tried, const char *why)
                 why = strerror_r(error, reason, sizeof(reason));
         snprintf(sentence, sizeof(sentence), "%s%s%s%s: %s", cut, uri ? uri : "", uri ? ": " : "",
                  tried, why);
-        /* One line, whatever a file is called; nor may its name talk to the terminal. */
-        for (char *c = sentence; *c; c++)
-                if ((unsigned char)*c < ' ' || *c == 0x7f)
-                        *c = '?';
+        text_one_line(sentence);
         errno = error;
         return -1;
 }

@@ -7,6 +7,17 @@
 
 #include "api/engine.h"
 
+/* For messages: the file that is mapped at or behind addr. */
+static int map_result(struct fl_engine *e, int result, const void *addr, const char *tried)
+{
+        char name[sizeof(((struct inode *)NULL)->name)];
+
+        if (result >= 0)
+                return result;
+        return fl_fail(-result, mm_name(e->mm, (uint64_t)(uintptr_t)addr, name, sizeof(name)),
+                       tried, NULL);
+}
+
 static uint64_t address(const void *p)
 {
         return (uint64_t)(uintptr_t)p;
@@ -40,21 +51,21 @@ int fl_munmap(struct fl_engine *e, void *addr, size_t len)
 
 int fl_mprotect(struct fl_engine *e, void *addr, size_t len, int prot)
 {
-        return fl_result(mm_protect(e->mm, address(addr), len, prot), NULL,
-                         "changing a mapping's protection");
+        return map_result(e, mm_protect(e->mm, address(addr), len, prot), addr,
+                          "changing a mapping's protection");
 }
 
 int fl_msync(struct fl_engine *e, void *addr, size_t len, int flags)
 {
-        return fl_result(mm_sync(e->mm, address(addr), len, flags), NULL, "msync");
+        return map_result(e, mm_sync(e->mm, address(addr), len, flags), addr, "msync");
 }
 
 int fl_madvise(struct fl_engine *e, void *addr, size_t len, int advice)
 {
-        return fl_result(mm_advise(e->mm, address(addr), len, advice), NULL, "madvise");
+        return map_result(e, mm_advise(e->mm, address(addr), len, advice), addr, "madvise");
 }
 
 int fl_mincore(struct fl_engine *e, void *addr, size_t len, unsigned char *vec)
 {
-        return fl_result(mm_mincore(e->mm, address(addr), len, vec), NULL, "mincore");
+        return map_result(e, mm_mincore(e->mm, address(addr), len, vec), addr, "mincore");
 }

@@ -21,6 +21,8 @@
 
 #include "util/perturb.h"
 
+#include "util/text.h"
+
 #define trace_fault(vmf, ev, a, b, c, d)                                                           \
         trace_emit((vmf)->mm->trace, TRACE_##ev, (vmf)->rq.fault, a, b, c, d)
 
@@ -52,6 +54,11 @@ static void say_sigbus(struct vm_fault *vmf, int error, const char *tried)
                                          : "MADV_DONTNEED makes the page be tried again");
 
         /* A full pipe must not stop the faults of everybody; the signal tells too. */
+        if (n > 1) /* all but the end of the line */
+                line[strlen(line) - 1] = 0;
+        text_one_line(line);
+        n = (int)strlen(line);
+        line[n++] = '\n';
         if (n > 0 && poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) &&
             write(STDERR_FILENO, line, (size_t)n) < 0)
                 errno = 0;

@@ -66,6 +66,18 @@ void mm_set_cache(struct mm *mm, struct page_cache *c)
         mm->cache = c;
 }
 
+const char *mm_name(struct mm *mm, uint64_t addr, char *buf, size_t size)
+{
+        struct vma *v;
+
+        rwlock_read_lock(&mm->lock);
+        v = find_vma(mm, addr);
+        if (v)
+                snprintf(buf, size, "%s", v->vm_file->inode->name);
+        rwlock_read_unlock(&mm->lock);
+        return v ? buf : NULL;
+}
+
 void mm_drain(struct mm *mm)
 {
         /* A fault that waits for a page ends with its I/O; the others are sent on their way: run

@@ -109,6 +109,9 @@ struct vma *vma_prev(struct vma *v);
 /* Lowest gap of len at or above hint within the window; 0: none. => mm->lock */
 uint64_t get_unmapped_area(struct mm *mm, uint64_t hint, uint64_t len);
 
+/* The name of the file mapped at addr or next behind it, in buf; NULL: none. */
+const char *mm_name(struct mm *mm, uint64_t addr, char *buf, size_t size);
+
 /* vma.c. => mm->lock held for writing */
 struct vma *vma_alloc(struct mm *mm);
 void vma_link(struct mm *mm, struct vma *v);
