@@ -73,7 +73,9 @@ if [ -t 1 ]; then
         bold=$(printf '\033[1m') plain=$(printf '\033[0m')
 fi
 [ -x "$faultline" ] || die "$faultline: not built yet (./dev build)"
-mkdir -p "$folder" || exit 1
+# Its name can be guessed: it must be ours, or somebody else's links would be followed.
+mkdir -p -m 700 "$folder" || exit 1
+[ ! -L "$folder" ] && [ "$(stat -c %u "$folder")" = "$(id -u)" ] || die "$folder is not ours"
 started=$(now)
 
 # ---- the file ----
