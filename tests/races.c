@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * races.c - two things at once that once went wrong together, each for a fifth of the time.
+ * races.c - two things at once that once went wrong together, each for its share of the time.
  *
  *   growing       writers that lengthen one file            lost each other's pages
  *   small_cache   32 threads, the smallest cache            ran out of I/O runs, and stopped
@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -21,7 +22,6 @@
 
 #define PAGE TEST_PAGE
 #define MAX_RACERS 32u
-#define RACES 5
 #define BIG 2048ul /* pages of the large file */
 
 struct race {
@@ -68,12 +68,13 @@ static void join(struct racer *w, unsigned nr)
                 pthread_join(w[i].thread, NULL);
 }
 
-/* When the next of the races is to be over, as test_left() counts. */
-static double my_share(void)
+/* When the race that begins is to be over, as test_left() counts; percent of the time are its. */
+static double my_share(unsigned percent)
 {
-        static unsigned begun;
+        static unsigned spent;
 
-        return test.seconds * (1 - (double)++begun / RACES);
+        spent += percent;
+        return test.seconds * (100 - spent) / 100;
 }
 
 static void run_until(struct race *r, unsigned nr, void (*body)(struct racer *), double until)
@@ -114,7 +115,7 @@ static void growing(void)
 {
         const char *path = test_file("grow", 0);
         struct race r = { .name = "growing", .engine = open_engine(16ul << 20) };
-        double until = my_share();
+        double until = my_share(10);
         struct racer w[WRITERS];
         char buf[PAGE];
 
@@ -175,7 +176,7 @@ static void small_cache(void)
         r.file = open_file(r.engine, big, O_RDONLY);
         r.map = map_file(r.engine, r.file, BIG * PAGE, PROT_READ, MAP_SHARED, 0);
         expect(fl_madvise(r.engine, r.map, BIG * PAGE, MADV_RANDOM) == 0, "%s", fl_strerror());
-        run_until(&r, MAX_RACERS, look_anywhere, my_share());
+        run_until(&r, MAX_RACERS, look_anywhere, my_share(20));
         told(&r);
         check_engine(r.engine);
         close_file(r.file);
@@ -185,8 +186,8 @@ static void small_cache(void)
 /* --- closing: reclaim takes pages off its list, and looked at them when the last close of their
  * file had already freed the file's tables. */
 
-#define CLOSERS 12u
-#define FILE_PAGES 64u
+#define CLOSERS 32u
+#define FILE_PAGES 8u
 
 static const char *own_file[CLOSERS];
 
@@ -208,7 +209,7 @@ static void open_touch_close(struct racer *w)
 
 static void closing(void)
 {
-        struct race r = { .name = "closing", .engine = open_engine(256 * PAGE) };
+        struct race r = { .name = "closing", .engine = open_engine(64 * PAGE) };
         char name[16];
 
         test_at(r.name);
@@ -216,26 +217,26 @@ static void closing(void)
                 snprintf(name, sizeof(name), "own%u", i);
                 own_file[i] = test_stamped_file(name, FILE_PAGES);
         }
-        run_until(&r, CLOSERS, open_touch_close, my_share());
+        run_until(&r, CLOSERS, open_touch_close, my_share(25));
         told(&r);
         check_engine(r.engine);
         close_engine(r.engine);
 }
 
 /* --- private_copy: reclaim had decided to unmap a page that a private mapping showed; the store
- * came, the kernel copied the page, and then the copy was unmapped instead, store and all. */
+ * came, the kernel copied the page, and then the copy was unmapped instead, store and all. All
+ * storers map the same pages: the more mappings, the longer reclaim is at it. */
 
-#define STORERS 3u
+#define STORERS 6u
 #define COPIES 16u
 
 static void store_privately(struct racer *w)
 {
         struct race *r = w->race;
-        off_t offset = (off_t)(w->number * COPIES * PAGE);
 
         for (; !r->stop; r->done++) {
                 volatile char *p = map_file(r->engine, r->file, COPIES * PAGE,
-                                            PROT_READ | PROT_WRITE, MAP_PRIVATE, offset);
+                                            PROT_READ | PROT_WRITE, MAP_PRIVATE, 0);
                 char v = (char)(1 + r->done % 100);
 
                 for (unsigned i = 0; i < COPIES; i++) /* the cache's pages, to be copied */
@@ -258,16 +259,17 @@ static void scan_big(struct racer *w)
 
 static void private_copy(void)
 {
-        const char *path = test_file("zeros", STORERS * COPIES * PAGE);
-        struct race r = { .name = "private_copy", .engine = open_engine(128 * PAGE) };
+        const char *path = test_file("zeros", COPIES * PAGE);
+        struct race r = { .name = "private_copy" };
         struct racer scan;
 
+        r.engine = open_engine_with((struct fl_engine_config){ .cache = 192 * PAGE, .pagers = 2 });
         test_at(r.name);
         r.file = open_file(r.engine, path, O_RDWR);
         r.other = open_file(r.engine, big, O_RDONLY);
         r.map = map_file(r.engine, r.other, BIG * PAGE, PROT_READ, MAP_SHARED, 0);
         start(&r, &scan, 1, scan_big);
-        run_until(&r, STORERS, store_privately, my_share());
+        run_until(&r, STORERS, store_privately, my_share(30));
         join(&scan, 1);
         told(&r);
         check_engine(r.engine);
@@ -334,7 +336,7 @@ static void truncating(void)
 {
         const char *path = test_file("cut", 0);
         struct race r = { .name = "truncating", .engine = open_engine(16ul << 20) };
-        double until = my_share();
+        double until = my_share(15);
         struct racer w[2];
 
         test_at(r.name);
@@ -355,7 +357,8 @@ static void truncating(void)
 
 int main(int argc, char **argv)
 {
-        test_begin(argc, argv, 6, 60, 60);
+        test_begin(argc, argv, 7, 60, 60);
+        mallopt(M_PERTURB, 0xa5); /* what is freed is not to look as before */
         big = test_stamped_file("big", BIG);
         growing();
         small_cache();
