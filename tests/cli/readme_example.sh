@@ -20,6 +20,15 @@ sed -n '/^```c$/,/^```$/p' "$ROOT/README.md" | sed '/^```/d' >example.c
 ${CC:-cc} ${EXAMPLE_CFLAGS:-} -Wall -Wextra -Werror -I"$ROOT/include" example.c -o example \
         -L"$LIBDIR" -Wl,-rpath,"$LIBDIR" -lfaultline || fail "it does not compile"
 
+# the line that README prints for it, in a folder that looks like the tree
+line=$(grep '^cc example.c -Iinclude' "$ROOT/README.md") || fail "README does not say how to compile"
+ln -s "$ROOT/include" include && ln -s "$LIBDIR" build || fail "link"
+if [ -z "${EXAMPLE_CFLAGS:-}" ]; then
+        sh -c "$line" || fail "README's line does not compile it: $line"
+        [ -x a.out ] || fail "README's line made no a.out"
+        mv a.out example
+fi
+
 head -c $((16 * 1024 * 1024)) /dev/zero | tr '\0' '.' >data.bin
 printf X | dd of=data.bin bs=1 seek=12345678 conv=notrunc 2>/dev/null
 [ "$(./example)" = X ] || fail "it printed something else"
