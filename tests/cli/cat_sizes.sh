@@ -13,7 +13,9 @@ same_sum()
         [ "$want" = "$got" ] || fail "cat of $(wc -c <"$1") bytes differs"
 }
 
-for size in 1 4095 4096 4097 $((1024 * 1024 + 7)) $((100 * 1024 * 1024 + 13)); do
+large=$((100 * 1024 * 1024 + 13))
+[ -z "${FAULTLINE_TEST_LONG:-}" ] || large=$((1024 * 1024 * 1024))
+for size in 1 4095 4096 4097 $((1024 * 1024 + 7)) "$large"; do
         make_random source "$size"
         same_sum source
         rm -f copy
