@@ -78,7 +78,8 @@ struct command {
         int (*run)(struct options *, int argc, char **argv);
 };
 
-extern const struct command command_cat, command_put, command_touch, command_explain, command_bench;
+extern const struct command command_cat, command_put, command_touch, command_explain, command_bench,
+        command_doctor;
 
 int print_command_help(const struct command *command);
 

@@ -12,7 +12,8 @@
 #endif
 
 static const struct command *const commands[] = {
-        &command_cat, &command_put, &command_touch, &command_explain, &command_bench,
+        &command_cat,     &command_put,   &command_touch,
+        &command_explain, &command_bench, &command_doctor,
 };
 
 #define NR_COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -51,6 +52,7 @@ static int print_help(void)
               "Start here:\n"
               "  faultline explain FILE          one page fault, layer by layer\n"
               "  faultline cat FILE | sha256sum  a whole file through a mapping\n"
+              "  faultline doctor                what this machine allows\n"
               "  faultline touch --help          the rest by example\n",
               stdout);
         return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;

@@ -168,6 +168,8 @@ struct fl_engine *fl_engine_open(const struct fl_engine_config *config)
                 error = open_upper(e, &cfg, why);
         if (error) {
                 dispose(e);
+                if (error == -ENOMEM && !*why)
+                        snprintf(why, sizeof(why), "Cannot allocate memory; see faultline doctor");
                 fl_fail(-error, NULL, "opening an engine", why);
                 return NULL;
         }

@@ -38,7 +38,8 @@ void *fl_mmap(struct fl_engine *e, void *addr, size_t len, int prot, int flags,
         }
         error = mm_map(e->mm, &at, len, prot, flags, file->file, (uint64_t)offset);
         if (error) {
-                fl_fail(-error, name, "mapping", NULL);
+                fl_fail(-error, name, "mapping",
+                        error == -ENOMEM ? "Cannot allocate memory; see faultline doctor" : NULL);
                 return MAP_FAILED;
         }
         return (void *)(uintptr_t)at;

@@ -140,12 +140,13 @@ static int open_descriptor(struct uffd *u, struct mmu_config *cfg)
         if (error == -ENOSYS)
                 snprintf(cfg->why, sizeof(cfg->why),
                          "this kernel has no userfaultfd (CONFIG_USERFAULTFD), or a seccomp "
-                         "filter forbids it");
+                         "filter forbids it; see faultline doctor");
         else
                 snprintf(cfg->why, sizeof(cfg->why),
                          "userfaultfd is not permitted: give access to /dev/userfaultfd, or "
                          "CAP_SYS_PTRACE, or set sysctl vm.unprivileged_userfaultfd=1; the MMU "
-                         "named \"uffd\" does without, for faults of user mode only");
+                         "named \"uffd\" does without, for faults of user mode only; see faultline "
+                         "doctor");
         return error;
 }
 
@@ -168,7 +169,8 @@ static int negotiate(struct uffd *u, struct mmu_config *cfg)
         }
         missing = wanted_features() & ~probe.features;
         snprintf(cfg->why, sizeof(cfg->why),
-                 "this kernel's userfaultfd lacks a feature (%s); Linux 6.6 or newer has it",
+                 "this kernel's userfaultfd lacks a feature (%s); Linux 6.6 or newer has it; "
+                 "see faultline doctor",
                  missing && __builtin_ctzll(missing) < (int)ARRAY_SIZE(feature_names)
                          ? feature_names[__builtin_ctzll(missing)]
                          : "UFFD_API");

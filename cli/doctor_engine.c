@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * doctor_engine.c - opens an engine as a program would, and measures one minor fault: a page that
+ * is in the cache and not mapped. The kernel's own is measured the same way beside it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "doctor.h"
+#include "guard.h"
+
+#define TOUCHES 3000
+#define WARM_UP 200
+#define SPIN_ON 50000u /* ns */
+
+static int by_time(const void *a, const void *b)
+{
+        uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+        return (x > y) - (x < y);
+}
+
+/* Takes the page's translation away and touches it, again and again. Those before ns warm up. */
+static bool time_faults(struct fl_engine *e, char *page, uint64_t ns[TOUCHES])
+{
+        volatile char *touched = page;
+
+        for (int i = -WARM_UP; i < TOUCHES; i++) {
+                uint64_t begin;
+
+                if (e ? fl_madvise(e, page, CLI_PAGE, MADV_DONTNEED)
+                      : madvise(page, CLI_PAGE, MADV_DONTNEED))
+                        return false;
+                begin = clock_ns();
+                (void)*touched;
+                if (i >= 0)
+                        ns[i] = clock_ns() - begin;
+        }
+        return true;
+}
+
+static bool time_guarded(struct fl_engine *e, char *page, uint64_t ns[TOUCHES])
+{
+        struct guard guard;
+        bool done;
+
+        guard_enter(&guard, page, CLI_PAGE);
+        if (sigsetjmp(guard.env, 0)) {
+                guard_leave();
+                return false;
+        }
+        done = time_faults(e, page, ns);
+        guard_leave();
+        return done;
+}
+
+/* 0: it could not be measured. */
+static uint64_t median_fault(struct fl_engine *e, char *page)
+{
+        uint64_t *ns = calloc(TOUCHES, sizeof(*ns));
+        uint64_t median = 0;
+
+        if (ns && time_guarded(e, page, ns)) {
+                qsort(ns, TOUCHES, sizeof(*ns), by_time);
+                median = ns[TOUCHES / 2];
+        }
+        free(ns);
+        return median;
+}
+
+static uint64_t measure_kernel(void)
+{
+        int fd = memfd_create("faultline-doctor", MFD_CLOEXEC);
+        uint64_t median = 0;
+        char *page;
+
+        if (fd < 0)
+                return 0;
+        if (pwrite(fd, "x", 1, CLI_PAGE - 1) == 1) {
+                page = mmap(NULL, CLI_PAGE, PROT_READ, MAP_SHARED, fd, 0);
+                if (page != MAP_FAILED) {
+                        median = median_fault(NULL, page);
+                        munmap(page, CLI_PAGE);
+                }
+        }
+        close(fd);
+        return median;
+}
+
+static uint64_t measure(struct fl_engine *e)
+{
+        struct fl_file *file = fl_file_open(e, "ram:64K", O_RDWR, NULL);
+        uint64_t median = 0;
+        char *page;
+
+        if (!file)
+                return 0;
+        page = fl_mmap(e, NULL, CLI_PAGE, PROT_READ, MAP_SHARED, file, 0);
+        if (page != MAP_FAILED) {
+                median = median_fault(e, page);
+                fl_munmap(e, page, CLI_PAGE);
+        }
+        fl_file_close(file);
+        return median;
+}
+
+static struct fl_engine *open_engine(const struct options *o, const char *mmu, uint64_t spin)
+{
+        struct fl_engine_config config = {
+                .size = sizeof(config),
+                .cache = o->cache,
+                .mmu = mmu,
+                .policy = o->policy,
+                .driver = o->driver,
+                .readahead = o->readahead,
+                .trace = o->trace,
+                .spin = spin,
+                .flags = FL_ENGINE_QUIET,
+        };
+
+        return fl_engine_open(&config);
+}
+
+void doctor_engine(struct findings *f, const struct options *o)
+{
+        struct engine_findings *found = &f->engine;
+        struct fl_stats stats = { .size = sizeof(stats) };
+        struct fl_engine *e = open_engine(o, "auto", o->spin);
+
+        found->automatic = e != NULL;
+        if (!e) {
+                char *pointer;
+
+                snprintf(found->why, sizeof(found->why), "%s", fl_strerror());
+                pointer = strstr(found->why, "; see faultline doctor"); /* here we are */
+                if (pointer)
+                        *pointer = '\0';
+                e = open_engine(o, "uffd", o->spin);
+        }
+        found->named = e != NULL;
+        if (!e || guard_install())
+                goto out;
+        if (!fl_stats(e, &stats))
+                found->cache = stats.budget_bytes;
+        found->fault_ns = measure(e);
+        print_stats(o, e);
+        fl_engine_close(e);
+        e = NULL;
+        found->kernel_ns = measure_kernel();
+        if (!o->spin && (e = open_engine(o, found->automatic ? "auto" : "uffd", SPIN_ON)))
+                found->spin_ns = measure(e);
+out:
+        if (e)
+                fl_engine_close(e);
+}

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * doctor_probe.c - what the kernel says, asked without changing anything.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <linux/userfaultfd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "doctor.h"
+
+#define USER_MODE_ONLY 1           /* newer headers: UFFD_USER_MODE_ONLY */
+#define DEVICE_NEW _IO(0xAA, 0x00) /* newer headers: USERFAULTFD_IOC_NEW */
+
+const struct uffd_feature doctor_features[] = {
+        { "PAGEFAULT_FLAG_WP", 0 }, { "EVENT_REMAP", 2 },         { "THREAD_ID", 8 },
+        { "MINOR_SHMEM", 10 },      { "WP_HUGETLBFS_SHMEM", 12 }, { "POISON", 14 },
+};
+const unsigned doctor_nr_features = sizeof(doctor_features) / sizeof(*doctor_features);
+
+bool doctor_has_features(const struct uffd_findings *u)
+{
+        for (unsigned i = 0; i < doctor_nr_features; i++)
+                if (!(u->features >> doctor_features[i].bit & 1))
+                        return false;
+        return true;
+}
+
+static long number_in(const char *path)
+{
+        FILE *f = fopen(path, "re");
+        long n = UNKNOWN;
+
+        if (!f)
+                return UNKNOWN;
+        if (fscanf(f, "%ld", &n) != 1)
+                n = UNKNOWN;
+        fclose(f);
+        return n;
+}
+
+/* A limit of a control group: "max" and what is nearly all of 64 bits mean none. */
+static uint64_t limit_in(const char *folder, const char *file)
+{
+        char path[1200];
+        unsigned long long n;
+        FILE *f;
+
+        snprintf(path, sizeof(path), "%s/%s", folder, file);
+        f = fopen(path, "re");
+        if (!f)
+                return UINT64_MAX;
+        if (fscanf(f, "%llu", &n) != 1 || n >= 1ull << 60)
+                n = UINT64_MAX;
+        fclose(f);
+        return n;
+}
+
+/* --- userfaultfd -------------------------------------------------------------------------- */
+
+static int by_device(void)
+{
+        int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+        int fd, error;
+
+        if (device < 0)
+                return -errno;
+        fd = ioctl(device, DEVICE_NEW, O_CLOEXEC | O_NONBLOCK);
+        error = errno;
+        close(device);
+        return fd < 0 ? -error : fd;
+}
+
+static int by_call(int flags)
+{
+        int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | flags);
+
+        return fd < 0 ? -errno : fd;
+}
+
+/* Takes the descriptor, or the error in its place; returns the error. */
+static int note_descriptor(struct uffd_findings *u, int fd)
+{
+        struct uffdio_api api = { .api = UFFD_API };
+
+        if (fd < 0)
+                return -fd;
+        if (!ioctl(fd, UFFDIO_API, &api)) {
+                u->asked = true;
+                u->features = api.features;
+        }
+        close(fd);
+        return 0;
+}
+
+static void probe_uffd(struct uffd_findings *u)
+{
+        u->sysctl = number_in("/proc/sys/vm/unprivileged_userfaultfd");
+        u->device = note_descriptor(u, by_device());
+        u->call = note_descriptor(u, by_call(0));
+        u->user = note_descriptor(u, by_call(USER_MODE_ONLY));
+}
+
+/* --- io_uring ----------------------------------------------------------------------------- */
+
+static int probe_uring(void)
+{
+        struct io_uring_params params = { 0 };
+        int fd = (int)syscall(SYS_io_uring_setup, 4, &params);
+
+        if (fd < 0)
+                return errno;
+        close(fd);
+        return 0;
+}
+
+/* --- limits ------------------------------------------------------------------------------- */
+
+static long count_maps(void)
+{
+        FILE *f = fopen("/proc/self/maps", "re");
+        long lines = 0;
+
+        if (!f)
+                return UNKNOWN;
+        for (int c = getc(f); c != EOF; c = getc(f))
+                lines += c == '\n';
+        fclose(f);
+        return lines;
+}
+
+static long seccomp_mode(void)
+{
+        FILE *f = fopen("/proc/self/status", "re");
+        char line[256];
+        long mode = UNKNOWN;
+
+        while (f && fgets(line, sizeof(line), f))
+                if (sscanf(line, "Seccomp: %ld", &mode) == 1)
+                        break;
+        if (f)
+                fclose(f);
+        return mode;
+}
+
+/* The word in brackets: "always within_size [never]". */
+static void chosen_word(const char *path, char *word, size_t room)
+{
+        FILE *f = fopen(path, "re");
+        char line[256], *begin;
+
+        *word = '\0';
+        if (f && fgets(line, sizeof(line), f) && (begin = strchr(line, '['))) {
+                begin[strcspn(begin, "]")] = '\0';
+                snprintf(word, room, "%.31s", begin + 1);
+        }
+        if (f)
+                fclose(f);
+}
+
+static uint64_t rlimit_value(rlim_t value)
+{
+        return value == RLIM_INFINITY ? UINT64_MAX : value;
+}
+
+/* --- the control group -------------------------------------------------------------------- */
+
+/* Where the memory controller is mounted; its version, 0 if it is not. */
+static int memory_mount(char *mount, size_t room)
+{
+        FILE *f = fopen("/proc/self/mounts", "re");
+        char line[4096], where[512], type[64], options[1024];
+        int version = 0;
+
+        while (f && version != 1 && fgets(line, sizeof(line), f)) {
+                if (sscanf(line, "%*s %511s %63s %1023s", where, type, options) != 3)
+                        continue;
+                if (!strcmp(type, "cgroup") && strstr(options, ",memory"))
+                        version = 1;
+                else if (!strcmp(type, "cgroup2") && !version)
+                        version = 2;
+                else
+                        continue;
+                snprintf(mount, room, "%s", where);
+        }
+        if (f)
+                fclose(f);
+        return version;
+}
+
+/* /proc/self/cgroup: "N:controllers:PATH"; version 2 is "0::PATH". */
+static void own_group(int version, char *path, size_t room)
+{
+        FILE *f = fopen("/proc/self/cgroup", "re");
+        char line[1024];
+
+        *path = '\0';
+        while (f && fgets(line, sizeof(line), f)) {
+                char *controllers = strchr(line, ':');
+                char *end = controllers ? strchr(controllers + 1, ':') : NULL;
+
+                if (!end)
+                        continue;
+                *end++ = '\0';
+                end[strcspn(end, "\n")] = '\0';
+                if (version == 1 ? !!strstr(controllers, "memory") : !controllers[1])
+                        snprintf(path, room, "%.500s", strcmp(end, "/") ? end : "");
+        }
+        if (f)
+                fclose(f);
+}
+
+/* From our own group up to the mount: the limit with the least room is the one that holds. */
+static void probe_group(struct group_findings *g)
+{
+        char mount[512], own[512];
+        bool v1;
+
+        g->limit = g->room = UINT64_MAX;
+        g->version = memory_mount(mount, sizeof(mount));
+        if (!g->version)
+                return;
+        v1 = g->version == 1;
+        own_group(g->version, own, sizeof(own));
+        snprintf(g->path, sizeof(g->path), "%s%s", mount, own);
+        for (;;) {
+                char folder[1024];
+                uint64_t limit, used;
+
+                snprintf(folder, sizeof(folder), "%s%s", mount, own);
+                limit = limit_in(folder, v1 ? "memory.limit_in_bytes" : "memory.max");
+                used = limit_in(folder, v1 ? "memory.usage_in_bytes" : "memory.current");
+                if (limit != UINT64_MAX && used != UINT64_MAX) {
+                        uint64_t room = limit > used ? limit - used : 0;
+
+                        if (room < g->room) {
+                                g->room = room;
+                                g->limit = limit;
+                                snprintf(g->path, sizeof(g->path), "%s", folder);
+                        }
+                }
+                if (!*own)
+                        return;
+                *strrchr(own, '/') = '\0';
+        }
+}
+
+void doctor_probe(struct findings *f)
+{
+        struct rlimit memlock = { 0, 0 };
+
+        f->root = geteuid() == 0;
+        probe_uffd(&f->uffd);
+        f->uring = probe_uring();
+        f->uring_disabled = number_in("/proc/sys/kernel/io_uring_disabled");
+        chosen_word("/sys/kernel/mm/transparent_hugepage/shmem_enabled", f->shmem_huge,
+                    sizeof(f->shmem_huge));
+        getrlimit(RLIMIT_MEMLOCK, &memlock);
+        f->memlock_soft = rlimit_value(memlock.rlim_cur);
+        f->memlock_hard = rlimit_value(memlock.rlim_max);
+        f->max_map_count = number_in("/proc/sys/vm/max_map_count");
+        f->maps = count_maps();
+        f->seccomp = seccomp_mode();
+        probe_group(&f->group);
+}
