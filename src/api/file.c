@@ -88,10 +88,10 @@ int fl_file_close(struct fl_file *f)
 
 static int check_io(const struct fl_file *f, int denied, off_t offset, const char *tried)
 {
-        if ((f->oflags & O_ACCMODE) == denied)
-                return fl_fail(EBADF, name_of(f), tried, "the file is not open for that");
         if (offset < 0)
                 return fl_fail(EINVAL, name_of(f), tried, "the offset is negative");
+        if ((f->oflags & O_ACCMODE) == denied)
+                return fl_fail(EBADF, name_of(f), tried, "the file is not open for that");
         return 0;
 }
 
