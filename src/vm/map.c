@@ -228,6 +228,22 @@ static int map_locked(struct mm *mm, struct vma *v, uint64_t len, int prot, int 
         return 0;
 }
 
+/* The kernel looks for what is in the way before it looks at the file. What is not ours is found
+ * when it comes to mapping. */
+static int check_place(struct mm *mm, uint64_t addr, uint64_t len, int flags)
+{
+        bool taken = false;
+        struct vma *v;
+
+        if (flags & MAP_FIXED_NOREPLACE) {
+                rwlock_read_lock(&mm->lock);
+                v = find_vma(mm, addr);
+                taken = v && v->vm_start < addr + len;
+                rwlock_read_unlock(&mm->lock);
+        }
+        return taken ? -EEXIST : 0;
+}
+
 int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, struct file *f,
            uint64_t offset)
 {
@@ -238,6 +254,8 @@ int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, str
 
         flags = (flags & ~MAP_TYPE) | (shared ? MAP_SHARED : MAP_PRIVATE);
         prot &= PROT_READ | PROT_WRITE | PROT_EXEC;
+        if (!error)
+                error = check_place(mm, *addr, len, flags);
         if (!error)
                 error = check_access(f, prot, flags, &maxprot);
         if (error)
