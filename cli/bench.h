@@ -1,63 +1,189 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * bench.h - one measurement: what bench.c orders and bench_worker.c carries out.
+ * bench.h - what the files of `faultline bench` share.
  *
- * Each measurement runs in a process of its own, `faultline bench --worker ...`, so that no side
- * finds anything warm; it prints one `struct bench_result` as a line of numbers.
+ * A workload is a row of the table in bench_rows.c: a setup, a run and a pattern. A side is an
+ * entry of bench_sides[]: who serves the workload's loads, stores and calls. Each measurement,
+ * one workload on one side, runs in a process of its own, `faultline bench --worker SIDE ...`
+ * (bench_worker.c), so that no side finds anything warm; it prints one `struct bench_result` as a
+ * line of numbers. bench_run.c orders the measurements and puts what they say into one JSON
+ * document; the tables and the page are made from that document alone (bench_table.c,
+ * bench_html.c).
  */
 #ifndef FAULTLINE_CLI_BENCH_H
 #define FAULTLINE_CLI_BENCH_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
-enum bench_side { SIDE_FAULTLINE, SIDE_KERNEL };
+#include "cli.h"
 
-enum bench_kind {
-        BENCH_RANDOM, /* one load a page, at random; operations a second */
-        BENCH_SEQ,    /* every byte, once, in order; bytes a second */
-        BENCH_MAPPED, /* every byte, again and again, all of it mapped; bytes a second */
+/* The order is that of a round. */
+enum bench_side {
+        SIDE_FAULTLINE,
+        SIDE_MMAP,
+        SIDE_ADVISED,
+        SIDE_PREAD,
+        SIDE_URING,
+        SIDE_FIO_PSYNC,
+        SIDE_FIO_URING,
+        SIDE_MALLOC,
+        NR_SIDES
 };
 
-struct bench_row {
+enum bench_unit { UNIT_OPERATIONS, UNIT_BYTES };
+
+struct work;
+struct bench_result;
+struct stream;
+
+/* ---- bench_rows.c: the workloads ---- */
+
+struct workload {
         const char *name;
-        enum bench_kind kind;
-        unsigned threads;
-        int advice;         /* MADV_ */
-        unsigned floor;     /* the ratio asked for, in percent */
-        const char *beside; /* the other side, for people */
+        const char *title; /* for people */
+        enum bench_unit unit;
+        unsigned sides;         /* 1u << SIDE_..., each */
+        enum bench_side beside; /* the side the ratio and the floor are about */
+        unsigned floor;         /* the ratio asked for, in percent; 0: none */
+        unsigned threads;       /* of memory and call sides; for io_uring the depth, unless: */
+        unsigned depth;         /* of io_uring and fio; 0: as many as threads */
+        unsigned block;         /* bytes of one call; memory sides touch one word a page */
+        unsigned set;           /* the pages used, in thousandths of the cache; 0: all the file */
+        int advice;             /* MADV_; for Faultline and SIDE_ADVISED */
+        bool write;             /* stores */
+        bool hot;               /* what is measured is all in memory */
+        bool steady;            /* long: 30 s unless --seconds says otherwise */
+        bool calls;             /* Faultline by fl_pread() too */
+        bool scan;              /* one more thread reads the whole file in order, uncounted */
+        int (*setup)(struct work *w); /* not measured; 0 or an errno value */
+        int (*run)(struct work *w, struct bench_result *result); /* likewise */
+        uint64_t (*next)(struct stream *s);                      /* the next page; NULL: none */
+        const char *fio; /* its rw=; NULL: fio has no such job */
 };
+
+extern const struct workload bench_rows[];
+extern const unsigned bench_nr_rows;
+const struct workload *bench_find_row(const char *name);
+
+/* ---- one measurement ---- */
 
 struct bench_job {
-        const struct bench_row *row;
+        const struct workload *load;
         enum bench_side side;
         const char *path;
-        uint64_t cache; /* bytes; what the engine may hold, and the working set of BENCH_MAPPED */
+        uint64_t cache; /* bytes; what the engine may hold */
         double seconds;
         uint64_t seed;
+        bool busy; /* a second thread runs all the while */
 };
 
 struct bench_result {
         uint64_t units; /* operations or bytes */
-        uint64_t ns;
+        uint64_t ns, cpu_ns;
+        uint64_t passes; /* that the CPU time was spent on, units being of one; 0: one */
         uint64_t errors;
         uint64_t warm_pages; /* of the file in the host's page cache at the start */
-        uint64_t cache_peak; /* the engine's; 0 on the other side */
+        uint64_t cache_peak; /* the engine's; 0 on the other sides */
 };
 
-const struct bench_row *bench_find_row(const char *name);
-extern const struct bench_row bench_rows[];
-extern const unsigned bench_nr_rows;
-
-struct options;
 /* In the worker: measures and prints the result. Exit status. */
 int bench_work(const struct options *o, const struct bench_job *job);
+
+/* A stream of pages; a thread, or a slot of the ring, has one of its own. */
+struct stream {
+        const struct work *work;
+        uint64_t state, at, pages;
+};
+
+/* What a running measurement has; the side's open() fills its part. */
+struct work {
+        const struct options *options;
+        const struct bench_job *job;
+        const struct workload *load;
+        const struct side_ops *ops;
+        struct session session; /* Faultline's, */
+        struct options engine;  /* and what it was opened with */
+        int fd;                 /* the others' */
+        uint64_t size;          /* of the file */
+        uint64_t pages;         /* the pattern's */
+        uint64_t mapped;        /* bytes at memory */
+        char *memory;           /* NULL: the side has none, or it is in parts */
+        char **part;            /* many mappings of PART_PAGES */
+        uint64_t parts;
+        struct zipf *zipf;
+        _Atomic bool stop;
+};
+
+#define PART_PAGES 16
+#define SYNC_EVERY 64 /* stores or writes between two syncs */
+
+/* ---- bench_sides.c: who serves ---- */
+
+struct side_ops {
+        const char *key, *name;
+        bool limited;                             /* runs under the memory cgroup */
+        bool advised;                             /* follows the workload's advice */
+        bool memory;                              /* loads and stores; else calls */
+        bool ring;                                /* calls by io_uring, past the host's cache */
+        int (*open)(struct work *w);              /* 0 or an exit status, having said why */
+        int (*close)(struct work *w, int status); /* likewise, status if nothing fails */
+        void *(*map)(struct work *w, uint64_t offset, uint64_t len); /* MAP_FAILED and errno */
+        int (*unmap)(struct work *w, void *at, uint64_t len);
+        int (*advise)(struct work *w, void *at, uint64_t len, int advice);
+        int (*sync)(struct work *w); /* all stores and writes are durable; 0 or -1 and errno */
+        ssize_t (*read)(struct work *w, void *buf, size_t n, uint64_t at);
+        ssize_t (*write)(struct work *w, const void *buf, size_t n, uint64_t at);
+};
+
+extern const struct side_ops bench_sides[NR_SIDES];
+/* Why the side cannot run here with this file, or NULL; text may be put in `why`. */
+const char *bench_side_absent(enum bench_side side, const char *path, char why[256]);
+/* NR_SIDES: no such key. */
+enum bench_side bench_find_side(const char *key, size_t length);
+
+/* ---- bench_loads.c, bench_ring.c, bench_zipf.c, bench_fio.c: what the table is made of ---- */
+
+int setup_nothing(struct work *w);
+int setup_map(struct work *w);
+int setup_fill(struct work *w); /* and fills the cache, or reads all that is used */
+int setup_parts(struct work *w);
+int setup_zipf(struct work *w);
+
+int run_touches(struct work *w, struct bench_result *result);
+int run_pass(struct work *w, struct bench_result *result);
+int run_refault(struct work *w, struct bench_result *result);
+int run_map_unmap(struct work *w, struct bench_result *result);
+int run_mapped(struct work *w, struct bench_result *result);
+int run_touches_ring(struct work *w, struct bench_result *result);
+int run_pass_ring(struct work *w, struct bench_result *result);
+
+uint64_t next_random(struct stream *s);
+uint64_t next_forward(struct stream *s);
+uint64_t next_backward(struct stream *s);
+uint64_t next_stride(struct stream *s);
+uint64_t next_zipf(struct stream *s);
+
+void stream_begin(struct stream *s, const struct work *w, unsigned number);
+uint64_t random_step(uint64_t *state);
+uint64_t random_below(uint64_t *state, uint64_t n);
+uint64_t sum_bytes(const char *memory, uint64_t size);
+void bench_keep(uint64_t sum); /* the compiler may not drop it */
+struct timespec bench_time(double seconds);
+
+struct zipf *zipf_make(uint64_t n);
+uint64_t zipf_next(const struct zipf *z, uint64_t *state);
+
+/* In the worker, for the fio sides. Exit status. */
+int bench_fio(const struct bench_job *job, struct bench_result *result);
 
 /* ---- bench_cgroup.c ---- */
 
 /* A memory cgroup of our own, with a limit. */
 struct bench_cgroup {
+        int version;       /* 1 or 2 */
         char path[4096];   /* "" if there is none */
         char problem[256]; /* why not */
 };
@@ -71,5 +197,49 @@ void bench_cgroup_remove(struct bench_cgroup *g);
 /* Makes sure that `folder`/faultline-bench-SIZE.dat exists and holds `size` pseudo-random bytes;
  * its name goes to path. 0, or EXIT_FAILED. */
 int bench_file(const char *folder, uint64_t size, char path[4096]);
+
+/* ---- bench_run.c: the rounds, and the document ---- */
+
+#define BENCH_MAX_ROUNDS 101
+
+struct bench {
+        const struct options *options;
+        uint64_t cache, size, rounds;
+        double seconds; /* 0: each workload's own */
+        bool busy;
+        unsigned sides; /* asked for; a bit each */
+        unsigned here;  /* of those, the ones this machine has */
+        const char *folder;
+        char path[4096];
+        struct bench_cgroup group;
+        struct progress progress;
+        struct json_t *document;
+        bool live; /* print each row of the table when it is done */
+};
+
+/* Both return an exit status. The document is in b->document. */
+int bench_prepare(struct bench *b);
+int bench_measure(struct bench *b, const struct workload *const *rows, unsigned n);
+void bench_finish(struct bench *b);
+
+/* What this machine is, as an object. */
+struct json_t *bench_machine(const char *path);
+
+/* ---- bench_table.c, bench_html.c: the document for people ---- */
+
+void bench_print_head(FILE *out, const struct json_t *document);
+void bench_print_row(FILE *out, const struct json_t *row);
+void bench_print_markdown(FILE *out, const struct json_t *document);
+void bench_print_html(FILE *out, const struct json_t *document);
+
+/* A rate with its unit: "12,345/s", "1.23 GB/s". */
+const char *bench_text_rate(char buf[TEXT_MAX], bool bytes, double rate);
+/* CPU time of one operation, or of one MiB: "12.3 us". */
+const char *bench_text_cpu(char buf[TEXT_MAX], bool bytes, const struct json_t *side);
+const char *bench_string(const struct json_t *object, const char *key);
+double bench_number(const struct json_t *object, const char *key);
+bool bench_is(const struct json_t *object, const char *key);
+/* The ways the document says itself in words, one line each; NULL after the last. */
+const char *bench_fact(const struct json_t *document, unsigned i, char buf[512]);
 
 #endif

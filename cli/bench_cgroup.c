@@ -117,7 +117,7 @@ void bench_cgroup_create(struct bench_cgroup *g, uint64_t limit)
         char mount[2048], own[1024], parent[3100];
         int version = find_mount(mount, sizeof(mount));
 
-        *g = (struct bench_cgroup){ 0 };
+        *g = (struct bench_cgroup){ .version = version };
         if (!version) {
                 snprintf(g->problem, sizeof(g->problem), "no memory cgroup is mounted");
                 return;

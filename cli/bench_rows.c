@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * bench_rows.c - the workloads of `faultline bench`, a row each.
+ *
+ * To add one: a row here; a pattern, setup or run of its own in bench_loads.c if none fits; its
+ * line in the help (bench.c) and in docs/performance.md.
+ */
+#include <string.h>
+#include <sys/mman.h>
+
+#include "bench.h"
+
+#define BIT(side) (1u << SIDE_##side)
+#define MAPPINGS (BIT(FAULTLINE) | BIT(MMAP) | BIT(ADVISED))
+#define CALLS (BIT(PREAD) | BIT(URING))
+#define FIO (BIT(FIO_PSYNC) | BIT(FIO_URING))
+#define ALL (MAPPINGS | CALLS | FIO)
+
+#define RANDOM_READ(count, percent)                                                                \
+        {                                                                                          \
+                .name = "rand-read-" #count, .title = "random 4 KiB reads, threads: " #count,      \
+                .sides = ALL, .beside = SIDE_ADVISED, .floor = percent, .threads = count,          \
+                .block = CLI_PAGE, .advice = MADV_RANDOM, .setup = setup_fill, .run = run_touches, \
+                .next = next_random, .fio = "randread",                                            \
+        }
+
+#define ZIPF(text, thousandths)                                                                    \
+        .sides = MAPPINGS | BIT(PREAD), .beside = SIDE_ADVISED, .threads = 1, .block = CLI_PAGE,   \
+        .set = thousandths, .advice = MADV_RANDOM, .steady = true, .setup = setup_zipf,            \
+        .run = run_touches, .next = next_zipf, .title = "Zipf over " text " of the cache"
+
+const struct workload bench_rows[] = {
+        RANDOM_READ(1, 50),
+        RANDOM_READ(2, 0),
+        RANDOM_READ(8, 30),
+        RANDOM_READ(32, 0),
+        {
+                .name = "rand-noadvice-1",
+                .title = "random 4 KiB reads without advice, threads: 1",
+                .sides = BIT(FAULTLINE) | BIT(MMAP),
+                .beside = SIDE_MMAP,
+                .floor = 80,
+                .threads = 1,
+                .block = CLI_PAGE,
+                .advice = MADV_NORMAL,
+                .setup = setup_fill,
+                .run = run_touches,
+                .next = next_random,
+        },
+        {
+                .name = "rand-write",
+                .title = "random stores, msync after every 64",
+                .sides = ALL,
+                .beside = SIDE_ADVISED,
+                .threads = 1,
+                .depth = 32, /* the 64 are independent */
+                .block = CLI_PAGE,
+                .advice = MADV_RANDOM,
+                .write = true,
+                .setup = setup_fill,
+                .run = run_touches,
+                .next = next_random,
+                .fio = "randwrite",
+        },
+        {
+                .name = "seq",
+                .title = "the whole file in order, every byte",
+                .unit = UNIT_BYTES,
+                .sides = ALL,
+                .beside = SIDE_ADVISED,
+                .floor = 25,
+                .threads = 1,
+                .depth = 8,
+                .block = 256 * 1024,
+                .advice = MADV_SEQUENTIAL,
+                .setup = setup_map,
+                .run = run_pass,
+                .fio = "read",
+        },
+        {
+                .name = "seq-write",
+                .title = "the whole file stored in order, then msync",
+                .unit = UNIT_BYTES,
+                .sides = ALL,
+                .beside = SIDE_ADVISED,
+                .threads = 1,
+                .depth = 8,
+                .block = 256 * 1024,
+                .advice = MADV_SEQUENTIAL,
+                .write = true,
+                .setup = setup_map,
+                .run = run_pass,
+                .fio = "write",
+        },
+        {
+                .name = "backward",
+                .title = "the last page first, one load a page",
+                .sides = ALL & ~BIT(ADVISED), /* madvise() has no word for it */
+                .beside = SIDE_MMAP,
+                .threads = 1,
+                .block = CLI_PAGE,
+                .advice = MADV_NORMAL,
+                .setup = setup_map,
+                .run = run_touches,
+                .next = next_backward,
+                .fio = "read:-8k",
+        },
+        {
+                .name = "stride",
+                .title = "one load every 256 KiB",
+                .sides = ALL,
+                .beside = SIDE_ADVISED,
+                .threads = 1,
+                .block = CLI_PAGE,
+                .advice = MADV_RANDOM,
+                .setup = setup_map,
+                .run = run_touches,
+                .next = next_stride,
+                .fio = "read:252k",
+        },
+        { .name = "zipf-0.9", ZIPF("0.9", 900) },
+        { .name = "zipf-1.1", ZIPF("1.1", 1100) },
+        { .name = "zipf-scan", ZIPF("0.9", 900) ", beside a scan of the file", .scan = true },
+        {
+                .name = "many-maps",
+                .title = "random loads over thousands of mappings of 64 KiB",
+                .sides = MAPPINGS,
+                .beside = SIDE_ADVISED,
+                .threads = 1,
+                .advice = MADV_RANDOM,
+                .setup = setup_parts,
+                .run = run_touches,
+                .next = next_random,
+        },
+        {
+                .name = "map-unmap",
+                .title = "map 64 KiB, load from a cached page, unmap",
+                .sides = BIT(FAULTLINE) | BIT(MMAP),
+                .beside = SIDE_MMAP,
+                .threads = 1,
+                .set = 500,
+                .hot = true,
+                .advice = MADV_NORMAL,
+                .setup = setup_fill,
+                .run = run_map_unmap,
+        },
+        {
+                .name = "refault",
+                .title = "pages in the cache but not mapped: a load each",
+                .sides = BIT(FAULTLINE) | BIT(MMAP),
+                .beside = SIDE_MMAP,
+                .threads = 1,
+                .set = 500,
+                .hot = true,
+                .advice = MADV_NORMAL,
+                .setup = setup_fill,
+                .run = run_refault,
+        },
+        {
+                .name = "pread-hit",
+                .title = "fl_pread of 4 KiB at random, all in the cache",
+                .sides = BIT(FAULTLINE) | BIT(PREAD),
+                .beside = SIDE_PREAD,
+                .threads = 1,
+                .block = CLI_PAGE,
+                .set = 500,
+                .hot = true,
+                .calls = true,
+                .advice = MADV_RANDOM,
+                .setup = setup_fill,
+                .run = run_touches,
+                .next = next_random,
+        },
+        {
+                .name = "pread-miss",
+                .title = "fl_pread of 4 KiB at random, over the whole file",
+                .sides = BIT(FAULTLINE) | CALLS | FIO,
+                .beside = SIDE_PREAD,
+                .threads = 1,
+                .block = CLI_PAGE,
+                .calls = true,
+                .advice = MADV_RANDOM,
+                .setup = setup_fill,
+                .run = run_touches,
+                .next = next_random,
+                .fio = "randread",
+        },
+        {
+                .name = "mapped",
+                .title = "memory that is all mapped, every byte",
+                .unit = UNIT_BYTES,
+                .sides = BIT(FAULTLINE) | BIT(MMAP) | BIT(MALLOC),
+                .beside = SIDE_MALLOC,
+                .floor = 98,
+                .threads = 1,
+                .set = 500,
+                .hot = true,
+                .advice = MADV_NORMAL,
+                .setup = setup_fill,
+                .run = run_mapped,
+        },
+};
+const unsigned bench_nr_rows = sizeof(bench_rows) / sizeof(*bench_rows);
+
+const struct workload *bench_find_row(const char *name)
+{
+        for (unsigned i = 0; i < bench_nr_rows; i++)
+                if (!strcmp(bench_rows[i].name, name))
+                        return &bench_rows[i];
+        return NULL;
+}
