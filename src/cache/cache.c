@@ -214,6 +214,7 @@ int cache_check(struct page_cache *c)
 {
         uint64_t pages = 0, dirty = 0;
         struct address_space *m;
+        unsigned staging;
         int error = 0;
 
         mutex_lock(&c->lock);
@@ -225,14 +226,16 @@ int cache_check(struct page_cache *c)
         }
         mutex_unlock(&c->lock);
         pages += (uint64_t)atomic_load(&c->budget.private_pages);
+        mutex_lock(&c->staging.lock);
+        staging = c->staging.in_use;
+        mutex_unlock(&c->staging.lock);
         if (pages != (uint64_t)atomic_load(&c->budget.charged) ||
-            dirty != (uint64_t)atomic_load(&c->nr_dirty) || c->staging.in_use) {
+            dirty != (uint64_t)atomic_load(&c->nr_dirty) || staging) {
                 fprintf(stderr,
                         "faultline: cache: %llu pages held, %lld charged; %llu dirty, %lld "
                         "counted; %u staging pages taken\n",
                         (unsigned long long)pages, (long long)atomic_load(&c->budget.charged),
-                        (unsigned long long)dirty, (long long)atomic_load(&c->nr_dirty),
-                        c->staging.in_use);
+                        (unsigned long long)dirty, (long long)atomic_load(&c->nr_dirty), staging);
                 error = -EINVAL;
         }
         return error;

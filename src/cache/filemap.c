@@ -41,14 +41,16 @@ static void do_async_mmap_readahead(struct filemap_request *rq, struct page *pag
         struct ra_request q = ra_request_of(rq, &probe);
         bool marker = page_test(page, PG_MARKER);
         struct ra_window win;
+        uint32_t miss;
 
         q.locked = page_state(page) == PAGE_READING;
         if (marker && page_state(page) == PAGE_WRITEBACK)
                 marker = false; /* L29 */
         mutex_lock(&f->ra_lock);
         win = c->policy->mmap_hit(&q, marker);
+        miss = f->ra.mmap_miss;
         mutex_unlock(&f->ra_lock);
-        trace_emit(c->trace, TRACE_ASYNC_RA, rq->fault, rq->index, marker, f->ra.mmap_miss, 0);
+        trace_emit(c->trace, TRACE_ASYNC_RA, rq->fault, rq->index, marker, miss, 0);
         /* L29: cleared whatever came of it, or else every fault here asks again. */
         if (marker && f->ra.ra_pages && rq->advice != ADVICE_RANDOM)
                 page_clear(page, PG_MARKER);
@@ -63,11 +65,13 @@ static void do_sync_mmap_readahead(struct filemap_request *rq)
         struct ra_probe probe = filemap_probe(f->mapping);
         struct ra_request q = ra_request_of(rq, &probe);
         struct ra_window win;
+        uint32_t miss;
 
         mutex_lock(&f->ra_lock);
         win = c->policy->mmap_miss(&q);
+        miss = f->ra.mmap_miss;
         mutex_unlock(&f->ra_lock);
-        trace_emit(c->trace, TRACE_SYNC_RA, rq->fault, rq->index, f->ra.mmap_miss, 0, 0);
+        trace_emit(c->trace, TRACE_SYNC_RA, rq->fault, rq->index, miss, 0, 0);
         if (win.nr)
                 do_page_cache_ra(f, &win, rq->index, 0, rq->fault, rq->plug);
 }

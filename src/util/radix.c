@@ -114,6 +114,7 @@ static void prune_locked(struct radix *r, uint64_t index)
 /* => r->lock held. */
 static void *leaf_locked(struct radix *r, uint64_t index, bool create)
 {
+        struct table_header *h;
         void *table;
 
         if (create && (!r->root || !covers(r, index)) && !grow_locked(r, index))
@@ -131,8 +132,12 @@ static void *leaf_locked(struct radix *r, uint64_t index, bool create)
                 }
                 table = *slot;
         }
-        table_header_of(r->pool, table)->owner = r;
-        table_header_of(r->pool, table)->base = index >> radix_leaf_bits(r) << radix_leaf_bits(r);
+        h = table_header_of(r->pool, table);
+        /* Only when it is new: whoever has it pinned reads these without the lock. */
+        if (h->owner != r) {
+                h->owner = r;
+                h->base = index >> radix_leaf_bits(r) << radix_leaf_bits(r);
+        }
         return table;
 }
 

@@ -22,10 +22,17 @@ static struct waitq *queue_of(struct waiter *w)
         return __atomic_load_n(&w->q, __ATOMIC_RELAXED);
 }
 
+/* `head` too is read without the lock, by waitq_busy(). */
+static void set_head(struct waiter **head, struct waiter *w)
+{
+        __atomic_store_n(head, w, __ATOMIC_RELAXED);
+}
+
 static void link_tail(struct waiter **head, struct waiter *w)
 {
         if (!*head) {
-                *head = w->next = w->prev = w;
+                w->next = w->prev = w;
+                set_head(head, w);
                 return;
         }
         w->next = *head;
@@ -36,13 +43,13 @@ static void link_tail(struct waiter **head, struct waiter *w)
 static void unlink_waiter(struct waiter **head, struct waiter *w)
 {
         if (w->next == w) {
-                *head = NULL;
+                set_head(head, NULL);
                 return;
         }
         w->prev->next = w->next;
         w->next->prev = w->prev;
         if (*head == w)
-                *head = w->next;
+                set_head(head, w->next);
 }
 
 void waitq_add(struct waitq *q, struct waiter *w, const void *key)
