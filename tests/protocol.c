@@ -83,6 +83,17 @@ static void store(struct view *v, unsigned n)
                 faults(v) - before_;                                                               \
         })
 
+/* A signal, the kernel's own ones too, may make a thread that waits fault once more: so one event a
+ * page is told over many pages, with room for one or two more. */
+#define MANY 16u
+#define expect_one_each(n, what)                                                                   \
+        do {                                                                                       \
+                unsigned long long n_ = (n);                                                       \
+                                                                                                   \
+                expect(n_ >= MANY && n_ <= MANY + 2, "%s: %llu faults for %u pages", what, n_,     \
+                       MANY);                                                                      \
+        } while (0)
+
 /* A store to a page that is nowhere is one event, not a read and then a write-protect fault; a
  * page that is dirty is shown writable also to a load. */
 static void one_event_a_store(void)
@@ -90,15 +101,21 @@ static void one_event_a_store(void)
         struct view v = view_open(NULL, PROT_READ | PROT_WRITE, MAP_SHARED, 4 << 20);
 
         test_at("one_event_a_store");
-        expect_eq(FAULTS_OF(&v, store(&v, 3)), 1, "a store to an absent page");
-        expect_eq(FAULTS_OF(&v, store(&v, 3); load(&v, 3)), 0, "what is mapped");
-        expect_eq(FAULTS_OF(&v, load(&v, 7)), 1, "a load of an absent page");
-        expect_eq(FAULTS_OF(&v, store(&v, 7)), 1, "the first store to a clean page");
-        expect_eq(FAULTS_OF(&v, store(&v, 7)), 0, "the second store");
+        expect_one_each(FAULTS_OF(&v, for (unsigned n = 0; n < MANY; n++) store(&v, n * 4)),
+                        "stores to absent pages");
+        expect_eq(FAULTS_OF(&v, for (unsigned n = 0; n < MANY; n++) store(&v, n * 4)), 0,
+                  "what is mapped");
+        expect_one_each(FAULTS_OF(&v, for (unsigned n = 0; n < MANY; n++) load(&v, 100 + n * 4)),
+                        "loads of absent pages");
+        expect_one_each(FAULTS_OF(&v, for (unsigned n = 0; n < MANY; n++) store(&v, 100 + n * 4)),
+                        "first stores to clean pages");
+        expect_eq(FAULTS_OF(&v, for (unsigned n = 0; n < MANY; n++) store(&v, 100 + n * 4)), 0,
+                  "second stores");
         /* unmapped and still dirty: the load shows it writable */
-        expect(fl_madvise(v.e, page(&v, 7), TEST_PAGE, MADV_DONTNEED) == 0, "%s", fl_strerror());
-        expect_eq(FAULTS_OF(&v, load(&v, 7); store(&v, 7)), 1, "a dirty page, loaded, stored to");
-        expect_eq(settled(&v).faults_major, 2, "reads from the disk");
+        expect(fl_madvise(v.e, page(&v, 100), TEST_PAGE, MADV_DONTNEED) == 0, "%s", fl_strerror());
+        load(&v, 100);
+        expect_eq(FAULTS_OF(&v, store(&v, 100)), 0, "a store to a dirty page that was loaded");
+        expect(settled(&v).faults_major <= 2 * MANY + 4, "more reads than pages");
         view_close(&v);
 }
 
@@ -115,8 +132,11 @@ static void store_after_writeback(void)
                         store(&v, n);
                 expect(fl_msync(v.e, v.p, PAGES * TEST_PAGE, MS_SYNC) == 0, "%s", fl_strerror());
                 expect_eq(settled(&v).writeback_pages - written, 32, "pages written");
-                expect_eq(FAULTS_OF(&v, for (unsigned n = 16; n < 48; n++) store(&v, n)), 32,
-                          "stores after write-back");
+                expect_one_each(
+                        FAULTS_OF(&v, for (unsigned n = 16; n < 16 + MANY; n++) store(&v, n)),
+                        "stores after write-back");
+                for (unsigned n = 16; n < 48; n++)
+                        store(&v, n);
                 expect_eq(FAULTS_OF(&v, for (unsigned n = 16; n < 48; n++) store(&v, n)), 0,
                           "stores after that");
                 expect(fl_msync(v.e, v.p, PAGES * TEST_PAGE, MS_SYNC) == 0, "%s", fl_strerror());
@@ -233,13 +253,18 @@ static void private_copies(void)
         struct fl_stats s;
 
         test_at("private_copies");
-        expect_eq(FAULTS_OF(&v, stamp_write(page(&v, 1), 1, 9)), 1, "a store to an absent page");
-        load(&v, 2);
-        expect_eq(FAULTS_OF(&v, stamp_write(page(&v, 2), 2, 9)), 1, "a store to a mapped page");
+        expect_one_each(
+                FAULTS_OF(&v, for (unsigned n = 0; n < MANY; n++) stamp_write(page(&v, n), n, 9)),
+                "private stores to absent pages");
+        for (unsigned n = MANY; n < 2 * MANY; n++)
+                load(&v, n);
+        expect_one_each(FAULTS_OF(&v, for (unsigned n = MANY; n < 2 * MANY; n++)
+                                              stamp_write(page(&v, n), n, 9)),
+                        "private stores to mapped pages");
         s = settled(&v);
-        expect_eq(s.cow_copies, 2, "copies");
+        expect_eq(s.cow_copies, 2 * MANY, "copies");
         expect_eq(s.writeback_pages, 0, "pages written");
-        for (unsigned n = 8; n < PAGES; n++)
+        for (unsigned n = 2 * MANY; n < PAGES; n++)
                 expect(!stamp_wrong(page(&v, n), n, 0), "page %u", n);
         s = settled(&v);
         expect(s.evicted_pages > 0, "nothing was evicted");

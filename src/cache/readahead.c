@@ -102,7 +102,7 @@ static bool is_absent(struct address_space *m, uint64_t index)
 
 /* Lock, check, READING. False: somebody was here first, or there is no memory for the tree. */
 static bool start_page(struct address_space *m, uint64_t index, bool marker, bool ahead,
-                       bool retry_error)
+                       bool demand)
 {
         struct page_cache *c = m->cache;
         struct page *p = grab_page(m, index);
@@ -111,10 +111,14 @@ static bool start_page(struct address_space *m, uint64_t index, bool marker, boo
         if (!p)
                 return false;
         perturb();
-        if (page_trylock(p)) {
+        /* Read-ahead passes by what somebody has in hand. A page that is wanted is waited for (an
+         * ioctl at most): whoever asked takes a state that has not changed for the result. */
+        if (demand)
+                page_lock(c, p);
+        if (demand || page_trylock(p)) {
                 enum page_state s = page_state(p);
 
-                if (s == PAGE_ABSENT || (s == PAGE_ERROR && retry_error)) {
+                if (s == PAGE_ABSENT || (s == PAGE_ERROR && demand)) {
                         page_start_read(c, p);
                         page_set(p, (marker ? PG_MARKER : 0) | (ahead ? PG_READAHEAD : 0));
                         started = true;
