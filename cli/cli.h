@@ -30,7 +30,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 /* The options every command takes; 0 or NULL: not given. */
 struct options {
-        uint64_t cache, readahead, spin, perturb;
+        uint64_t cache, readahead, spin, perturb, watchdog;
         const char *mmu, *policy, *driver, *faults, *trace;
         bool stats, json, help;
         const struct command *command;
@@ -42,6 +42,7 @@ enum option_kind {
         OPTION_SIZE,   /* uint64_t, bytes: 64M */
         OPTION_COUNT,  /* uint64_t: 200000 */
         OPTION_SPIN,   /* uint64_t, ns: on, off, 50us */
+        OPTION_TIME,   /* uint64_t, ns: 2s */
         OPTION_CHOICE, /* const char *, one of `choices` ("auto|uffd") */
         OPTION_LIST,   /* struct string_list: may be given several times */
 };

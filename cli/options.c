@@ -14,7 +14,7 @@
 #include "cli.h"
 
 #define SPIN_ON 50000u /* ns: about what waking an idle core costs */
-#define NR_COMMON 12
+#define NR_COMMON 13
 
 static void common_options(struct options *o, struct option_spec spec[NR_COMMON + 1])
 {
@@ -28,6 +28,7 @@ static void common_options(struct options *o, struct option_spec spec[NR_COMMON 
                 { "trace", OPTION_STRING, &o->trace, NULL, 0 },
                 { "spin", OPTION_SPIN, &o->spin, NULL, 0 },
                 { "perturb", OPTION_COUNT, &o->perturb, NULL, 0 },
+                { "watchdog", OPTION_TIME, &o->watchdog, NULL, 1 },
                 { "stats", OPTION_FLAG, &o->stats, NULL, 0 },
                 { "json", OPTION_FLAG, &o->json, NULL, 0 },
                 { "help", OPTION_FLAG, &o->help, NULL, 0 },
@@ -109,6 +110,10 @@ static int set_value(const struct options *o, const struct option_spec *spec, co
                 if (!list_add(spec->value, text))
                         return fail_usage(o, "%s: %s", shown, strerror(ENOMEM));
                 return 0;
+        case OPTION_TIME:
+                if (!take_time(&text, number) || *text)
+                        return fail_usage(o, "%s: must be a time such as 500ms or 2s", shown);
+                break;
         case OPTION_SPIN:
                 if (!parse_spin(text, number))
                         return fail_usage(o, "%s %s: must be on, off or a time such as 50us", shown,
@@ -259,11 +264,12 @@ void options_to_environment(const struct options *o)
                         if (value)
                                 setenv(name, value, 1);
                 } else if (spec->kind == OPTION_SIZE || spec->kind == OPTION_SPIN ||
-                           spec->kind == OPTION_COUNT) {
+                           spec->kind == OPTION_TIME || spec->kind == OPTION_COUNT) {
                         uint64_t value = *(uint64_t *)spec->value;
 
                         snprintf(text, sizeof(text), "%" PRIu64 "%s", value,
-                                 spec->kind == OPTION_SPIN ? "ns" : "");
+                                 spec->kind == OPTION_SPIN || spec->kind == OPTION_TIME ? "ns"
+                                                                                        : "");
                         if (value)
                                 setenv(name, text, 1);
                 } else {

@@ -22,6 +22,7 @@ int session_open(struct session *s, const struct options *o, const char *uri, in
                 .trace = o->trace,
                 .spin = o->spin,
                 .perturb = o->perturb,
+                .watchdog = o->watchdog,
                 .flags = FL_ENGINE_QUIET, /* guard.c sees the signal, and the command says why */
         };
         int error;

@@ -52,6 +52,7 @@ struct fl_engine_config {
         unsigned flags;     /* FL_ENGINE_ */
         uint64_t perturb;   /* for tests: random yields and sleeps where threads may race, from this
                              * seed, in the whole process; 0: none */
+        uint64_t watchdog;  /* a line on stderr for each fault that waits longer; 0: none */
 };
 #define FL_ENGINE_QUIET 1u /* no line on stderr when a SIGBUS is raised: the program tells */
 

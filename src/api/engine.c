@@ -109,12 +109,17 @@ static int open_upper(struct fl_engine *e, const struct fl_engine_config *cfg, c
         if (error)
                 return error;
         mm_set_cache(e->mm, e->cache);
+        error = watchdog_start(e->mm, cfg->watchdog);
+        if (error)
+                return error;
         return task_create(&e->task, e->mm);
 }
 
 /* Everything is unmapped and closed, or was never made. */
 static void dispose(struct fl_engine *e)
 {
+        if (e->mm)
+                watchdog_stop(e->mm);
         if (e->task)
                 task_destroy(e->task);
         if (e->mm)

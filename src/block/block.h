@@ -89,6 +89,13 @@ int submit_bio_wait(struct request_queue *q, uint32_t opf, uint64_t sector, void
 void blk_start_plug(struct blk_plug *plug);
 void blk_finish_plug(struct blk_plug *plug);
 
+/* What a queue holds at this moment, for people. */
+struct blk_queue_state {
+        unsigned queued[3]; /* waiting: fault reads and SYNC, read-ahead, write-back */
+        unsigned in_flight; /* at the driver */
+};
+struct blk_queue_state blk_queue_state(struct request_queue *q);
+
 #ifndef NDEBUG
 void blk_queue_check(struct request_queue *q);
 #else

@@ -115,6 +115,19 @@ bool blk_queue_leave(struct request_queue *q)
         return waiting;
 }
 
+struct blk_queue_state blk_queue_state(struct request_queue *q)
+{
+        struct blk_queue_state s = { 0 };
+
+        mutex_lock(&q->lock);
+        for (unsigned c = 0; c < RQ_CLASSES; c++)
+                for (struct request *rq = q->list[c].head; rq; rq = rq->next)
+                        s.queued[c]++;
+        s.in_flight = q->in_flight;
+        mutex_unlock(&q->lock);
+        return s;
+}
+
 /* ---- out of the queue ---- */
 
 /* The list to serve: the first, but one that has been passed over too often goes before. */

@@ -32,6 +32,16 @@ struct vm_fault {
         bool throttled; /* has paused once for the dirty limit */
 };
 
+/* A fault that waits, kept aside (park.c). */
+struct parked {
+        struct waiter waiter;
+        struct vm_fault vmf;
+        struct parked *next; /* [park] free or ready */
+        bool waiting;        /* [park] vmf is whole, and waits for `why` */
+        bool reported;       /* [park] the watchdog has spoken of it */
+        int why;             /* [park] wait_on.kind */
+};
+
 /* => on a loop thread, or any thread that may wait; takes mm->lock for reading. */
 enum vm_fault_result do_page_fault(struct vm_fault *vmf);
 /* Parks vmf until rq.wait is over, or returns false: try again at once. => mm->lock held */

@@ -72,6 +72,8 @@ struct mm {
         struct parked *ready, **ready_tail; /* [park] */
         unsigned parked_made;               /* [park] */
         _Atomic unsigned nr_parked;
+        struct worker watchdog;
+        uint64_t watchdog_ns; /* 0: there is none */
         bool quiet;
 };
 
@@ -108,6 +110,10 @@ struct vma *vma_next(struct vma *v);
 struct vma *vma_prev(struct vma *v);
 /* Lowest gap of len at or above hint within the window; 0: none. => mm->lock */
 uint64_t get_unmapped_area(struct mm *mm, uint64_t hint, uint64_t len);
+
+/* Report, once each, the faults that have waited for longer than ns (watchdog.c). */
+int watchdog_start(struct mm *mm, uint64_t ns);
+void watchdog_stop(struct mm *mm);
 
 /* The name of the file mapped at addr or next behind it, in buf; NULL: none. */
 const char *mm_name(struct mm *mm, uint64_t addr, char *buf, size_t size);

@@ -16,18 +16,13 @@
 
 #define MAX_PARKED 16384
 
-struct parked {
-        struct waiter waiter;
-        struct vm_fault vmf;
-        struct parked *next; /* [park] free or ready */
-};
-
 static void parked_wake(struct waiter *w)
 {
         struct parked *p = container_of(w, struct parked, waiter);
         struct mm *mm = p->vmf.mm;
 
         mutex_lock(&mm->park_lock);
+        p->waiting = false;
         p->next = NULL;
         *mm->ready_tail = p;
         mm->ready_tail = &p->next;
@@ -52,8 +47,19 @@ static struct parked *place_get(struct mm *mm)
 static void place_put(struct mm *mm, struct parked *p)
 {
         mutex_lock(&mm->park_lock);
+        p->waiting = false;
         p->next = mm->free_parked;
         mm->free_parked = p;
+        mutex_unlock(&mm->park_lock);
+}
+
+/* From here on the watchdog may look at it. */
+static void show_waiting(struct mm *mm, struct parked *p, int why)
+{
+        mutex_lock(&mm->park_lock);
+        p->why = why;
+        p->reported = false;
+        p->waiting = true;
         mutex_unlock(&mm->park_lock);
 }
 
@@ -73,6 +79,7 @@ bool park_fault(struct vm_fault *vmf)
         memset(&p->waiter, 0, sizeof(p->waiter));
         p->waiter.wake = parked_wake;
         p->vmf = *vmf;
+        show_waiting(mm, p, on.kind);
         atomic_fetch_add(&mm->nr_parked, 1);
         perturb_gap();
         if (wait_on_add(mm->cache, &on, &p->waiter)) {
