@@ -23,21 +23,14 @@ static void exec_fio(const struct bench_job *job, int out)
         bool ring = job->side == SIDE_FIO_URING, pass = load->unit == UNIT_BYTES;
         unsigned depth = load->depth ? load->depth : load->threads;
         char file[4128], pattern[48], block[32], jobs[32], iodepth[32], runtime[48], seed[48];
-        const char *argv[24] = { "fio",
-                                 "--name=bench",
-                                 "--output-format=json",
-                                 file,
-                                 "--direct=1",
-                                 "--thread",
-                                 pattern,
-                                 block,
-                                 "--allow_file_create=0",
-                                 jobs,
-                                 iodepth,
-                                 "--group_reporting",
-                                 seed,
-                                 ring ? "--ioengine=io_uring" : "--ioengine=psync" };
-        unsigned n = 14;
+        const char *argv[25] = {
+                "fio",         "--name=bench", "--output-format=json",
+                file,          "--direct=1",   "--thread",
+                pattern,       block,          "--allow_file_create=0",
+                jobs,          iodepth,        "--group_reporting",
+                "--eta=never", seed,           ring ? "--ioengine=io_uring" : "--ioengine=psync"
+        };
+        unsigned n = 15;
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
         snprintf(file, sizeof(file), "--filename=%s", job->path);

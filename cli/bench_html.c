@@ -25,7 +25,9 @@ static const char style[] =
         "max-width:60rem;margin:0 auto;padding:1rem}\n"
         "h1{line-height:1.2}h2{margin-top:2.5rem;border-top:1px solid var(--line);"
         "padding-top:1rem}\n"
-        "figure{margin:1rem 0}figcaption{color:var(--soft)}svg{width:100%;height:auto}\n"
+        "figure{margin:1rem "
+        "0}figcaption{color:var(--soft)}figure{overflow-x:auto}svg{width:100%;min-width:36rem;"
+        "height:auto}\n"
         "svg text{font:13px system-ui,sans-serif;fill:var(--ink)}\n"
         ".ours{fill:var(--ours)}.beside{fill:var(--beside)}.other{fill:var(--other)}\n"
         ".rule{stroke:var(--line)}.one{stroke:var(--ink);stroke-dasharray:4 3}"
@@ -226,8 +228,9 @@ static void row_figure(FILE *out, const json_t *row, size_t number)
                 side_bar(out, row, json_array_get(sides, i), (unsigned)i * LINE, most);
         fputs("</svg><figcaption>", out);
         put_text(out, bench_string(row, "title"));
-        fprintf(out, ". Threads %.0f, depth of io_uring %.0f", bench_number(row, "threads"),
-                bench_number(row, "depth"));
+        fprintf(out, ". Threads %.0f, depth of io_uring %.0f; the row's ratio is beside ",
+                bench_number(row, "threads"), bench_number(row, "depth"));
+        put_text(out, bench_string(row, "beside"));
         if (bench_is(row, "busy"))
                 fputs("; one more thread of the process runs all the while", out);
         if (!bench_is(row, "comparable")) {

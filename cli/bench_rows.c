@@ -18,9 +18,9 @@
 
 #define RANDOM_READ(count, percent)                                                                \
         {                                                                                          \
-                .name = "rand-read-" #count, .title = "random 4 KiB reads, threads: " #count,      \
-                .sides = ALL, .beside = SIDE_ADVISED, .floor = percent, .threads = count,          \
-                .block = CLI_PAGE, .advice = MADV_RANDOM, .setup = setup_fill, .run = run_touches, \
+                .name = "rand-read-" #count, .title = "random 4 KiB reads", .sides = ALL,          \
+                .beside = SIDE_ADVISED, .floor = percent, .threads = count, .block = CLI_PAGE,     \
+                .advice = MADV_RANDOM, .setup = setup_fill, .run = run_touches,                    \
                 .next = next_random, .fio = "randread",                                            \
         }
 
@@ -36,7 +36,7 @@ const struct workload bench_rows[] = {
         RANDOM_READ(32, 0),
         {
                 .name = "rand-noadvice-1",
-                .title = "random 4 KiB reads without advice, threads: 1",
+                .title = "random 4 KiB reads without advice",
                 .sides = BIT(FAULTLINE) | BIT(MMAP),
                 .beside = SIDE_MMAP,
                 .floor = 80,

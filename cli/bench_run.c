@@ -236,7 +236,7 @@ static json_t *row_json(const struct bench *b, struct row_run *row)
         const struct workload *load = row->load;
         const char *unit = load->unit == UNIT_BYTES ? "bytes" : "operations";
         json_t *object = json_object(), *sides = json_array();
-        double ours = 0, ratio = 0;
+        double ours = 0, ratio = 0, floor = row->busy ? 0 : load->floor * 10;
 
         for (unsigned side = 0; side < NR_SIDES; side++) {
                 json_t *one;
@@ -259,8 +259,8 @@ static json_t *row_json(const struct bench *b, struct row_run *row)
                             json_integer(load->depth ? load->depth : load->threads));
         json_object_set_new(object, "seconds", json_real(seconds_of(b, load)));
         json_object_set_new(object, "ratio_permille", integer(ratio));
-        json_object_set_new(object, "floor_permille", json_integer(load->floor * 10));
-        json_object_set_new(object, "met", json_boolean(ratio >= load->floor * 10));
+        json_object_set_new(object, "floor_permille", integer(floor));
+        json_object_set_new(object, "met", json_boolean(ratio >= floor));
         json_object_set_new(object, "comparable", json_boolean(!*row->problem));
         if (*row->problem)
                 json_object_set_new(object, "problem", json_string(row->problem));

@@ -1,42 +1,112 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# bench_rows.sh - the benchmarks run, say what they could not compare, and leave nothing behind.
-# How fast it is, is no matter of a test.
+# bench_rows.sh - every benchmark runs once on every side, the document parses and makes a table,
+# Markdown and a page; what could not be compared is said, and nothing is left behind. How fast it
+# is, is no matter of a test.
 
 . "${0%/*}/lib.sh"
 need_engine
 
-"$FAULTLINE" bench seq mapped --size 8M --cache 1M --seconds 1 --rounds 1 --dir . --json >out ||
+rows='rand-read-1 rand-read-2 rand-read-8 rand-read-32 rand-noadvice-1 rand-write seq seq-write
+        backward stride zipf-0.9 zipf-1.1 zipf-scan many-maps map-unmap refault pread-hit pread-miss
+        mapped'
+
+# expect_count N PATTERN: in out there are N matches.
+expect_count()
+{
+        got=$(grep -o -e "$2" out | wc -l)
+        [ "$got" -eq "$1" ] || fail "$got times $2, not $1: $(cat out)"
+}
+
+# sides_here KEY COUNT: the side took part in so many rows, or the run says why not.
+sides_here()
+{
+        if grep -q "\"why\": \"[^\"]*$3" out; then
+                expect_count 0 "\"side\": \"$1\""
+        else
+                expect_count "$2" "\"side\": \"$1\""
+        fi
+}
+
+"$FAULTLINE" bench --size 8M --cache 1M --seconds 0.01 --rounds 1 --dir . --json >out ||
         fail "bench --json"
 [ "$(wc -l <out)" -eq 1 ] || fail "not one line: $(cat out)"
-for word in '"name": "seq"' '"name": "mapped"' '"floor_permille": 250' '"cache_bytes": 1048576' \
-        '"file_bytes": 8388608' '"comparable": '; do
+for row in $rows; do
+        grep -q "\"name\": \"$row\", \"title\"" out || fail "no row $row in $(cat out)"
+done
+# shellcheck disable=SC2086
+set -- $rows
+expect_count $# '"side": "faultline"'
+expect_count 17 '"side": "mmap"'
+expect_count 12 '"side": "mmap-advice"'
+expect_count 14 '"side": "pread"'
+expect_count 1 '"side": "malloc"'
+sides_here io_uring 10 '\(io_uring\|O_DIRECT\): '
+sides_here fio-psync 10 '\(fio is not\|O_DIRECT: \)'
+sides_here fio-io_uring 10 '\(fio is not\|io_uring: \|O_DIRECT: \)'
+for word in '"cpu": "..*", "cores": [1-9]' '"kernel": "[0-9]' '"read_ahead_kb": [0-9]' \
+        '"floor_permille": 250' '"cache_bytes": 1048576' '"file_bytes": 8388608' \
+        '"comparable": ' '"elapsed_ns_all": [1-9]' '"cpu_ns_all": [1-9]'; do
         grep -q "$word" out || fail "no $word in $(cat out)"
 done
 grep -q '"comparable": false' out && ! grep -q '"problem": "..*"' out &&
         fail "not comparable, and no reason: $(cat out)"
+grep -q '"problem": "[0-9]* accesses failed"' out && fail "$(cat out)"
+# What stores bytes and what reads them cannot be done in no time.
+grep -q '"per_second": "bytes"[^]]*"median": 0,' out && fail "$(cat out)"
 [ "$(ls)" = "$(printf 'faultline-bench-8M.dat\nout\nprobe\nprobe.err')" ] || fail "left behind: $(ls)"
 for group in $(find /sys/fs/cgroup -maxdepth 5 -type d -name 'faultline-bench-*' 2>/dev/null); do
         # Another run's is its own business, as long as that runs.
         kill -0 "${group##*-}" 2>/dev/null || fail "left behind: $group"
 done
 
-# the file is made once; a table for people
-before=$(stat -c %Y.%i faultline-bench-8M.dat)
-"$FAULTLINE" bench mapped --size 8M --seconds 1 --rounds 1 --dir . >out || fail "bench"
-[ "$before" = "$(stat -c %Y.%i faultline-bench-8M.dat)" ] || fail "the file was made anew"
+# the same run again as a table, as Markdown and as a page; the JSON is read back whole
+mv out run.json
+"$FAULTLINE" bench --from run.json --json >out || fail "--from --json"
+cmp run.json out || fail "the document changed when it was read back"
+"$FAULTLINE" bench --from run.json --html run.html >table || fail "--from"
+"$FAULTLINE" bench --from run.json --markdown >markdown || fail "--from --markdown"
+for row in $rows; do
+        grep -q "^$row  *[0-9n]" table || fail "no $row in $(cat table)"
+        grep -q "^| $row |" markdown || fail "no $row in $(cat markdown)"
+        grep -q "<h2 id=\"row-[0-9]*\">$row</h2>" run.html || fail "no $row in the page"
+        grep -q "<title id=\"t-[0-9]*\">$row: " run.html || fail "no plot of $row in the page"
+done
+grep -q -e '<script' -e 'src=' -e 'href="[^#]' -e '@import' -e 'url(' run.html &&
+        fail "the page needs something else"
+[ "$(tail -n 1 run.html)" = '</main></body></html>' ] || fail "the page has no end"
+echo '{}' >empty.json
+expect_error 1 'not of bench --json' "$FAULTLINE" bench --from empty.json
+expect_error 1 'missing.json: read: ' "$FAULTLINE" bench --from missing.json
+
+# a second thread running beside: the row again, held to no floor
+"$FAULTLINE" bench mapped --busy --size 8M --seconds 0.01 --rounds 1 --dir . --sides malloc >out ||
+        fail "bench --busy"
 grep -q '^mapped  *[0-9.]*  0.98 \(met\|missed\) .* GB/s .* malloc$' out || fail "$(cat out)"
+grep -q '^mapped+busy  *[0-9.]*  .* GB/s .* malloc$' out || fail "$(cat out)"
+grep -q '^mapped+busy .*\(met\|missed\)' out && fail "$(cat out)"
+
+# a side that was left out is not compared with; the file is made once
+before=$(stat -c %Y.%i faultline-bench-8M.dat)
+"$FAULTLINE" bench mapped --size 8M --seconds 0.01 --rounds 1 --dir . --sides mmap >out ||
+        fail "bench --sides"
+grep -q '^mapped  *not comparable: malloc was not measured$' out || fail "$(cat out)"
+rm -f ./*.json table markdown run.html
+"$FAULTLINE" bench mapped --size 8M --seconds 0.01 --rounds 2 --dir . >out || fail "bench"
+[ "$before" = "$(stat -c %Y.%i faultline-bench-8M.dat)" ] || fail "the file was made anew"
 
 # without the right to make a cgroup the kernel's rows are not compared
 if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
         chmod 755 . && chmod 644 faultline-bench-8M.dat
         if setpriv --reuid 65534 --regid 65534 --clear-groups "$FAULTLINE" bench seq --size 8M \
-                --seconds 1 --rounds 1 --dir . --mmu uffd >out 2>err; then
+                --rounds 1 --dir . --mmu uffd --sides mmap-advice >out 2>err; then
                 grep -q '^seq  *not comparable: ..*' out || fail "$(cat out)"
         fi
 fi
 
 expect_error 2 'no such benchmark' "$FAULTLINE" bench nonsense
+expect_error 2 'no such side' "$FAULTLINE" bench seq --sides mmap,nonsense
+expect_error 2 'must be from' "$FAULTLINE" bench seq --seconds never
 expect_error 1 'missing: ' "$FAULTLINE" bench seq --dir missing --size 8M
 exit 0
