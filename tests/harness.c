@@ -540,7 +540,8 @@ void check_engine(struct fl_engine *e)
         struct fl_stats was = get_stats(e), now;
         int r = -1;
 
-        for (int tries = 0; tries < 5 && r; tries++) {
+        /* A write may take its time on a busy disk: ten seconds and more, if need be. */
+        for (int tries = 0; tries < 250 && r; tries++) {
                 for (int same = 0; same < 4;) {
                         usleep(10000);
                         now = get_stats(e);
