@@ -156,6 +156,7 @@ static int run(struct options *o, int argc, char **argv)
                 { "rounds", OPTION_COUNT, &b.rounds, NULL, 1 },
                 { "quick", OPTION_FLAG, &own.quick, NULL, 0 },
                 { "busy", OPTION_FLAG, &b.busy, NULL, 0 },
+                { "pairs", OPTION_FLAG, &b.pairs, NULL, 0 },
                 { "sides", OPTION_STRING, &own.sides, NULL, 0 },
                 { "size", OPTION_SIZE, &b.size, NULL, 4 * 1024 * 1024 },
                 { "dir", OPTION_STRING, &b.folder, NULL, 0 },
@@ -202,9 +203,9 @@ static int run(struct options *o, int argc, char **argv)
 const struct command command_bench = {
         .name = "bench",
         .summary = "Faultline beside kernel mmap, pread, io_uring and fio, with ratios",
-        .help = "bench [NAME...] [--seconds N] [--rounds N] [--quick] [--busy] [--sides LIST]\n"
-                "                       [--size SIZE] [--dir FOLDER] [--html FILE] [--markdown]\n"
-                "                       [--from FILE] [OPTIONS]\n"
+        .help = "bench [NAME...] [--seconds N] [--rounds N] [--quick] [--busy] [--pairs]\n"
+                "                       [--sides LIST] [--size SIZE] [--dir FOLDER] [--html FILE]\n"
+                "                       [--markdown] [--from FILE] [OPTIONS]\n"
                 "\n"
                 "  rand-read-1 -2 -8 -32  4 KiB loads at random, with so many threads\n"
                 "  rand-noadvice-1        the same without advice, 1 thread\n"
@@ -228,12 +229,14 @@ const struct command command_bench = {
                 "  --rounds N     5 unless given; the sides take turns in each\n"
                 "  --quick        1 second, 3 rounds\n"
                 "  --busy         every row once more with a second thread running beside\n"
+                "  --pairs        only Faultline and the side that the ratio is about\n"
                 "  --size SIZE    of the file: 8 times the cache unless given (512M and 64M)\n"
                 "  --dir FOLDER   where the file is made once and kept ($TMPDIR, /var/tmp)\n"
                 "  --html FILE    also write a page with plots\n"
                 "  --markdown     the table as Markdown\n"
                 "  --from FILE    show again what an earlier run printed with --json\n"
                 "\n"
+                "All rows take about an hour, with --quick about ten minutes.\n"
                 "The kernel's sides run under a memory cgroup of the cache's size; where none\n"
                 "can be made (root is needed), their rows are not comparable, and say so.\n"
                 "\n"

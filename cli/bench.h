@@ -207,6 +207,7 @@ struct bench {
         uint64_t cache, size, rounds;
         double seconds; /* 0: each workload's own */
         bool busy;
+        bool pairs;     /* Faultline and the side that the ratio is about, no other */
         unsigned sides; /* asked for; a bit each */
         unsigned here;  /* of those, the ones this machine has */
         const char *folder;

@@ -280,6 +280,8 @@ static int do_row(struct bench *b, const struct workload *load, bool busy)
         row->load = load;
         row->busy = busy;
         row->sides = load->sides & b->here;
+        if (b->pairs)
+                row->sides &= 1u << SIDE_FAULTLINE | 1u << load->beside;
         if (busy) /* fio has no such thread */
                 row->sides &= ~(1u << SIDE_FIO_PSYNC | 1u << SIDE_FIO_URING);
         status = measure_row(b, row);

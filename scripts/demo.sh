@@ -164,6 +164,6 @@ while [ "$size" -gt 64 ] && [ "$(free_mib)" -lt $((size * 2)) ] &&
 done
 # Five rows, each beside the side that its ratio is about; ./dev bench measures all.
 run "$faultline" bench rand-read-1 rand-read-8 rand-noadvice-1 seq mapped --quick \
-        --sides mmap,mmap-advice,malloc --size "${size}M" --dir "$folder" || exit 1
+        --pairs --size "${size}M" --dir "$folder" || exit 1
 
 printf '\ndone in %s; what was made is kept in %s\n' "$(seconds "$started")" "$folder"

@@ -87,6 +87,12 @@ grep -q '^mapped  *[0-9.]*  0.98 \(met\|missed\) .* GB/s .* malloc$' out || fail
 grep -q '^mapped+busy  *[0-9.]*  .* GB/s .* malloc$' out || fail "$(cat out)"
 grep -q '^mapped+busy .*\(met\|missed\)' out && fail "$(cat out)"
 
+# only the side that the ratio is about
+"$FAULTLINE" bench stride --pairs --size 8M --seconds 0.01 --rounds 1 --dir . --json >out ||
+        fail "bench --pairs"
+expect_count 2 '"side": '
+expect_count 1 '"side": "mmap-advice"'
+
 # a side that was left out is not compared with; the file is made once
 before=$(stat -c %Y.%i faultline-bench-8M.dat)
 "$FAULTLINE" bench mapped --size 8M --seconds 0.01 --rounds 1 --dir . --sides mmap >out ||
