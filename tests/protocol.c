@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -142,6 +143,101 @@ static void store_after_writeback(void)
                 expect(fl_msync(v.e, v.p, PAGES * TEST_PAGE, MS_SYNC) == 0, "%s", fl_strerror());
         }
         view_close(&v);
+}
+
+/* msync returns when the writes are over, not when they have begun. The flush is not delayed. */
+static void msync_waits(void)
+{
+        struct view v =
+                view_open("delay=50ms@0+1048576", PROT_READ | PROT_WRITE, MAP_SHARED, 4 << 20);
+
+        test_at("msync_waits");
+        store(&v, 16);
+        expect(fl_msync(v.e, v.p, PAGES * TEST_PAGE, MS_SYNC) == 0, "%s", fl_strerror());
+        expect_eq(get_stats(v.e).writeback_pages, 1, "pages written");
+        view_close(&v);
+}
+
+/* What is stored while a page is being written is written again by the msync that follows. */
+static void *sync_all(void *arg)
+{
+        struct view *v = arg;
+
+        expect(fl_msync(v->e, v->p, PAGES * TEST_PAGE, MS_SYNC) == 0, "%s", fl_strerror());
+        return NULL;
+}
+
+static void msync_writes_again(void)
+{
+        struct view v =
+                view_open("delay=100ms@0+1048576", PROT_READ | PROT_WRITE, MAP_SHARED, 4 << 20);
+        char buf[TEST_PAGE];
+        pthread_t thread;
+
+        test_at("msync_writes_again");
+        stamp_write(page(&v, 16), 16, 1);
+        pthread_create(&thread, NULL, sync_all, &v);
+        usleep(30000);
+        stamp_write(page(&v, 16), 16, 2);
+        sync_all(&v);
+        if (file_read(v.path, buf, TEST_PAGE, 16 * TEST_PAGE))
+                expect(!stamp_wrong(buf, 16, 2), "in the file: %s", stamp_wrong(buf, 16, 2));
+        pthread_join(thread, NULL);
+        view_close(&v);
+}
+
+/* At the dirty limit, a fifth of the cache, a store waits until something has been written. */
+static void stores_are_throttled(void)
+{
+        struct view v =
+                view_open("delay=100ms@0+1048576", PROT_READ | PROT_WRITE, MAP_SHARED, 2 << 20);
+        struct timespec begin, end;
+
+        test_at("stores_are_throttled");
+        expect(fl_madvise(v.e, v.p, PAGES * TEST_PAGE, MADV_NORMAL) == 0, "%s", fl_strerror());
+        for (unsigned n = 0; n < PAGES; n++)
+                load(&v, n);
+        clock_gettime(CLOCK_MONOTONIC, &begin);
+        for (unsigned n = 0; n < PAGES; n++)
+                store(&v, n);
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        expect((end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000 >= 40,
+               "256 stores to a cache of 512 pages did not wait");
+        expect(fl_msync(v.e, v.p, PAGES * TEST_PAGE, MS_SYNC) == 0, "%s", fl_strerror());
+        view_close(&v);
+}
+
+/* The marker is a quarter of the window before its end: touching it reads the next one, touching
+ * the page before it does not. */
+static void marker_starts_the_next_window(void)
+{
+        struct view v = view_open(NULL, PROT_READ, MAP_SHARED, 4 << 20);
+
+        test_at("marker_starts_the_next_window");
+        expect(fl_madvise(v.e, v.p, PAGES * TEST_PAGE, MADV_NORMAL) == 0, "%s", fl_strerror());
+        load(&v, 64);
+        expect_eq(settled(&v).readahead_pages, 31, "32 pages around page 64, less itself");
+        load(&v, 71);
+        expect_eq(settled(&v).readahead_pages, 31, "page 71 is no marker");
+        load(&v, 72);
+        expect(settled(&v).readahead_pages > 31, "page 72 is the marker");
+        view_close(&v);
+}
+
+/* What is stored behind the end of the file never becomes part of it. */
+static void nothing_behind_the_end(void)
+{
+        struct fl_engine *e = open_engine(4 << 20);
+        struct fl_file *f = open_file(e, test_file("short", 100), O_RDWR);
+        char *p = map_file(e, f, TEST_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0), byte = 1;
+
+        test_at("nothing_behind_the_end");
+        p[200] = 7;
+        expect(fl_pwrite(f, "x", 1, 2 * TEST_PAGE) == 1, "%s", fl_strerror());
+        expect(fl_pread(f, &byte, 1, 200) == 1 && byte == 0, "%d is at 200", byte);
+        expect(fl_munmap(e, p, TEST_PAGE) == 0, "%s", fl_strerror());
+        close_file(f);
+        close_engine(e);
 }
 
 /* What MADV_DONTNEED unmaps comes back by a minor fault, from the cache. */
@@ -369,6 +465,11 @@ int main(int argc, char **argv)
         test_begin(argc, argv, 3, 3, 40);
         one_event_a_store();
         store_after_writeback();
+        msync_waits();
+        msync_writes_again();
+        stores_are_throttled();
+        marker_starts_the_next_window();
+        nothing_behind_the_end();
         unmapped_is_minor();
         all_on_one_page();
         unmapped_while_reading();

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/perturb.h"
 #include "util/radix.h"
 
 #define UNITS (1u << 16)
@@ -555,6 +556,7 @@ static uint64_t spot(unsigned n)
 }
 
 static pthread_barrier_t all_here;
+static unsigned rounds;
 
 static void *pin_and_unpin(void *arg)
 {
@@ -562,7 +564,7 @@ static void *pin_and_unpin(void *arg)
         bool mine[SPOTS] = { false };
 
         pthread_barrier_wait(&all_here);
-        for (unsigned i = 0; i < 60000; i++) {
+        for (unsigned i = 0; i < rounds; i++) {
                 unsigned n = (unsigned)rand_r(&seed) % SPOTS;
                 uint64_t index = spot(n) + me, want = index << 8 | me | 0x10;
                 _Atomic uint64_t *e = radix_get(&r, index, !mine[n]);
@@ -592,10 +594,11 @@ static void *pin_and_unpin(void *arg)
         return NULL;
 }
 
-Test(radix, threads_pin_and_unpin)
+static void run_threads(unsigned n)
 {
         pthread_t t[THREADS];
 
+        rounds = n;
         pthread_barrier_init(&all_here, NULL, THREADS);
         for (uintptr_t i = 0; i < THREADS; i++)
                 cr_assert_eq(pthread_create(&t[i], NULL, pin_and_unpin, (void *)i), 0);
@@ -603,4 +606,17 @@ Test(radix, threads_pin_and_unpin)
                 pthread_join(t[i], NULL);
         cr_assert_eq(tables(), 0);
         cr_assert_eq(r.height, 0);
+}
+
+Test(radix, threads_pin_and_unpin)
+{
+        run_threads(60000);
+}
+
+/* Between the last unpin and the look at whether the leaf can go, others come. */
+Test(radix, threads_pin_while_a_leaf_may_go)
+{
+        perturb_get(1);
+        run_threads(6000);
+        perturb_put(1);
 }
