@@ -5,9 +5,11 @@
  * Version 1 and version 2 of the interface; a group of our own below the one we are in, or, where
  * our own is not to be seen (another cgroup namespace), below the mount's root.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,11 +91,32 @@ static void find_own(int version, char *own, size_t room)
                 fclose(groups);
 }
 
+/* Groups of runs that were killed; nobody else would take them away. */
+static void remove_stale(const char *parent)
+{
+        DIR *folder = opendir(parent);
+        struct dirent *entry;
+
+        while (folder && (entry = readdir(folder))) {
+                int owner;
+                char path[4096], end;
+
+                if (sscanf(entry->d_name, "faultline-bench-%d%c", &owner, &end) != 1 ||
+                    owner <= 0 || !kill(owner, 0) || errno != ESRCH)
+                        continue;
+                snprintf(path, sizeof(path), "%.3000s/%.255s", parent, entry->d_name);
+                rmdir(path);
+        }
+        if (folder)
+                closedir(folder);
+}
+
 static bool try_create(struct bench_cgroup *g, int version, const char *parent, uint64_t limit)
 {
         const char *file = version == 1 ? "memory.limit_in_bytes" : "memory.max";
         char bytes[32];
 
+        remove_stale(parent);
         if (version == 2) /* refused where processes live in the parent; then the file is missing */
                 write_text(parent, "cgroup.subtree_control", "+memory");
         snprintf(g->path, sizeof(g->path), "%.4000s/faultline-bench-%d", parent, (int)getpid());

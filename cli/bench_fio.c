@@ -9,8 +9,10 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,6 +35,7 @@ static void exec_fio(const struct bench_job *job, int out)
         unsigned n = 15;
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         snprintf(file, sizeof(file), "--filename=%s", job->path);
         snprintf(pattern, sizeof(pattern), "--rw=%s", load->fio);
         snprintf(block, sizeof(block), "--bs=%u", load->block);

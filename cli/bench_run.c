@@ -9,8 +9,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,6 +66,7 @@ static void exec_worker(const struct bench *b, const struct row_run *row, enum b
                                "--seed",    number,          "--file",    b->path,
                                "--",        row->load->name, NULL,        NULL };
 
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* who stops us stops the measurement */
         if (row->busy) {
                 argv[12] = "--busy";
                 argv[13] = "--";

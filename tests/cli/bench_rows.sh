@@ -102,6 +102,20 @@ rm -f ./*.json table markdown run.html
 "$FAULTLINE" bench mapped --size 8M --seconds 0.01 --rounds 2 --dir . >out || fail "bench"
 [ "$before" = "$(stat -c %Y.%i faultline-bench-8M.dat)" ] || fail "the file was made anew"
 
+# a run that was killed takes its worker with it and leaves its group; the next removes that
+"$FAULTLINE" bench stride --pairs --size 8M --seconds 60 --dir . >out &
+killed=$!
+sleep 1
+kill -9 "$killed" && wait "$killed" 2>/dev/null
+stale=$(find /sys/fs/cgroup -maxdepth 5 -type d -name "faultline-bench-$killed" 2>/dev/null)
+for try in 1 2 3 4 5; do
+        [ "$try" -eq 1 ] || sleep 1
+        "$FAULTLINE" bench stride --pairs --size 8M --seconds 0.01 --rounds 1 --dir . >out ||
+                fail "bench"
+        [ -d "$stale" ] || break
+done
+[ ! -d "$stale" ] || fail "the group of a killed run stays: $stale"
+
 # without the right to make a cgroup the kernel's rows are not compared
 if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
         chmod 755 . && chmod 644 faultline-bench-8M.dat
