@@ -174,6 +174,7 @@ void bench_keep(uint64_t sum); /* the compiler may not drop it */
 struct timespec bench_time(double seconds);
 
 struct zipf *zipf_make(uint64_t n);
+void zipf_free(struct zipf *z);
 uint64_t zipf_next(const struct zipf *z, uint64_t *state);
 
 /* In the worker, for the fio sides. Exit status. */

@@ -20,7 +20,12 @@
 
 #define DEFAULT_CACHE (64 * 1024 * 1024UL)
 #define FILE_TO_CACHE 8
-#define PROCESS_NEEDS (6 * 1024 * 1024UL) /* page tables, stacks and heap of a kernel's side */
+/* Page tables, stacks and heap of a kernel's side; a sanitizer has a shadow of them all. */
+#ifdef __SANITIZE_ADDRESS__
+#define PROCESS_NEEDS (256 * 1024 * 1024UL)
+#else
+#define PROCESS_NEEDS (6 * 1024 * 1024UL)
+#endif
 #define SECONDS 2.0
 #define SECONDS_STEADY 30.0
 #define MIB (1024 * 1024.0)

@@ -146,6 +146,7 @@ static int clean_up(struct work *w, int status)
         for (uint64_t i = 0; i < w->parts; i++)
                 w->ops->unmap(w, w->part[i], PART_PAGES * CLI_PAGE);
         free(w->part);
+        zipf_free(w->zipf);
         if (w->memory)
                 w->ops->unmap(w, w->memory, w->mapped);
         return w->ops->close(w, status);

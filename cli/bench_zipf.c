@@ -47,7 +47,15 @@ static void fill_tables(struct zipf *z, double *weight, uint32_t *order)
         }
 }
 
-/* Lives until the process ends. */
+void zipf_free(struct zipf *z)
+{
+        if (z) {
+                free(z->other);
+                free(z->share);
+        }
+        free(z);
+}
+
 struct zipf *zipf_make(uint64_t n)
 {
         struct zipf *z = malloc(sizeof(*z));
@@ -60,11 +68,7 @@ struct zipf *zipf_make(uint64_t n)
                 z->share = calloc(n, sizeof(*z->share));
         }
         if (!z || !weight || !order || !z->other || !z->share || n % SPREAD == 0) {
-                if (z) {
-                        free(z->other);
-                        free(z->share);
-                }
-                free(z);
+                zipf_free(z);
                 z = NULL;
         } else {
                 fill_tables(z, weight, order);
