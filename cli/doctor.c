@@ -96,6 +96,8 @@ static void print_limits(const struct findings *f)
              *f->shmem_huge ? f->shmem_huge : "unknown");
         line(WELL, "memlock", "soft limit %s, hard limit %s; frames do not count against it",
              text_limit(a, f->memlock_soft), text_limit(b, f->memlock_hard));
+        line(f->address_space == UINT64_MAX ? WELL : LESS, "address space", "limit %s",
+             text_limit(a, f->address_space));
         line(f->max_map_count >= 0 && f->max_map_count < 65530 ? LESS : WELL, "mappings",
              "vm.max_map_count=%ld; this process has %ld", f->max_map_count, f->maps);
         if (g->limit == UINT64_MAX)
@@ -180,9 +182,10 @@ static json_t *limits_json(const struct findings *f)
         const struct group_findings *g = &f->group;
 
         return json_pack(
-                "{s:s, s:o, s:o, s:o, s:i, s:s, s:o, s:o, s:o}", "shmem_enabled", f->shmem_huge,
-                "memlock", json_or_null(f->memlock_soft != UINT64_MAX, f->memlock_soft),
-                "max_map_count",
+                "{s:s, s:o, s:o, s:o, s:o, s:i, s:s, s:o, s:o, s:o}", "shmem_enabled",
+                f->shmem_huge, "memlock",
+                json_or_null(f->memlock_soft != UINT64_MAX, f->memlock_soft), "address_space",
+                json_or_null(f->address_space != UINT64_MAX, f->address_space), "max_map_count",
                 json_or_null(f->max_map_count != UNKNOWN, (uint64_t)f->max_map_count), "maps",
                 json_or_null(f->maps != UNKNOWN, (uint64_t)f->maps), "cgroup_version", g->version,
                 "cgroup", g->path, "cgroup_limit", json_or_null(g->limit != UINT64_MAX, g->limit),

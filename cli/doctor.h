@@ -55,6 +55,7 @@ struct findings {
         struct direct_findings direct;
         char shmem_huge[32];                 /* the word in brackets; empty: not known */
         uint64_t memlock_soft, memlock_hard; /* UINT64_MAX: unlimited */
+        uint64_t address_space;              /* RLIMIT_AS; UINT64_MAX: unlimited */
         long max_map_count, maps;
         struct group_findings group;
         long seccomp; /* mode: 0 off, 1 strict, 2 filter */

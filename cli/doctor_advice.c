@@ -51,6 +51,11 @@ static bool advise_memory(const struct findings *f, struct advice *a)
 {
         const struct group_findings *g = &f->group;
 
+        if (!f->engine.automatic && f->address_space != UINT64_MAX) {
+                advise(a, "an engine reserves addresses, not memory: gigabytes of them",
+                       "ulimit -v unlimited");
+                return true;
+        }
         if (g->room == UINT64_MAX || g->room >= 2 * SMALL_CACHE)
                 return false;
         advise(a, "the control group leaves hardly any room for a cache", "");

@@ -253,7 +253,7 @@ static void probe_group(struct group_findings *g)
 
 void doctor_probe(struct findings *f)
 {
-        struct rlimit memlock = { 0, 0 };
+        struct rlimit memlock = { 0, 0 }, space = { RLIM_INFINITY, RLIM_INFINITY };
 
         f->root = geteuid() == 0;
         probe_uffd(&f->uffd);
@@ -264,6 +264,8 @@ void doctor_probe(struct findings *f)
         getrlimit(RLIMIT_MEMLOCK, &memlock);
         f->memlock_soft = rlimit_value(memlock.rlim_cur);
         f->memlock_hard = rlimit_value(memlock.rlim_max);
+        getrlimit(RLIMIT_AS, &space);
+        f->address_space = rlimit_value(space.rlim_cur);
         f->max_map_count = number_in("/proc/sys/vm/max_map_count");
         f->maps = count_maps();
         f->seccomp = seccomp_mode();

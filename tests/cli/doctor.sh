@@ -63,6 +63,15 @@ expect_error 1 'missing: .*No such file' ./faultline doctor missing
 expect_error 1 '/dev/null: ' ./faultline doctor /dev/null
 expect_error 2 'one PATH' ./faultline doctor page page
 
+# Too few addresses for an engine, whoever asks. (A sanitizer needs more itself.)
+if [ -z "${EXAMPLE_CFLAGS:-}" ] && ./faultline cat page >/dev/null 2>&1; then
+        (ulimit -v 1000000 && exec ./faultline cat page) >/dev/null 2>tight.err &&
+                fail "an engine in 1 GB of addresses"
+        has tight.err '^faultline: .*Cannot allocate memory; see faultline doctor$'
+        (ulimit -v 1000000 && exec ./faultline doctor) >tight.text || fail "doctor, in 1 GB"
+        has tight.text '^no .*mmu auto .*Cannot allocate memory$' '^  ulimit -v unlimited$'
+fi
+
 [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null || exit 0
 nobody="setpriv --reuid 65534 --regid 65534 --clear-groups"
 $nobody "$here/faultline" --help >/dev/null 2>&1 || exit 0
