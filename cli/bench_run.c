@@ -43,8 +43,8 @@ struct row_run {
         bool busy;
         unsigned sides;
         struct sample sample[NR_SIDES];
-        uint64_t errors, warm_pages;
-        char problem[384]; /* why it is not comparable; "": it is */
+        uint64_t errors, warm_pages; /* all; the most of one measurement */
+        char problem[384];           /* why it is not comparable; "": it is */
 };
 
 /* ---- one measurement ---- */
@@ -156,7 +156,8 @@ static void add_sample(struct row_run *row, enum bench_side side, const struct b
         s->ns += result->ns;
         s->cpu_ns += result->cpu_ns;
         row->errors += result->errors;
-        row->warm_pages += row->load->hot ? 0 : result->warm_pages;
+        if (!row->load->hot && result->warm_pages > row->warm_pages)
+                row->warm_pages = result->warm_pages;
 }
 
 static int measure_row(struct bench *b, struct row_run *row)
