@@ -143,10 +143,10 @@ static int truncate_locked(struct file *f, uint64_t size)
         int error = 0;
 
         /* From here on no write-back reaches behind the new end; one under way would make the
-         * file long again, so it is waited for. */
+         * file long again, or put back what is cut off of its last page: it is waited for. */
         if (size < old) {
                 atomic_store(&inode->i_size, size);
-                writeback_wait(m, pages_of(size), UINT64_MAX);
+                writeback_wait(m, size >> PAGE_SHIFT, UINT64_MAX);
         } else {
                 error = m->frames->ops->resize(m->frames, size);
         }
