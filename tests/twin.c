@@ -61,7 +61,7 @@ static const struct {
         [DROP] = { "drop", 3 },           [MSYNC] = { "msync", 4 },
         [MINCORE] = { "mincore", 3 },     [LOAD] = { "load", 40 },
         [STORE] = { "store", 40 },        [PREAD] = { "pread", 12 },
-        [PWRITE] = { "pwrite", 12 },      [FTRUNCATE] = { "ftruncate", 2 },
+        [PWRITE] = { "pwrite", 12 },      [FTRUNCATE] = { "ftruncate", 6 },
         [FSYNC] = { "fsync", 1 },         [FSTAT] = { "fstat", 2 },
         [SET_CACHE] = { "set_cache", 2 },
 };
@@ -224,9 +224,10 @@ static const char *op_text(const struct op *o)
         case PREAD:
         case PWRITE:
         case FTRUNCATE:
-                snprintf(text, sizeof(text), "%s(handle %u, %#zx at page %lld + %lld)", name,
+                snprintf(text, sizeof(text), "%s(handle %u, %#zx at page %lld + %lld%s)", name,
                          o->handle, o->len, (long long)o->offset / (int)PAGE,
-                         (long long)o->offset % (int)PAGE);
+                         (long long)o->offset % (int)PAGE,
+                         o->kind == FTRUNCATE && o->arg % 2 ? ", all unmapped" : "");
                 break;
         case FSYNC:
         case FSTAT:
@@ -428,6 +429,27 @@ static void place_anywhere(struct outcome *a, struct outcome *k, const struct op
         k->result = k->result == -1 ? -1 : 0;
 }
 
+static void unmap_all(void)
+{
+        expect(fl_munmap(twin.engine, twin.ours.base, REGION * PAGE) == 0, "%s", fl_strerror());
+        munmap(twin.kernel.base, REGION * PAGE);
+        memset(twin.page, 0, sizeof(twin.page));
+}
+
+/* The engine refuses to truncate what is mapped: it is asked, or everything is unmapped before. */
+static bool ready_to_truncate(const struct op *o)
+{
+        if (o->handle >= FILES || o->offset < 0 || !is_mapped(file_of(o->handle)))
+                return true;
+        if (o->arg % 2) {
+                unmap_all();
+                return true;
+        }
+        expect(fl_ftruncate(twin.ours.file[o->handle], o->offset) == -1 && errno == EBUSY,
+               "fl_ftruncate of a mapped file: %s", fl_strerror());
+        return false;
+}
+
 /* True: the same on both sides. */
 static bool step(const struct op *o)
 {
@@ -440,12 +462,8 @@ static bool step(const struct op *o)
                        fl_strerror());
                 return true;
         }
-        if (o->kind == FTRUNCATE && o->handle < FILES && o->offset >= 0 &&
-            is_mapped(file_of(o->handle))) {
-                expect(fl_ftruncate(twin.ours.file[o->handle], o->offset) == -1 && errno == EBUSY,
-                       "fl_ftruncate of a mapped file: %s", fl_strerror());
+        if (o->kind == FTRUNCATE && !ready_to_truncate(o))
                 return true;
-        }
         if (o->kind == PWRITE) {
                 memset(twin.ours.buf, o->arg, BUF);
                 memcpy(twin.ours.buf, &o->offset, sizeof(o->offset));
@@ -539,8 +557,7 @@ static bool finish(bool same, bool check)
                 if (!same)
                         snprintf(twin.told, sizeof(twin.told), "the engine's invariants");
         }
-        expect(fl_munmap(twin.engine, twin.ours.base, REGION * PAGE) == 0, "%s", fl_strerror());
-        munmap(twin.kernel.base, REGION * PAGE);
+        unmap_all();
         for (unsigned h = 0; h < HANDLES; h++) {
                 close_file(twin.ours.file[h]);
                 close(twin.kernel.fd[h]);
@@ -626,7 +643,7 @@ int main(int argc, char **argv)
         uint64_t most = limit && *limit ? strtoull(limit, NULL, 0) : UINT64_MAX, done = 0;
         static struct op ops[OPS];
 
-        test_begin(argc, argv, 4, 60, 120);
+        test_begin(argc, argv, 4, 60, 60);
         for (unsigned i = 0; i < FILES; i++) {
                 twin.ours.path[i] = test_file(i ? "ours-b" : "ours-a", 0);
                 twin.kernel.path[i] = test_file(i ? "twin-b" : "twin-a", 0);
