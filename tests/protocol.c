@@ -186,6 +186,29 @@ static void msync_writes_again(void)
         view_close(&v);
 }
 
+/* A dirty page that a second mapping shows, because a page beside it was touched, is protected there
+ * too when it is written. */
+static void a_second_view_is_protected(void)
+{
+        struct view v = view_open(NULL, PROT_READ | PROT_WRITE, MAP_SHARED, 4 << 20);
+        char *p = map_file(v.e, v.f, PAGES * TEST_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+        char buf[TEST_PAGE];
+
+        test_at("a_second_view_is_protected");
+        stamp_write(page(&v, 16), 16, 1);
+        stamp_write(page(&v, 17), 17, 1);
+        (void)*(volatile char *)(p + 17 * TEST_PAGE); /* and 16, around it */
+        for (uint64_t version = 2; version < 4; version++) {
+                expect(fl_msync(v.e, v.p, PAGES * TEST_PAGE, MS_SYNC) == 0, "%s", fl_strerror());
+                stamp_write(p + 16 * TEST_PAGE, 16, version);
+        }
+        expect(fl_msync(v.e, v.p, PAGES * TEST_PAGE, MS_SYNC) == 0, "%s", fl_strerror());
+        if (file_read(v.path, buf, TEST_PAGE, 16 * TEST_PAGE))
+                expect(!stamp_wrong(buf, 16, 3), "in the file: %s", stamp_wrong(buf, 16, 3));
+        expect(fl_munmap(v.e, p, PAGES * TEST_PAGE) == 0, "%s", fl_strerror());
+        view_close(&v);
+}
+
 /* At the dirty limit, a fifth of the cache, a store waits until something has been written. */
 static void stores_are_throttled(void)
 {
@@ -467,6 +490,7 @@ int main(int argc, char **argv)
         store_after_writeback();
         msync_waits();
         msync_writes_again();
+        a_second_view_is_protected();
         stores_are_throttled();
         marker_starts_the_next_window();
         nothing_behind_the_end();

@@ -18,7 +18,8 @@
 
 #include "util/base.h"
 
-extern _Atomic uint64_t perturb_seed; /* 0: off */
+/* Hidden, so that the look at it is one load, not two. */
+extern _Atomic uint64_t perturb_seed __attribute__((visibility("hidden"))); /* 0: off */
 
 /* An engine asks for it; perturb_put() when that engine is gone. seed 0: does nothing. */
 void perturb_get(uint64_t seed);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "policy/policy.h"
+#include "policy/readahead.h"
 
 #define CACHED 1
 #define MARK 2
@@ -747,4 +748,14 @@ Test(linux_policy, found_by_name_and_words_for_all)
         for (unsigned i = 0; i < RA_NR_WHY; i++)
                 cr_assert_not_null(ra_why_text((enum ra_why)i));
         cr_assert_str_eq(ra_why_text((enum ra_why)RA_NR_WHY), "unknown");
+}
+
+/* The next window of a stream: four times as large while it is small, then twice, then the most. */
+Test(linux_policy, how_windows_grow)
+{
+        cr_assert_eq(ra_next_size(4, 128), 16);
+        cr_assert_eq(ra_next_size(7, 128), 28);
+        cr_assert_eq(ra_next_size(8, 128), 16);
+        cr_assert_eq(ra_next_size(64, 128), 128);
+        cr_assert_eq(ra_next_size(65, 128), 128);
 }

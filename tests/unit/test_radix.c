@@ -573,6 +573,7 @@ static void *pin_and_unpin(void *arg)
 
                 cr_assert_not_null(e);
                 cr_assert_eq(radix_index(&r, (void *)e), index);
+                perturb_gap(); /* pinned, and maybe not in use */
                 if (mine[n]) {
                         cr_assert_eq(atomic_load(e), want, "entry %#lx was lost", index);
                         atomic_store(e, 0);
