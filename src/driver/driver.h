@@ -61,8 +61,9 @@ struct driver_ops {
         void (*commit)(struct device *);
         /* Nothing is in flight. */
         void (*close)(struct device *);
-        /* Look at the size again (a host file may have changed). 0 or -errno. NULL: fixed. */
-        int (*refresh)(struct device *);
+        /* Look at the size again (a host file may have changed): *size is what was seen, while
+         * dev->size may already be from another's look, before or after. 0 or -errno. NULL: fixed. */
+        int (*refresh)(struct device *, uint64_t *size);
         /* Make the device this long. NULL: cannot. */
         int (*resize)(struct device *, uint64_t size);
         /* The host's descriptor (buffered). NULL: has none. */

@@ -268,12 +268,17 @@ static void faulty_close(struct device *dev)
         free(f);
 }
 
-static int faulty_refresh(struct device *dev)
+static int faulty_refresh(struct device *dev, uint64_t *size)
 {
         struct device *inner = to_faulty(dev)->inner;
-        int err = inner->ops->refresh ? inner->ops->refresh(inner) : 0;
+        int err = 0;
 
-        __atomic_store_n(&dev->size, inner->size, __ATOMIC_RELAXED);
+        if (inner->ops->refresh)
+                err = inner->ops->refresh(inner, size);
+        else
+                *size = inner->size;
+        if (!err)
+                __atomic_store_n(&dev->size, *size, __ATOMIC_RELAXED);
         return err;
 }
 
@@ -282,7 +287,8 @@ static int faulty_resize(struct device *dev, uint64_t size)
         struct device *inner = to_faulty(dev)->inner;
         int err = inner->ops->resize ? inner->ops->resize(inner, size) : -EROFS;
 
-        __atomic_store_n(&dev->size, inner->size, __ATOMIC_RELAXED);
+        if (!err)
+                __atomic_store_n(&dev->size, size, __ATOMIC_RELAXED);
         return err;
 }
 

@@ -152,13 +152,12 @@ static int file_size(const struct file_device *f, uint64_t *size)
         return 0;
 }
 
-int file_refresh(struct device *dev)
+int file_refresh(struct device *dev, uint64_t *size)
 {
-        uint64_t size;
-        int err = file_size(to_file(dev), &size);
+        int err = file_size(to_file(dev), size);
 
         if (!err)
-                __atomic_store_n(&dev->size, size, __ATOMIC_RELAXED);
+                __atomic_store_n(&dev->size, *size, __ATOMIC_RELAXED);
         return err;
 }
 
@@ -267,6 +266,7 @@ static int file_device_open(struct file_device *f, const char *path, int oflags)
 {
         struct stat st;
         size_t len = strlen(path), keep = sizeof f->dev.name - 1;
+        uint64_t size;
         int err;
 
         f->buffered = open_blocking(path, oflags);
@@ -281,7 +281,7 @@ static int file_device_open(struct file_device *f, const char *path, int oflags)
         f->dev.read_only = oflags == O_RDONLY;
         f->dev.fua = true;
         snprintf(f->dev.name, sizeof f->dev.name, "%s", len > keep ? path + len - keep : path);
-        return file_refresh(&f->dev);
+        return file_refresh(&f->dev, &size);
 }
 
 /* Which driver serves host files? Makes what it needs. 0 or -errno. */

@@ -43,7 +43,7 @@ bool file_io_end(struct driver_io *io, int64_t res, int64_t *result);
 
 /* The rest of the two drivers' tables. */
 void file_close(struct device *dev);
-int file_refresh(struct device *dev);
+int file_refresh(struct device *dev, uint64_t *size);
 int file_resize(struct device *dev, uint64_t size);
 int file_fd(const struct device *dev);
 

@@ -30,10 +30,11 @@ uint64_t hostfs_device_size(struct device *dev)
 static int look_at_size(struct inode *inode, uint64_t *size)
 {
         struct device *dev = hostfs_device(inode);
-        int err = dev->ops->refresh ? dev->ops->refresh(dev) : 0;
 
+        if (dev->ops->refresh)
+                return dev->ops->refresh(dev, size);
         *size = hostfs_device_size(dev);
-        return err;
+        return 0;
 }
 
 /* Whole pages also at the end of the file: the device moves what there is, the run zeroes the
@@ -65,15 +66,17 @@ static void write_bytes(struct fs_run *run, uint32_t bytes, struct blk_plug *plu
 static void hostfs_writepages(struct fs_run *run, struct blk_plug *plug)
 {
         struct inode *inode = run->inode;
+        /* Looked at before the device's: the file may be growing, which changes that one first. */
+        uint64_t i_size = atomic_load(&inode->i_size);
         uint64_t start = fs_run_start(run), size;
         int err;
 
         fs_run_begin(run);
         err = look_at_size(inode, &size);
-        size = err ? 0 : min_u64(size, atomic_load(&inode->i_size));
+        size = err ? 0 : min_u64(size, i_size);
         /* Another program has cut the file short: what lies behind its end cannot be written, and
          * whoever stored it is told. */
-        if (!err && min_u64(start + fs_run_bytes(run), atomic_load(&inode->i_size)) > size)
+        if (!err && min_u64(start + fs_run_bytes(run), i_size) > size)
                 err = -EIO;
         if (err)
                 fs_run_error(run, err);

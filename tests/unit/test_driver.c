@@ -220,6 +220,7 @@ static void reads_end_with_the_device(struct fixture *f)
 static void an_odd_size_is_kept(struct fixture *f)
 {
         char *buf = aligned_buffer(), *in = aligned_buffer();
+        uint64_t seen;
 
         cr_assert_eq(f->dev->ops->resize(f->dev, 10000), 0, "%s", f->what);
         cr_expect_eq(f->dev->size, 10000, "%s", f->what);
@@ -228,7 +229,7 @@ static void an_odd_size_is_kept(struct fixture *f)
         cr_expect_eq(do_io(f->dev, IO_READ, 0, 0, in, 12288), 10000, "%s", f->what);
         cr_expect_arr_eq(in, buf, 10000, "%s", f->what);
         if (f->dev->ops->refresh)
-                cr_expect_eq(f->dev->ops->refresh(f->dev), 0, "%s", f->what);
+                cr_expect_eq(f->dev->ops->refresh(f->dev, &seen), 0, "%s", f->what);
         cr_expect_eq(f->dev->size, 10000, "%s: never padded", f->what);
         free(buf);
         free(in);
@@ -429,11 +430,13 @@ static void another_program_sees_it(struct fixture *f)
 
 static void refresh_sees_another_size(struct fixture *f)
 {
+        uint64_t seen = 0;
         char buf[100];
 
         cr_assert_eq(truncate(f->path, 12345), 0);
         cr_expect_eq(f->dev->size, SIZE);
-        cr_expect_eq(f->dev->ops->refresh(f->dev), 0);
+        cr_expect_eq(f->dev->ops->refresh(f->dev, &seen), 0);
+        cr_expect_eq(seen, 12345);
         cr_expect_eq(f->dev->size, 12345, "%s", f->what);
         cr_expect_eq(do_io(f->dev, IO_READ, 0, 12300, buf, 100), 45, "%s", f->what);
 }
