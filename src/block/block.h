@@ -26,6 +26,7 @@
 #define REQ_PREFLUSH (1u << 18)
 #define REQ_RAHEAD (1u << 19)
 #define REQ_BACKGROUND (1u << 20)
+#define REQ_BUFFERED (1u << 30) /* ours: through the host's page cache, never around it */
 #define REQ_NOMERGE_FLAGS (REQ_NOMERGE | REQ_PREFLUSH | REQ_FUA)
 
 struct bio {

@@ -55,6 +55,8 @@ static uint32_t driver_flags(const struct request *rq)
 
         if (opf_class(rq->opf) == RQ_FAULT)
                 flags |= DRIVER_SYNC;
+        if (rq->opf & REQ_BUFFERED)
+                flags |= DRIVER_BUFFERED;
         if (rq->opf & REQ_FUA && rq->q->dev->fua && opf_op(rq->opf) == IO_WRITE)
                 flags |= DRIVER_FUA;
         return flags;

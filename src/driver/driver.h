@@ -20,6 +20,10 @@ enum io_op { IO_READ = 0, IO_WRITE = 1, IO_FLUSH = 2, IO_DISCARD = 3, IO_WRITE_Z
 
 #define DRIVER_FUA (1u << 0)  /* on a write: durable when it completes */
 #define DRIVER_SYNC (1u << 1) /* somebody waits: a hint */
+/* Through the host's page cache. For the last, partial page of a host file: the host itself writes
+ * to that page there when the file grows, and fails the next flush if it finds a direct write of
+ * the page under way. */
+#define DRIVER_BUFFERED (1u << 2)
 
 struct device;
 

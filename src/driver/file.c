@@ -21,7 +21,7 @@
 #define PRIV_MOVED 0
 #define PRIV_FLAGS 1
 #define PRIV_IOVEC 2
-#define PRIV_BUFFERED 1u /* the host refused direct I/O for this one */
+#define PRIV_BUFFERED 1u /* no direct I/O for this one: asked for, or the host refused it */
 
 /* A file of which the host does not say what direct I/O needs: what always worked. */
 #define DEFAULT_ALIGN 4096
@@ -38,7 +38,8 @@ bool file_io_begin(struct driver_io *io, int64_t *result)
         bool write = io->op == IO_WRITE;
 
         *result = 0;
-        io->priv[PRIV_MOVED] = io->priv[PRIV_FLAGS] = 0;
+        io->priv[PRIV_MOVED] = 0;
+        io->priv[PRIV_FLAGS] = io->flags & DRIVER_BUFFERED ? PRIV_BUFFERED : 0;
         if (io->op == IO_FLUSH)
                 return false;
         if (io->op != IO_READ && !write)

@@ -60,7 +60,7 @@ static void write_bytes(struct fs_run *run, uint32_t bytes, struct blk_plug *plu
                 return;
         if (bytes > whole)
                 fs_run_bio_flags(run, q, sector + (whole >> SECTOR_SHIFT), whole, bytes - whole,
-                                 REQ_NOMERGE, plug);
+                                 REQ_NOMERGE | REQ_BUFFERED, plug);
 }
 
 static void hostfs_writepages(struct fs_run *run, struct blk_plug *plug)
