@@ -8,6 +8,7 @@
  *   private_copy  private stores while reclaim runs         lost the store
  *   truncating    readers of a file that is cut and grown   put back a page that was cut off
  *   cut_in_page   a file cut within a page being written    kept the bytes behind the cut
+ *   grown_tail    a file grown while its tail is written    showed what was stored behind its end
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -218,7 +219,7 @@ static void closing(void)
                 snprintf(name, sizeof(name), "own%u", i);
                 own_file[i] = test_stamped_file(name, FILE_PAGES);
         }
-        run_until(&r, CLOSERS, open_touch_close, my_share(25));
+        run_until(&r, CLOSERS, open_touch_close, my_share(20));
         told(&r);
         check_engine(r.engine);
         close_engine(r.engine);
@@ -270,7 +271,7 @@ static void private_copy(void)
         r.other = open_file(r.engine, big, O_RDONLY);
         r.map = map_file(r.engine, r.other, BIG * PAGE, PROT_READ, MAP_SHARED, 0);
         start(&r, &scan, 1, scan_big);
-        run_until(&r, STORERS, store_privately, my_share(25));
+        run_until(&r, STORERS, store_privately, my_share(20));
         join(&scan, 1);
         told(&r);
         check_engine(r.engine);
@@ -396,9 +397,48 @@ static void cut_in_page(void)
         close_engine(r.engine);
 }
 
+/* --- grown_tail: what a mapping had stored behind the end was cleared when the file grew, but not
+ * in a write that was under way, and that looked at the file's size only then. */
+
+static void grown_tail(void)
+{
+        const char *path = test_file("tail", 0);
+        struct race r = { .name = "grown_tail" };
+        uint64_t seed = test.seed, end, behind;
+        double until = my_share(10);
+        struct racer w;
+        char buf[PAGE], *p;
+
+        r.engine = open_engine_with(
+                (struct fl_engine_config){ .cache = 16ul << 20, .perturb = test.seed | 1 });
+        test_at(r.name);
+        r.file = open_file(r.engine, path, O_RDWR);
+        for (; test_left() > until; r.done++) {
+                end = random_below(&seed, 8 * PAGE) | 1;
+                behind = PAGE - end % PAGE;
+                expect(fl_ftruncate(r.file, (off_t)end) == 0, "%s", fl_strerror());
+                p = map_file(r.engine, r.file, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+                memset(p + end - 1, 0xff, behind + 1);
+                start(&r, &w, 1, sync_all);
+                usleep((unsigned)random_below(&seed, 100));
+                expect(fl_pwrite(r.file, "x", 1, LONG * PAGE - 1) == 1, "%s", fl_strerror());
+                join(&w, 1);
+                expect(all_zero(p + end, behind), "round %llu: stored behind %llu, shown",
+                       (unsigned long long)r.done, (unsigned long long)end);
+                expect(fl_munmap(r.engine, p, 8 * PAGE) == 0, "%s", fl_strerror());
+                expect(fl_fsync(r.file) == 0, "%s", fl_strerror());
+                if (file_read(path, buf, behind, end))
+                        expect(all_zero(buf, behind), "round %llu: stored behind %llu, in the file",
+                               (unsigned long long)r.done, (unsigned long long)end);
+        }
+        told(&r);
+        close_file(r.file);
+        close_engine(r.engine);
+}
+
 int main(int argc, char **argv)
 {
-        test_begin(argc, argv, 7, 60, 60);
+        test_begin(argc, argv, 8, 60, 60);
         mallopt(M_PERTURB, 0xa5); /* what is freed is not to look as before */
         big = test_stamped_file("big", BIG);
         growing();
@@ -407,5 +447,6 @@ int main(int argc, char **argv)
         private_copy();
         truncating();
         cut_in_page();
+        grown_tail();
         return test_end();
 }

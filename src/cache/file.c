@@ -103,8 +103,7 @@ int file_put(struct file *f)
         return error;
 }
 
-/* Behind `edge` its page is to read as zeros from now on. */
-static int zero_behind(struct address_space *m, uint64_t edge)
+int zero_behind(struct address_space *m, uint64_t edge)
 {
         static const char zeros[PAGE_SIZE];
         struct page_cache *c = m->cache;
@@ -148,7 +147,9 @@ static int truncate_locked(struct file *f, uint64_t size)
                 atomic_store(&inode->i_size, size);
                 writeback_wait(m, size >> PAGE_SHIFT, UINT64_MAX);
         } else {
-                error = m->frames->ops->resize(m->frames, size);
+                error = zero_behind(m, old);
+                if (!error)
+                        error = m->frames->ops->resize(m->frames, size);
         }
         if (!error)
                 error = inode->i_op->truncate(inode, size);
@@ -158,7 +159,8 @@ static int truncate_locked(struct file *f, uint64_t size)
                 return error;
         }
         truncate_pages(m, pages_of(size));
-        error = zero_behind(m, size < old ? size : old);
+        if (size < old)
+                error = zero_behind(m, size);
         return error ? error : m->frames->ops->resize(m->frames, size);
 }
 

@@ -267,29 +267,8 @@ static void balance_dirty_pages(struct page_cache *c)
         }
 }
 
-/* What lies behind the old end in its last page must read as zeros once the file is longer:
- * stores through a mapping may have left anything there. */
-static int zero_tail(struct file *f, uint64_t old_size, uint64_t fault)
-{
-        static const char zeros[PAGE_SIZE];
-        struct address_space *m = f->mapping;
-        size_t off = old_size & (PAGE_SIZE - 1);
-        struct page *p;
-        int error;
-
-        if (off == 0)
-                return 0;
-        error = get_page_for_read(f, old_size >> PAGE_SHIFT, 1, fault, &p);
-        if (error)
-                return error == -ENXIO ? 0 : error;
-        error = m->frames->ops->copy_in(m->frames, old_size, zeros, PAGE_SIZE - off);
-        page_unlock(m->cache, p);
-        put_page(m, p);
-        return error;
-}
-
 /* => i_rwsem held for writing */
-static int grow(struct file *f, uint64_t size, uint64_t fault)
+static int grow(struct file *f, uint64_t size)
 {
         struct address_space *m = f->mapping;
         struct inode *inode = f->inode;
@@ -300,7 +279,7 @@ static int grow(struct file *f, uint64_t size, uint64_t fault)
                 return 0;
         if (!inode->i_op->truncate)
                 return -EFBIG;
-        error = zero_tail(f, old, fault);
+        error = zero_behind(m, old);
         if (!error)
                 error = m->frames->ops->resize(m->frames, size);
         if (error)
@@ -346,7 +325,7 @@ static ssize_t write_some(struct file *f, const char *bounce, size_t n, uint64_t
         rwlock_read_unlock(&m->i_rwsem);
         if (!in_place) {
                 rwlock_write_lock(&m->i_rwsem);
-                r = grow(f, pos + n, fault);
+                r = grow(f, pos + n);
                 if (r == 0)
                         r = write_in_page(f, bounce, n, pos, fault);
                 rwlock_write_unlock(&m->i_rwsem);

@@ -172,6 +172,7 @@ static unsigned write_run(struct address_space *m, uint64_t index, unsigned nr, 
         perturb_gap();
         run->fs.error = m->frames->ops->copy_out(m->frames, index << PAGE_SHIFT, buf,
                                                  (size_t)done << PAGE_SHIFT);
+        perturb_gap();
         if (run->fs.error)
                 write_end_io(&run->fs);
         else
