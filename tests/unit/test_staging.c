@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -175,12 +176,15 @@ static void *get_and_put(void *arg)
         bool write = me % 2;
 
         pthread_barrier_wait(&all_here);
-        for (unsigned i = 0; i < 100000; i++) {
+        for (unsigned i = 0; got < 10000; i++) {
                 unsigned nr = 1 + (unsigned)rand_r(&seed) % 9, first;
                 char *buf = staging_get(&s, &nr, write);
 
-                if (!buf)
+                /* Whoever has it all may have lost its processor: let it have ours. */
+                if (!buf) {
+                        sched_yield();
                         continue;
+                }
                 got++;
                 for (unsigned p = 0; p < nr; p++)
                         *(volatile unsigned *)(buf + p * PAGE_SIZE) = i << 4 | me;
@@ -193,7 +197,6 @@ static void *get_and_put(void *arg)
                 if (nr - first)
                         staging_put(&s, buf + first * PAGE_SIZE, nr - first, write);
         }
-        cr_assert_gt(got, 1000);
         return NULL;
 }
 
