@@ -13,40 +13,10 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "trace/stats.h"
 #include "util/text.h"
 
 #define URI_SHOWN 500
-
-/* The keys of --stats --json, in the order in which they are printed. */
-#define COUNTERS(X)                                                                                \
-        X(faults_major)                                                                            \
-        X(faults_minor)                                                                            \
-        X(faults_write)                                                                            \
-        X(cow_copies)                                                                              \
-        X(zero_fills)                                                                              \
-        X(swap_ins)                                                                                \
-        X(swap_outs)                                                                               \
-        X(readahead_pages)                                                                         \
-        X(readahead_hits)                                                                          \
-        X(readahead_wasted)                                                                        \
-        X(evicted_pages)                                                                           \
-        X(writeback_pages)                                                                         \
-        X(bios)                                                                                    \
-        X(requests)                                                                                \
-        X(merges_back)                                                                             \
-        X(merges_front)                                                                            \
-        X(flushes)                                                                                 \
-        X(read_bytes)                                                                              \
-        X(write_bytes)                                                                             \
-        X(cache_bytes)                                                                             \
-        X(cache_bytes_peak)                                                                        \
-        X(meta_bytes)                                                                              \
-        X(budget_bytes)                                                                            \
-        X(io_errors)                                                                               \
-        X(fault_ns_p50)                                                                            \
-        X(fault_ns_p99)                                                                            \
-        X(fault_ns_max)                                                                            \
-        X(elapsed_ns)
 
 int fail(const char *uri, const char *what, const char *reason, ...)
 {
@@ -196,7 +166,7 @@ json_t *stats_json(const struct fl_stats *stats)
         if (!object)
                 return NULL;
 #define X(name) json_object_set_new(object, #name, json_integer((json_int_t)stats->name));
-        COUNTERS(X)
+        STATS_KEYS(X, X)
 #undef X
         return object;
 }
@@ -213,7 +183,7 @@ bool print_json(FILE *stream, json_t *object)
 void print_stats_lines(FILE *stream, const struct fl_stats *stats)
 {
 #define X(name) fprintf(stream, "%-18s %" PRIu64 "\n", #name, stats->name);
-        COUNTERS(X)
+        STATS_KEYS(X, X)
 #undef X
 }
 

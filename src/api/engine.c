@@ -230,6 +230,11 @@ int fl_engine_set_cache(struct fl_engine *e, uint64_t bytes)
         return fl_result(cache_resize(e->cache, bytes), NULL, "setting the cache's size");
 }
 
+#define X(name) +1
+_Static_assert(sizeof(struct fl_stats) == sizeof(size_t) + sizeof(uint64_t) * (0 STATS_KEYS(X, X)),
+               "STATS_KEYS lists every member of struct fl_stats");
+#undef X
+
 int fl_stats(struct fl_engine *e, struct fl_stats *out)
 {
         struct stats *s = &e->trace.stats;

@@ -7,28 +7,40 @@
 
 #include "util/base.h"
 
-/* X(name): the name is also the key in `--stats --json` */
-#define STATS(X)                                                                                   \
-        X(faults_major)                                                                            \
-        X(faults_minor)                                                                            \
-        X(faults_write)                                                                            \
-        X(cow_copies)                                                                              \
-        X(zero_fills)                                                                              \
-        X(swap_ins)                                                                                \
-        X(swap_outs)                                                                               \
-        X(readahead_pages)                                                                         \
-        X(readahead_hits)                                                                          \
-        X(readahead_wasted)                                                                        \
-        X(evicted_pages)                                                                           \
-        X(writeback_pages)                                                                         \
-        X(bios)                                                                                    \
-        X(requests)                                                                                \
-        X(merges_back)                                                                             \
-        X(merges_front)                                                                            \
-        X(flushes)                                                                                 \
-        X(read_bytes)                                                                              \
-        X(write_bytes)                                                                             \
-        X(io_errors)
+/* The members of struct fl_stats, in their order; the names are also the keys of `--stats --json`.
+ * COUNTED(name) has a counter here; TOLD(name) is read from whoever knows it, in fl_stats(). */
+#define STATS_KEYS(COUNTED, TOLD)                                                                  \
+        COUNTED(faults_major)                                                                      \
+        COUNTED(faults_minor)                                                                      \
+        COUNTED(faults_write)                                                                      \
+        COUNTED(cow_copies)                                                                        \
+        COUNTED(zero_fills)                                                                        \
+        COUNTED(swap_ins)                                                                          \
+        COUNTED(swap_outs)                                                                         \
+        COUNTED(readahead_pages)                                                                   \
+        COUNTED(readahead_hits)                                                                    \
+        COUNTED(readahead_wasted)                                                                  \
+        COUNTED(evicted_pages)                                                                     \
+        COUNTED(writeback_pages)                                                                   \
+        COUNTED(bios)                                                                              \
+        COUNTED(requests)                                                                          \
+        COUNTED(merges_back)                                                                       \
+        COUNTED(merges_front)                                                                      \
+        COUNTED(flushes)                                                                           \
+        COUNTED(read_bytes)                                                                        \
+        COUNTED(write_bytes)                                                                       \
+        TOLD(cache_bytes)                                                                          \
+        TOLD(cache_bytes_peak)                                                                     \
+        TOLD(meta_bytes)                                                                           \
+        TOLD(budget_bytes)                                                                         \
+        COUNTED(io_errors)                                                                         \
+        TOLD(fault_ns_p50)                                                                         \
+        TOLD(fault_ns_p99)                                                                         \
+        TOLD(fault_ns_max)                                                                         \
+        TOLD(elapsed_ns)
+
+#define STATS_NOT_COUNTED(name)
+#define STATS(X) STATS_KEYS(X, STATS_NOT_COUNTED)
 
 enum counter {
 #define X(name) STAT_##name,
