@@ -123,7 +123,7 @@ int access_prepare(struct access_plan *plan)
                 plan->count = plan->list_length;
                 break;
         case ACCESS_STRIDE:
-                plan->count = (plan->pages * CLI_PAGE - 1) / plan->stride + 1;
+                plan->count = (plan->pages * PAGE_SIZE - 1) / plan->stride + 1;
                 break;
         default:
                 plan->count = plan->pages;
@@ -160,7 +160,7 @@ uint64_t access_page(const struct access_plan *plan, uint64_t t, uint64_t i)
                 return plan->pages - 1 - n % plan->pages;
         case ACCESS_STRIDE:
                 return (uint64_t)((unsigned __int128)n * plan->stride %
-                                  ((unsigned __int128)plan->pages * CLI_PAGE) / CLI_PAGE);
+                                  ((unsigned __int128)plan->pages * PAGE_SIZE) / PAGE_SIZE);
         case ACCESS_LIST:
                 return plan->list[n % plan->list_length];
         case ACCESS_RANDOM:

@@ -111,7 +111,7 @@ static bool pass_memory(char *memory, uint64_t size, bool write)
                 return false;
         }
         if (write)
-                memset(memory, (int)(clock_ns() & 0xff), size);
+                memset(memory, (int)(now_ns() & 0xff), size);
         else
                 bench_keep(sum_bytes(memory, size));
         guard_leave();
@@ -120,11 +120,11 @@ static bool pass_memory(char *memory, uint64_t size, bool write)
 
 static bool pass_calls(struct work *w, uint64_t size, bool write)
 {
-        char *buf = aligned_alloc(CLI_PAGE, PASS_BLOCK);
+        char *buf = aligned_alloc(PAGE_SIZE, PASS_BLOCK);
         bool ok = buf != NULL;
 
         if (buf)
-                memset(buf, (int)(clock_ns() & 0xff), PASS_BLOCK);
+                memset(buf, (int)(now_ns() & 0xff), PASS_BLOCK);
         for (uint64_t at = 0; ok && at < size; at += PASS_BLOCK) {
                 size_t n = size - at < PASS_BLOCK ? size - at : PASS_BLOCK;
 
@@ -161,7 +161,7 @@ int setup_map(struct work *w)
 
         if (by_calls(w))
                 return 0;
-        w->mapped = w->load->scan ? w->size : w->pages * CLI_PAGE;
+        w->mapped = w->load->scan ? w->size : w->pages * PAGE_SIZE;
         memory = w->ops->map(w, 0, w->mapped);
         if (memory == MAP_FAILED)
                 return errno;
@@ -174,7 +174,7 @@ int setup_map(struct work *w)
 /* So that from the start a miss also has to evict, and what is hot is there. */
 int setup_fill(struct work *w)
 {
-        uint64_t used = w->pages * CLI_PAGE;
+        uint64_t used = w->pages * PAGE_SIZE;
         int error = setup_map(w);
 
         if (!error && !w->ops->ring && !pass(w, w->job->cache < used ? w->job->cache : used, false))
@@ -185,14 +185,14 @@ int setup_fill(struct work *w)
 /* As many mappings as there is room for, spread over the file. */
 int setup_parts(struct work *w)
 {
-        uint64_t length = PART_PAGES * CLI_PAGE, n = w->size / length, step;
+        uint64_t length = PART_PAGES * PAGE_SIZE, n = w->size / length, step;
 
         if (n > MOST_PARTS)
                 n = MOST_PARTS;
         w->part = calloc(n ? n : 1, sizeof(*w->part));
         if (!n || !w->part)
                 return n ? ENOMEM : EINVAL;
-        step = w->size / n / CLI_PAGE * CLI_PAGE;
+        step = w->size / n / PAGE_SIZE * PAGE_SIZE;
         for (; w->parts < n; w->parts++) {
                 char *part = w->ops->map(w, w->parts * step, length);
 
@@ -227,8 +227,8 @@ struct touch_thread {
 static char *page_at(const struct work *w, uint64_t page)
 {
         if (w->part)
-                return w->part[page / PART_PAGES] + page % PART_PAGES * CLI_PAGE;
-        return w->memory + page * CLI_PAGE;
+                return w->part[page / PART_PAGES] + page % PART_PAGES * PAGE_SIZE;
+        return w->memory + page * PAGE_SIZE;
 }
 
 static void touch_one(struct touch_thread *t, uint64_t page)
@@ -243,9 +243,9 @@ static void touch_one(struct touch_thread *t, uint64_t page)
                 else
                         (void)*word;
         } else if (t->write) {
-                if (w->ops->write(w, t->buf, CLI_PAGE, page * CLI_PAGE) != CLI_PAGE)
+                if (w->ops->write(w, t->buf, PAGE_SIZE, page * PAGE_SIZE) != PAGE_SIZE)
                         t->errors = t->errors + 1;
-        } else if (w->ops->read(w, t->buf, CLI_PAGE, page * CLI_PAGE) != CLI_PAGE) {
+        } else if (w->ops->read(w, t->buf, PAGE_SIZE, page * PAGE_SIZE) != PAGE_SIZE) {
                 t->errors = t->errors + 1;
         }
 }
@@ -287,12 +287,12 @@ static int start_thread(struct touch_thread *t, struct work *w, unsigned number)
         t->write = w->load->write;
         if (number == w->load->threads) { /* one more: the scan beside */
                 t->next = next_forward;
-                t->stream.pages = w->size / CLI_PAGE;
+                t->stream.pages = w->size / PAGE_SIZE;
         }
-        t->buf = aligned_alloc(CLI_PAGE, CLI_PAGE);
+        t->buf = aligned_alloc(PAGE_SIZE, PAGE_SIZE);
         if (!t->buf)
                 return ENOMEM;
-        memset(t->buf, 0x5a, CLI_PAGE);
+        memset(t->buf, 0x5a, PAGE_SIZE);
         return pthread_create(&t->thread, NULL, touch_pages, t);
 }
 
@@ -300,12 +300,12 @@ static void wait_measured(struct work *w, struct touch_thread *thread, unsigned 
                           struct bench_result *result)
 {
         struct timespec time = bench_time(w->job->seconds);
-        uint64_t started = clock_ns();
+        uint64_t started = now_ns();
 
         nanosleep(&time, NULL);
         for (unsigned i = 0; i < counted; i++) /* what counts is what was done by now */
                 result->units += thread[i].done;
-        result->ns = clock_ns() - started;
+        result->ns = now_ns() - started;
 }
 
 int run_touches(struct work *w, struct bench_result *result)
@@ -338,16 +338,16 @@ int run_touches(struct work *w, struct bench_result *result)
 
 int run_pass(struct work *w, struct bench_result *result)
 {
-        uint64_t size = w->pages * CLI_PAGE, started;
+        uint64_t size = w->pages * PAGE_SIZE, started;
 
         if (w->ops->ring)
                 return run_pass_ring(w, result);
-        started = clock_ns();
+        started = now_ns();
         if (pass(w, size, w->load->write) && (!w->load->write || !w->ops->sync(w)))
                 result->units = size;
         else
                 result->errors = 1;
-        result->ns = clock_ns() - started;
+        result->ns = now_ns() - started;
         return 0;
 }
 
@@ -355,7 +355,7 @@ int run_pass(struct work *w, struct bench_result *result)
 static int run_steps(struct work *w, struct bench_result *result,
                      int (*step)(struct work *, struct stream *, struct bench_result *))
 {
-        uint64_t started = clock_ns(), until = started + (uint64_t)(w->job->seconds * 1e9);
+        uint64_t started = now_ns(), until = started + (uint64_t)(w->job->seconds * 1e9);
         struct stream stream;
         struct guard guard;
         int error = 0;
@@ -366,10 +366,10 @@ static int run_steps(struct work *w, struct bench_result *result,
                 guard_leave();
                 return EIO;
         }
-        while (!error && clock_ns() < until)
+        while (!error && now_ns() < until)
                 error = step(w, &stream, result);
         guard_leave();
-        result->ns = clock_ns() - started;
+        result->ns = now_ns() - started;
         return error;
 }
 
@@ -390,14 +390,14 @@ int run_refault(struct work *w, struct bench_result *result)
 
 static int map_and_unmap(struct work *w, struct stream *stream, struct bench_result *result)
 {
-        uint64_t length = PART_PAGES * CLI_PAGE, parts = w->pages / PART_PAGES;
+        uint64_t length = PART_PAGES * PAGE_SIZE, parts = w->pages / PART_PAGES;
         uint64_t part = random_below(&stream->state, parts);
         uint64_t page = random_below(&stream->state, PART_PAGES);
         char *memory = w->ops->map(w, part * length, length);
 
         if (memory == MAP_FAILED)
                 return errno;
-        (void)*(const volatile uint64_t *)(memory + page * CLI_PAGE);
+        (void)*(const volatile uint64_t *)(memory + page * PAGE_SIZE);
         if (w->ops->unmap(w, memory, length))
                 return errno;
         result->units++;
@@ -412,7 +412,7 @@ int run_map_unmap(struct work *w, struct bench_result *result)
 /* The fastest pass: what slows down the others is not the mapping. */
 int run_mapped(struct work *w, struct bench_result *result)
 {
-        uint64_t size = w->pages * CLI_PAGE, now = clock_ns();
+        uint64_t size = w->pages * PAGE_SIZE, now = now_ns();
         uint64_t until = now + (uint64_t)(w->job->seconds * 1e9);
 
         result->units = size;
@@ -421,7 +421,7 @@ int run_mapped(struct work *w, struct bench_result *result)
                 uint64_t started = now;
 
                 bench_keep(sum_bytes(w->memory, size));
-                now = clock_ns();
+                now = now_ns();
                 if (now - started < result->ns)
                         result->ns = now - started;
                 result->passes++;

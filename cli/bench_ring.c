@@ -48,7 +48,7 @@ static int ring_open(struct ring_run *r, struct work *w)
         r->slot = calloc(r->depth, sizeof(*r->slot));
         for (unsigned i = 0; r->slot && i < r->depth && !error; i++) {
                 stream_begin(&r->slot[i].stream, w, i);
-                r->slot[i].buf = aligned_alloc(CLI_PAGE, w->load->block);
+                r->slot[i].buf = aligned_alloc(PAGE_SIZE, w->load->block);
                 if (r->slot[i].buf)
                         memset(r->slot[i].buf, 0x5a, w->load->block);
                 else
@@ -96,7 +96,7 @@ static struct slot *ring_wait(struct ring_run *r)
         if (cqe->res > 0)
                 r->bytes += (uint64_t)cqe->res;
         if (cqe->res > 0 && !r->work->load->write)
-                bench_keep(sum_bytes(slot->buf, r->work->load->block == CLI_PAGE
+                bench_keep(sum_bytes(slot->buf, r->work->load->block == PAGE_SIZE
                                                         ? sizeof(uint64_t)
                                                         : (uint64_t)cqe->res));
         io_uring_cqe_seen(&r->ring, cqe);
@@ -115,7 +115,7 @@ static int ring_drain(struct ring_run *r)
 
 static void ask_next(struct ring_run *r, struct slot *slot)
 {
-        ring_ask(r, slot, r->work->load->next(&slot->stream) * CLI_PAGE, CLI_PAGE);
+        ring_ask(r, slot, r->work->load->next(&slot->stream) * PAGE_SIZE, PAGE_SIZE);
 }
 
 /* Until the time is up, always `depth` in flight. */
@@ -123,7 +123,7 @@ static int read_for_a_time(struct ring_run *r, uint64_t until)
 {
         for (unsigned i = 0; i < r->depth; i++)
                 ask_next(r, &r->slot[i]);
-        while (clock_ns() < until) {
+        while (now_ns() < until) {
                 struct slot *slot = ring_wait(r);
 
                 if (!slot)
@@ -136,7 +136,7 @@ static int read_for_a_time(struct ring_run *r, uint64_t until)
 /* SYNC_EVERY writes, and when all are done a sync. */
 static int write_for_a_time(struct ring_run *r, uint64_t until)
 {
-        while (clock_ns() < until) {
+        while (now_ns() < until) {
                 int error;
 
                 for (unsigned i = 0; i < SYNC_EVERY; i++) {
@@ -163,11 +163,11 @@ int run_touches_ring(struct work *w, struct bench_result *result)
 
         if (error)
                 return error;
-        started = clock_ns();
+        started = now_ns();
         until = started + (uint64_t)(w->job->seconds * 1e9);
         error = w->load->write ? write_for_a_time(&r, until) : read_for_a_time(&r, until);
         result->units = r.done;
-        result->ns = clock_ns() - started;
+        result->ns = now_ns() - started;
         drained = ring_drain(&r);
         result->errors = r.errors;
         ring_close(&r);
@@ -176,13 +176,13 @@ int run_touches_ring(struct work *w, struct bench_result *result)
 
 int run_pass_ring(struct work *w, struct bench_result *result)
 {
-        uint64_t size = w->pages * CLI_PAGE, started, at = 0;
+        uint64_t size = w->pages * PAGE_SIZE, started, at = 0;
         struct ring_run r;
         int error = ring_open(&r, w);
 
         if (error)
                 return error;
-        started = clock_ns();
+        started = now_ns();
         for (unsigned used = 0; at < size && !error;) {
                 uint64_t n = size - at < w->load->block ? size - at : w->load->block;
                 struct slot *slot = used < r.depth ? &r.slot[used++] : ring_wait(&r);
@@ -198,7 +198,7 @@ int run_pass_ring(struct work *w, struct bench_result *result)
         if (!error && w->load->write && w->ops->sync(w))
                 error = errno;
         result->units = r.bytes;
-        result->ns = clock_ns() - started;
+        result->ns = now_ns() - started;
         result->errors = r.errors;
         ring_close(&r);
         return error;

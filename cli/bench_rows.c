@@ -19,13 +19,13 @@
 #define RANDOM_READ(count, percent)                                                                \
         {                                                                                          \
                 .name = "rand-read-" #count, .title = "random 4 KiB reads", .sides = ALL,          \
-                .beside = SIDE_ADVISED, .floor = percent, .threads = count, .block = CLI_PAGE,     \
+                .beside = SIDE_ADVISED, .floor = percent, .threads = count, .block = PAGE_SIZE,    \
                 .advice = MADV_RANDOM, .setup = setup_fill, .run = run_touches,                    \
                 .next = next_random, .fio = "randread",                                            \
         }
 
 #define ZIPF(text, thousandths)                                                                    \
-        .sides = MAPPINGS | BIT(PREAD), .beside = SIDE_ADVISED, .threads = 1, .block = CLI_PAGE,   \
+        .sides = MAPPINGS | BIT(PREAD), .beside = SIDE_ADVISED, .threads = 1, .block = PAGE_SIZE,  \
         .set = thousandths, .advice = MADV_RANDOM, .steady = true, .setup = setup_zipf,            \
         .run = run_touches, .next = next_zipf, .title = "Zipf over " text " of the cache"
 
@@ -41,7 +41,7 @@ const struct workload bench_rows[] = {
                 .beside = SIDE_MMAP,
                 .floor = 80,
                 .threads = 1,
-                .block = CLI_PAGE,
+                .block = PAGE_SIZE,
                 .advice = MADV_NORMAL,
                 .setup = setup_fill,
                 .run = run_touches,
@@ -54,7 +54,7 @@ const struct workload bench_rows[] = {
                 .beside = SIDE_ADVISED,
                 .threads = 1,
                 .depth = 32, /* the 64 are independent */
-                .block = CLI_PAGE,
+                .block = PAGE_SIZE,
                 .advice = MADV_RANDOM,
                 .write = true,
                 .setup = setup_fill,
@@ -98,7 +98,7 @@ const struct workload bench_rows[] = {
                 .sides = ALL & ~BIT(ADVISED), /* madvise() has no word for it */
                 .beside = SIDE_MMAP,
                 .threads = 1,
-                .block = CLI_PAGE,
+                .block = PAGE_SIZE,
                 .advice = MADV_NORMAL,
                 .setup = setup_map,
                 .run = run_touches,
@@ -111,7 +111,7 @@ const struct workload bench_rows[] = {
                 .sides = ALL,
                 .beside = SIDE_ADVISED,
                 .threads = 1,
-                .block = CLI_PAGE,
+                .block = PAGE_SIZE,
                 .advice = MADV_RANDOM,
                 .setup = setup_map,
                 .run = run_touches,
@@ -162,7 +162,7 @@ const struct workload bench_rows[] = {
                 .sides = BIT(FAULTLINE) | BIT(PREAD),
                 .beside = SIDE_PREAD,
                 .threads = 1,
-                .block = CLI_PAGE,
+                .block = PAGE_SIZE,
                 .set = 500,
                 .hot = true,
                 .calls = true,
@@ -177,7 +177,7 @@ const struct workload bench_rows[] = {
                 .sides = BIT(FAULTLINE) | CALLS | FIO,
                 .beside = SIDE_PREAD,
                 .threads = 1,
-                .block = CLI_PAGE,
+                .block = PAGE_SIZE,
                 .calls = true,
                 .advice = MADV_RANDOM,
                 .setup = setup_fill,

@@ -193,7 +193,7 @@ static void judge_row(const struct bench *b, struct row_run *r)
         else if (bench_sides[beside].limited && !r->load->hot && !*b->group.path)
                 snprintf(r->problem, sizeof(r->problem),
                          "no memory limit for the kernel's side: %s", b->group.problem);
-        else if (r->warm_pages > b->size / CLI_PAGE / 100)
+        else if (r->warm_pages > b->size / PAGE_SIZE / 100)
                 snprintf(r->problem, sizeof(r->problem),
                          "the file does not leave the host's page cache (%" PRIu64 " pages stayed)",
                          r->warm_pages);
@@ -354,7 +354,8 @@ int bench_prepare(struct bench *b)
         if (!b->folder || !*b->folder)
                 b->folder = "/var/tmp";
         if (!b->cache)
-                b->cache = b->size ? b->size / FILE_TO_CACHE / CLI_PAGE * CLI_PAGE : DEFAULT_CACHE;
+                b->cache =
+                        b->size ? b->size / FILE_TO_CACHE / PAGE_SIZE * PAGE_SIZE : DEFAULT_CACHE;
         if (!b->size)
                 b->size = FILE_TO_CACHE * b->cache;
         status = bench_file(b->folder, b->size, b->path);

@@ -151,7 +151,7 @@ static ssize_t host_write(struct work *w, const void *buf, size_t n, uint64_t at
 
 static void *plain_map(struct work *w, uint64_t offset, uint64_t len)
 {
-        char *memory = aligned_alloc(CLI_PAGE, len);
+        char *memory = aligned_alloc(PAGE_SIZE, len);
 
         for (uint64_t at = 0; memory && at < len;) {
                 ssize_t got = pread(w->fd, memory + at, len - at, (off_t)(offset + at));

@@ -42,14 +42,14 @@ static uint64_t make_cold(const char *path)
         close(fd);
         if (mapping == MAP_FAILED)
                 return 0;
-        for (uint64_t at = 0; at < (uint64_t)st.st_size; at += WINDOW * CLI_PAGE) {
+        for (uint64_t at = 0; at < (uint64_t)st.st_size; at += WINDOW * PAGE_SIZE) {
                 uint64_t n = (uint64_t)st.st_size - at;
 
-                if (n > WINDOW * CLI_PAGE)
-                        n = WINDOW * CLI_PAGE;
+                if (n > WINDOW * PAGE_SIZE)
+                        n = WINDOW * PAGE_SIZE;
                 if (mincore(mapping + at, n, resident))
                         break;
-                for (uint64_t i = 0; i < (n + CLI_PAGE - 1) / CLI_PAGE; i++)
+                for (uint64_t i = 0; i < (n + PAGE_SIZE - 1) / PAGE_SIZE; i++)
                         warm += resident[i] & 1;
         }
         munmap(mapping, (size_t)st.st_size);
@@ -118,7 +118,7 @@ static uint64_t pages_used(const struct bench_job *job, uint64_t size)
 {
         uint64_t set = job->load->set ? job->cache / 1000 * job->load->set : size;
 
-        return (set < size ? set : size) / CLI_PAGE;
+        return (set < size ? set : size) / PAGE_SIZE;
 }
 
 static int measure(struct work *w, struct bench_result *result)
@@ -144,7 +144,7 @@ static int measure(struct work *w, struct bench_result *result)
 static int clean_up(struct work *w, int status)
 {
         for (uint64_t i = 0; i < w->parts; i++)
-                w->ops->unmap(w, w->part[i], PART_PAGES * CLI_PAGE);
+                w->ops->unmap(w, w->part[i], PART_PAGES * PAGE_SIZE);
         free(w->part);
         zipf_free(w->zipf);
         if (w->memory)

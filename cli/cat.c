@@ -69,7 +69,7 @@ static int print_bytes(struct session *s, const char *mapping, uint64_t base, ui
 
 static int cat(struct session *s, uint64_t offset, uint64_t length)
 {
-        uint64_t end, base = offset - offset % CLI_PAGE;
+        uint64_t end, base = offset - offset % PAGE_SIZE;
         char *mapping, *buf;
         int status;
 

@@ -20,11 +20,10 @@
 
 #include <faultline/faultline.h>
 
+#include "util/base.h"
 #include "util/quantity.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
-
-#define CLI_PAGE 4096UL
 
 /* ---- options.c ---- */
 
@@ -104,8 +103,6 @@ struct progress {
 void progress_begin(struct progress *p, const char *what, uint64_t total);
 void progress_show(struct progress *p, uint64_t done);
 void progress_end(struct progress *p);
-
-uint64_t clock_ns(void);
 
 /* Text for people, in a buffer of the caller's of at least TEXT_MAX bytes, which they return. */
 #define TEXT_MAX 48

@@ -32,13 +32,13 @@ static bool time_faults(struct fl_engine *e, char *page, uint64_t ns[TOUCHES])
         for (int i = -WARM_UP; i < TOUCHES; i++) {
                 uint64_t begin;
 
-                if (e ? fl_madvise(e, page, CLI_PAGE, MADV_DONTNEED)
-                      : madvise(page, CLI_PAGE, MADV_DONTNEED))
+                if (e ? fl_madvise(e, page, PAGE_SIZE, MADV_DONTNEED)
+                      : madvise(page, PAGE_SIZE, MADV_DONTNEED))
                         return false;
-                begin = clock_ns();
+                begin = now_ns();
                 (void)*touched;
                 if (i >= 0)
-                        ns[i] = clock_ns() - begin;
+                        ns[i] = now_ns() - begin;
         }
         return true;
 }
@@ -48,7 +48,7 @@ static bool time_guarded(struct fl_engine *e, char *page, uint64_t ns[TOUCHES])
         struct guard guard;
         bool done;
 
-        guard_enter(&guard, page, CLI_PAGE);
+        guard_enter(&guard, page, PAGE_SIZE);
         if (sigsetjmp(guard.env, 0)) {
                 guard_leave();
                 return false;
@@ -80,11 +80,11 @@ static uint64_t measure_kernel(void)
 
         if (fd < 0)
                 return 0;
-        if (pwrite(fd, "x", 1, CLI_PAGE - 1) == 1) {
-                page = mmap(NULL, CLI_PAGE, PROT_READ, MAP_SHARED, fd, 0);
+        if (pwrite(fd, "x", 1, PAGE_SIZE - 1) == 1) {
+                page = mmap(NULL, PAGE_SIZE, PROT_READ, MAP_SHARED, fd, 0);
                 if (page != MAP_FAILED) {
                         median = median_fault(NULL, page);
-                        munmap(page, CLI_PAGE);
+                        munmap(page, PAGE_SIZE);
                 }
         }
         close(fd);
@@ -99,10 +99,10 @@ static uint64_t measure(struct fl_engine *e)
 
         if (!file)
                 return 0;
-        page = fl_mmap(e, NULL, CLI_PAGE, PROT_READ, MAP_SHARED, file, 0);
+        page = fl_mmap(e, NULL, PAGE_SIZE, PROT_READ, MAP_SHARED, file, 0);
         if (page != MAP_FAILED) {
                 median = median_fault(e, page);
-                fl_munmap(e, page, CLI_PAGE);
+                fl_munmap(e, page, PAGE_SIZE);
         }
         fl_file_close(file);
         return median;

@@ -51,10 +51,10 @@ static int try_direct(struct direct_findings *d, int fd)
                 return d->offset_align ? 0 : EOPNOTSUPP;
         }
 #endif
-        page = aligned_alloc(CLI_PAGE, CLI_PAGE);
+        page = aligned_alloc(PAGE_SIZE, PAGE_SIZE);
         if (!page)
                 return ENOMEM;
-        got = pread(fd, page, CLI_PAGE, 0);
+        got = pread(fd, page, PAGE_SIZE, 0);
         error = got < 0 ? errno : 0;
         free(page);
         return error == EINVAL ? EOPNOTSUPP : error;

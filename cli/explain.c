@@ -113,12 +113,12 @@ static int touch_all(struct explain *x, char *mapping)
         for (size_t i = 0; i < x->touches; i++) {
                 struct explain_touch *touch = &x->touch[i];
 
-                touch->began = clock_ns();
+                touch->began = now_ns();
                 if (mapping)
                         touch_mapped(touch, mapping);
                 else
                         touch_pread(x, touch);
-                touch->ended = clock_ns();
+                touch->ended = now_ns();
                 nanosleep(&settle, NULL);
         }
         /* Asking why is a read too: only after the last touch, so that it is nobody's. */

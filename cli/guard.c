@@ -73,7 +73,7 @@ size_t guard_copy(void *to, const void *from, size_t n, const void *mapped)
         /* memcpy() goes in an order of its own: find the first bad page in ours. */
         while (done < n) {
                 const char *at = (const char *)mapped + done;
-                size_t part = CLI_PAGE - (uintptr_t)at % CLI_PAGE;
+                size_t part = PAGE_SIZE - (uintptr_t)at % PAGE_SIZE;
 
                 if (part > n - done)
                         part = n - done;

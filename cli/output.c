@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -63,14 +62,6 @@ int fail_usage(const struct options *o, const char *format, ...)
         return EXIT_USAGE;
 }
 
-uint64_t clock_ns(void)
-{
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* ---- progress ---- */
 
 #define PROGRESS_FIRST 500000000u /* what is done sooner needs no bar */
@@ -78,7 +69,7 @@ uint64_t clock_ns(void)
 
 void progress_begin(struct progress *p, const char *what, uint64_t total)
 {
-        *p = (struct progress){ .what = what, .total = total, .started = clock_ns() };
+        *p = (struct progress){ .what = what, .total = total, .started = now_ns() };
         p->enabled = total > 0 && isatty(STDERR_FILENO);
         p->shown_at = p->started + PROGRESS_FIRST - PROGRESS_EVERY;
 }
@@ -92,7 +83,7 @@ void progress_show(struct progress *p, uint64_t done)
 
         if (!p->enabled)
                 return;
-        now = clock_ns();
+        now = now_ns();
         if (now < p->shown_at + PROGRESS_EVERY)
                 return;
         p->shown_at = now;

@@ -48,7 +48,7 @@ struct walker {
 static void access_one(struct walker *w, uint64_t page)
 {
         struct touch *t = w->touch;
-        char *address = t->mapping + page * CLI_PAGE;
+        char *address = t->mapping + page * PAGE_SIZE;
         uint64_t *word = (uint64_t *)address;
         struct stamp stamp;
 
@@ -140,7 +140,7 @@ static int judge(struct touch *t, const struct walker *walkers, enum phase phase
                 fail(t->session.uri, what,
                      "%" PRIu64 " accesses failed, the first at page %" PRIu64 ": %s", errors,
                      first_error,
-                     session_reason(&t->session, first_error * CLI_PAGE, t->private && t->write));
+                     session_reason(&t->session, first_error * PAGE_SIZE, t->private && t->write));
         if (wrong)
                 fail(t->session.uri, what,
                      "%" PRIu64 " stamps are missing or wrong, the first at page %" PRIu64, wrong,
@@ -159,7 +159,7 @@ static int run_phase(struct touch *t, enum phase phase, uint64_t *ns)
         if (!walkers)
                 return fail(t->session.uri, "touch", "%s", strerror(ENOMEM));
         progress_begin(&progress, phase == PHASE_VERIFY ? "verify" : "touch", t->plan.count);
-        started = clock_ns();
+        started = now_ns();
         for (; running < threads && !error; running++) {
                 struct walker *w = &walkers[running];
 
@@ -172,7 +172,7 @@ static int run_phase(struct touch *t, enum phase phase, uint64_t *ns)
                         break;
         }
         join_all(walkers, running, &progress);
-        *ns = clock_ns() - started;
+        *ns = now_ns() - started;
         progress_end(&progress);
         if (error)
                 status = fail(t->session.uri, "start a thread", "%s", strerror(error));
@@ -184,14 +184,14 @@ static int run_phase(struct touch *t, enum phase phase, uint64_t *ns)
 
 static int sync_mapping(struct touch *t)
 {
-        uint64_t started = clock_ns();
+        uint64_t started = now_ns();
         int status = 0;
 
         if (fl_msync(t->session.engine, t->mapping, t->session.size, MS_SYNC)) {
                 t->msync_errors++;
                 status = fail_library();
         }
-        t->msync_ns = clock_ns() - started;
+        t->msync_ns = now_ns() - started;
         return status;
 }
 
@@ -201,13 +201,13 @@ static int resident_ranges(struct touch *t, void (*range)(void *, uint64_t from,
 {
         enum { WINDOW = 65536 };
         static unsigned char resident[WINDOW];
-        uint64_t pages = (t->session.size - 1) / CLI_PAGE + 1, from = 0;
+        uint64_t pages = (t->session.size - 1) / PAGE_SIZE + 1, from = 0;
         bool inside = false;
 
         for (uint64_t at = 0; at < pages; at += WINDOW) {
                 uint64_t n = pages - at < WINDOW ? pages - at : WINDOW;
 
-                if (fl_mincore(t->session.engine, t->mapping + at * CLI_PAGE, n * CLI_PAGE,
+                if (fl_mincore(t->session.engine, t->mapping + at * PAGE_SIZE, n * PAGE_SIZE,
                                resident))
                         return fail_library();
                 for (uint64_t i = 0; i < n; i++) {
@@ -364,9 +364,9 @@ static int touch(struct touch *t)
         int prot = PROT_READ | (t->write ? PROT_WRITE : 0), status;
 
         if (t->write || t->verify) /* a last page too short for a stamp is left alone */
-                t->plan.pages = size < STAMP_SIZE ? 0 : (size - STAMP_SIZE) / CLI_PAGE + 1;
+                t->plan.pages = size < STAMP_SIZE ? 0 : (size - STAMP_SIZE) / PAGE_SIZE + 1;
         else
-                t->plan.pages = size ? (size - 1) / CLI_PAGE + 1 : 0;
+                t->plan.pages = size ? (size - 1) / PAGE_SIZE + 1 : 0;
         if (!t->plan.pages)
                 return fail(s->uri, "touch", size ? "too short for a stamp" : "the file is empty");
         status = access_prepare(&t->plan);
