@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "util/cgroup.h"
 
 static bool write_text(const char *folder, const char *file, const char *text)
 {
@@ -31,64 +32,6 @@ static bool write_text(const char *folder, const char *file, const char *text)
         n = write(fd, text, strlen(text));
         close(fd);
         return n == (ssize_t)strlen(text);
-}
-
-/* A word of a comma separated list? */
-static bool has_word(const char *list, const char *word)
-{
-        size_t length = strlen(word);
-
-        for (const char *at = strstr(list, word); at; at = strstr(at + 1, word))
-                if ((at == list || at[-1] == ',') && (!at[length] || at[length] == ','))
-                        return true;
-        return false;
-}
-
-/* Where the memory controller is mounted: 1 or 2 for its version, 0 if it is not. */
-static int find_mount(char *mount, size_t room)
-{
-        FILE *mounts = fopen("/proc/self/mounts", "re");
-        char line[4096];
-        int version = 0;
-
-        while (mounts && version != 1 && fgets(line, sizeof(line), mounts)) {
-                char where[2048], type[64], options[1024];
-
-                if (sscanf(line, "%*s %2047s %63s %1023s", where, type, options) != 3)
-                        continue;
-                if (!strcmp(type, "cgroup") && has_word(options, "memory"))
-                        version = 1;
-                else if (!strcmp(type, "cgroup2") && !version)
-                        version = 2;
-                else
-                        continue;
-                snprintf(mount, room, "%s", where);
-        }
-        if (mounts)
-                fclose(mounts);
-        return version;
-}
-
-/* Our own group's path in the hierarchy, "/" if it cannot be told. */
-static void find_own(int version, char *own, size_t room)
-{
-        FILE *groups = fopen("/proc/self/cgroup", "re");
-        char line[4096];
-
-        snprintf(own, room, "/");
-        while (groups && fgets(line, sizeof(line), groups)) {
-                char *controllers = strchr(line, ':');
-                char *path = controllers ? strchr(++controllers, ':') : NULL;
-
-                if (!path)
-                        continue;
-                *path++ = '\0';
-                path[strcspn(path, "\n")] = '\0';
-                if (version == 1 ? has_word(controllers, "memory") : !*controllers)
-                        snprintf(own, room, "%s", path);
-        }
-        if (groups)
-                fclose(groups);
 }
 
 /* Groups of runs that were killed; nobody else would take them away. */
@@ -113,7 +56,7 @@ static void remove_stale(const char *parent)
 
 static bool try_create(struct bench_cgroup *g, int version, const char *parent, uint64_t limit)
 {
-        const char *file = version == 1 ? "memory.limit_in_bytes" : "memory.max";
+        const char *file = cgroup_limit_file(version);
         char bytes[32];
 
         remove_stale(parent);
@@ -137,19 +80,19 @@ static bool try_create(struct bench_cgroup *g, int version, const char *parent, 
 
 void bench_cgroup_create(struct bench_cgroup *g, uint64_t limit)
 {
-        char mount[2048], own[1024], parent[3100];
-        int version = find_mount(mount, sizeof(mount));
+        char parent[CGROUP_PATH_MAX];
+        struct cgroup own;
 
-        *g = (struct bench_cgroup){ .version = version };
-        if (!version) {
+        cgroup_find(&own, "");
+        *g = (struct bench_cgroup){ .version = own.version };
+        if (!own.version) {
                 snprintf(g->problem, sizeof(g->problem), "no memory cgroup is mounted");
                 return;
         }
-        find_own(version, own, sizeof(own));
-        snprintf(parent, sizeof(parent), "%s%s", mount, strcmp(own, "/") ? own : "");
-        if (try_create(g, version, parent, limit) || !strcmp(own, "/"))
+        snprintf(parent, sizeof(parent), "%s%s", own.mount, own.own);
+        if (try_create(g, own.version, parent, limit) || !*own.own)
                 return;
-        try_create(g, version, mount, limit);
+        try_create(g, own.version, own.mount, limit);
 }
 
 bool bench_cgroup_enter(const struct bench_cgroup *g)

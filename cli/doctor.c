@@ -89,7 +89,7 @@ static void print_io(const struct findings *f)
 static void print_limits(const struct findings *f)
 {
         static const char *const modes[] = { "off", "strict", "a filter is on" };
-        const struct group_findings *g = &f->group;
+        const struct cgroup_room *g = &f->group;
         char a[TEXT_MAX], b[TEXT_MAX];
 
         line(WELL, "huge pages", "shmem_enabled: %s; page frames are 4 KiB",
@@ -179,7 +179,7 @@ static json_t *io_json(const struct findings *f)
 
 static json_t *limits_json(const struct findings *f)
 {
-        const struct group_findings *g = &f->group;
+        const struct cgroup_room *g = &f->group;
 
         return json_pack(
                 "{s:s, s:o, s:o, s:o, s:o, s:i, s:s, s:o, s:o, s:o}", "shmem_enabled",

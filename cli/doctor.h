@@ -12,6 +12,7 @@
 #define FAULTLINE_CLI_DOCTOR_H
 
 #include "cli.h"
+#include "util/cgroup.h"
 
 #define UNKNOWN (-1L)
 
@@ -28,12 +29,6 @@ struct direct_findings {
         char type[32], mount[256]; /* of the file system; empty: not known */
         int error;                 /* 0: O_DIRECT works; EOPNOTSUPP: not there; else: not tried */
         unsigned memory_align, offset_align; /* 0: not told */
-};
-
-struct group_findings {
-        int version;          /* 0: no memory controller */
-        char path[1024];      /* the folder with the tightest limit, or our own */
-        uint64_t limit, room; /* UINT64_MAX: none */
 };
 
 struct engine_findings {
@@ -57,7 +52,7 @@ struct findings {
         uint64_t memlock_soft, memlock_hard; /* UINT64_MAX: unlimited */
         uint64_t address_space;              /* RLIMIT_AS; UINT64_MAX: unlimited */
         long max_map_count, maps;
-        struct group_findings group;
+        struct cgroup_room group;
         long seccomp; /* mode: 0 off, 1 strict, 2 filter */
         struct engine_findings engine;
 };

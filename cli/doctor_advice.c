@@ -49,7 +49,7 @@ static bool advise_uffd(const struct findings *f, struct advice *a)
 
 static bool advise_memory(const struct findings *f, struct advice *a)
 {
-        const struct group_findings *g = &f->group;
+        const struct cgroup_room *g = &f->group;
 
         if (!f->engine.automatic && f->address_space != UINT64_MAX) {
                 advise(a, "an engine reserves addresses, not memory: gigabytes of them",
@@ -60,8 +60,7 @@ static bool advise_memory(const struct findings *f, struct advice *a)
                 return false;
         advise(a, "the control group leaves hardly any room for a cache", "");
         snprintf(a->command, sizeof(a->command), "echo %" PRIu64 " | sudo tee %s/%s",
-                 g->limit + 4 * SMALL_CACHE, g->path,
-                 g->version == 1 ? "memory.limit_in_bytes" : "memory.max");
+                 g->limit + 4 * SMALL_CACHE, g->path, cgroup_limit_file(g->version));
         return true;
 }
 

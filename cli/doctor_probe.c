@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <linux/io_uring.h>
 #include <linux/userfaultfd.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -41,23 +40,6 @@ static long number_in(const char *path)
                 return UNKNOWN;
         if (fscanf(f, "%ld", &n) != 1)
                 n = UNKNOWN;
-        fclose(f);
-        return n;
-}
-
-/* A limit of a control group: "max" and what is nearly all of 64 bits mean none. */
-static uint64_t limit_in(const char *folder, const char *file)
-{
-        char path[1200];
-        unsigned long long n;
-        FILE *f;
-
-        snprintf(path, sizeof(path), "%s/%s", folder, file);
-        f = fopen(path, "re");
-        if (!f)
-                return UINT64_MAX;
-        if (fscanf(f, "%llu", &n) != 1 || n >= 1ull << 60)
-                n = UINT64_MAX;
         fclose(f);
         return n;
 }
@@ -169,90 +151,9 @@ static uint64_t rlimit_value(rlim_t value)
         return value == RLIM_INFINITY ? UINT64_MAX : value;
 }
 
-/* --- the control group -------------------------------------------------------------------- */
-
-/* Where the memory controller is mounted; its version, 0 if it is not. */
-static int memory_mount(char *mount, size_t room)
-{
-        FILE *f = fopen("/proc/self/mounts", "re");
-        char line[4096], where[512], type[64], options[1024];
-        int version = 0;
-
-        while (f && version != 1 && fgets(line, sizeof(line), f)) {
-                if (sscanf(line, "%*s %511s %63s %1023s", where, type, options) != 3)
-                        continue;
-                if (!strcmp(type, "cgroup") && strstr(options, ",memory"))
-                        version = 1;
-                else if (!strcmp(type, "cgroup2") && !version)
-                        version = 2;
-                else
-                        continue;
-                snprintf(mount, room, "%s", where);
-        }
-        if (f)
-                fclose(f);
-        return version;
-}
-
-/* /proc/self/cgroup: "N:controllers:PATH"; version 2 is "0::PATH". */
-static void own_group(int version, char *path, size_t room)
-{
-        FILE *f = fopen("/proc/self/cgroup", "re");
-        char line[1024];
-
-        *path = '\0';
-        while (f && fgets(line, sizeof(line), f)) {
-                char *controllers = strchr(line, ':');
-                char *end = controllers ? strchr(controllers + 1, ':') : NULL;
-
-                if (!end)
-                        continue;
-                *end++ = '\0';
-                end[strcspn(end, "\n")] = '\0';
-                if (version == 1 ? !!strstr(controllers, "memory") : !controllers[1])
-                        snprintf(path, room, "%.500s", strcmp(end, "/") ? end : "");
-        }
-        if (f)
-                fclose(f);
-}
-
-/* From our own group up to the mount: the limit with the least room is the one that holds. */
-static void probe_group(struct group_findings *g)
-{
-        char mount[512], own[512];
-        bool v1;
-
-        g->limit = g->room = UINT64_MAX;
-        g->version = memory_mount(mount, sizeof(mount));
-        if (!g->version)
-                return;
-        v1 = g->version == 1;
-        own_group(g->version, own, sizeof(own));
-        snprintf(g->path, sizeof(g->path), "%s%s", mount, own);
-        for (;;) {
-                char folder[1024];
-                uint64_t limit, used;
-
-                snprintf(folder, sizeof(folder), "%s%s", mount, own);
-                limit = limit_in(folder, v1 ? "memory.limit_in_bytes" : "memory.max");
-                used = limit_in(folder, v1 ? "memory.usage_in_bytes" : "memory.current");
-                if (limit != UINT64_MAX && used != UINT64_MAX) {
-                        uint64_t room = limit > used ? limit - used : 0;
-
-                        if (room < g->room) {
-                                g->room = room;
-                                g->limit = limit;
-                                snprintf(g->path, sizeof(g->path), "%s", folder);
-                        }
-                }
-                if (!*own)
-                        return;
-                *strrchr(own, '/') = '\0';
-        }
-}
-
 void doctor_probe(struct findings *f)
 {
+        struct cgroup own;
         struct rlimit memlock = { 0, 0 }, space = { RLIM_INFINITY, RLIM_INFINITY };
 
         f->root = geteuid() == 0;
@@ -269,5 +170,6 @@ void doctor_probe(struct findings *f)
         f->max_map_count = number_in("/proc/sys/vm/max_map_count");
         f->maps = count_maps();
         f->seccomp = seccomp_mode();
-        probe_group(&f->group);
+        cgroup_find(&own, "");
+        cgroup_room(&own, &f->group);
 }

@@ -111,7 +111,7 @@ Test(doctor_advice, hardly_any_room_in_the_group)
 {
         struct findings f = healthy();
 
-        f.group = (struct group_findings){ .version = 2, .limit = 64 << 20, .room = 8 << 20 };
+        f.group = (struct cgroup_room){ .version = 2, .limit = 64 << 20, .room = 8 << 20 };
         strcpy(f.group.path, "/sys/fs/cgroup/x");
         expect(&f, "echo 134217728 | sudo tee /sys/fs/cgroup/x/memory.max");
         f.group.version = 1;
