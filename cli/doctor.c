@@ -61,7 +61,7 @@ static void print_uffd(const struct findings *f)
         if (doctor_has_features(u))
                 line(WELL, "features", "all that are needed (0x%" PRIx64 ")", u->features);
         for (unsigned i = 0; i < doctor_nr_features; i++)
-                if (!(u->features >> doctor_features[i].bit & 1))
+                if (!(u->features & doctor_features[i].bit))
                         line(NOT, "features", "%s is missing", doctor_features[i].name);
 }
 
@@ -157,7 +157,7 @@ static json_t *uffd_json(const struct uffd_findings *u)
         json_t *present = json_array(), *missing = json_array();
 
         for (unsigned i = 0; i < doctor_nr_features; i++)
-                json_array_append_new(u->features >> doctor_features[i].bit & 1 ? present : missing,
+                json_array_append_new(u->features & doctor_features[i].bit ? present : missing,
                                       json_string(doctor_features[i].name));
         return json_pack("{s:b, s:b, s:b, s:o, s:o, s:o}", "device", !u->device, "system_call",
                          !u->call, "user_mode_only", !u->user, "unprivileged_userfaultfd",

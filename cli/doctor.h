@@ -70,7 +70,7 @@ void doctor_advice(const struct findings *f, struct advice *advice);
 /* The features an engine needs. */
 struct uffd_feature {
         const char *name;
-        unsigned bit;
+        uint64_t bit;
 };
 extern const struct uffd_feature doctor_features[];
 extern const unsigned doctor_nr_features;

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
-#include <linux/userfaultfd.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -13,20 +12,19 @@
 #include <unistd.h>
 
 #include "doctor.h"
-
-#define USER_MODE_ONLY 1           /* newer headers: UFFD_USER_MODE_ONLY */
-#define DEVICE_NEW _IO(0xAA, 0x00) /* newer headers: USERFAULTFD_IOC_NEW */
+#include "mmu/compat.h"
 
 const struct uffd_feature doctor_features[] = {
-        { "PAGEFAULT_FLAG_WP", 0 }, { "EVENT_REMAP", 2 },         { "THREAD_ID", 8 },
-        { "MINOR_SHMEM", 10 },      { "WP_HUGETLBFS_SHMEM", 12 }, { "POISON", 14 },
+#define X(name) { #name, UFFD_FEATURE_##name },
+        UFFD_NEEDED(X)
+#undef X
 };
 const unsigned doctor_nr_features = sizeof(doctor_features) / sizeof(*doctor_features);
 
 bool doctor_has_features(const struct uffd_findings *u)
 {
         for (unsigned i = 0; i < doctor_nr_features; i++)
-                if (!(u->features >> doctor_features[i].bit & 1))
+                if (!(u->features & doctor_features[i].bit))
                         return false;
         return true;
 }
@@ -53,7 +51,7 @@ static int by_device(void)
 
         if (device < 0)
                 return -errno;
-        fd = ioctl(device, DEVICE_NEW, O_CLOEXEC | O_NONBLOCK);
+        fd = ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
         error = errno;
         close(device);
         return fd < 0 ? -error : fd;
@@ -86,7 +84,7 @@ static void probe_uffd(struct uffd_findings *u)
         u->sysctl = number_in("/proc/sys/vm/unprivileged_userfaultfd");
         u->device = note_descriptor(u, by_device());
         u->call = note_descriptor(u, by_call(0));
-        u->user = note_descriptor(u, by_call(USER_MODE_ONLY));
+        u->user = note_descriptor(u, by_call(UFFD_USER_MODE_ONLY));
 }
 
 /* --- io_uring ----------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * compat.h - what newer kernels' <linux/userfaultfd.h> says and Debian 12's does not.
+ * compat.h - what newer kernels' <linux/userfaultfd.h> says and Debian 12's does not, and what an
+ * engine needs of it. The doctor reads it too.
  */
 #ifndef FL_MMU_COMPAT_H
 #define FL_MMU_COMPAT_H
@@ -34,5 +35,14 @@ struct uffdio_poison {
 #define _UFFDIO_POISON 0x08
 #define UFFDIO_POISON _IOWR(UFFDIO, _UFFDIO_POISON, struct uffdio_poison)
 #endif
+
+/* X(name): the features without which there is no engine. */
+#define UFFD_NEEDED(X)                                                                             \
+        X(PAGEFAULT_FLAG_WP)                                                                       \
+        X(EVENT_REMAP)                                                                             \
+        X(THREAD_ID)                                                                               \
+        X(MINOR_SHMEM)                                                                             \
+        X(WP_HUGETLBFS_SHMEM)                                                                      \
+        X(POISON)
 
 #endif

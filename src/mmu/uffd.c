@@ -96,15 +96,19 @@ static void uffd_ready(struct loop_source *s)
 
 /* --- opening ------------------------------------------------------------------------------ */
 
-static const char *const feature_names[] = {
-        [0] = "PAGEFAULT_FLAG_WP", [2] = "EVENT_REMAP",         [8] = "THREAD_ID",
-        [10] = "MINOR_SHMEM",      [12] = "WP_HUGETLBFS_SHMEM", [14] = "POISON",
-};
+#define X(name) | UFFD_FEATURE_##name
+static const uint64_t wanted_features = 0 UFFD_NEEDED(X);
+#undef X
 
-static uint64_t wanted_features(void)
+/* The first that is wanted and not among `features`. */
+static const char *missing_feature(uint64_t features)
 {
-        return UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_THREAD_ID |
-               UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_WP_HUGETLBFS_SHMEM | UFFD_FEATURE_POISON;
+#define X(name)                                                                                    \
+        if (!(features & UFFD_FEATURE_##name))                                                     \
+                return #name;
+        UFFD_NEEDED(X)
+#undef X
+        return "UFFD_API";
 }
 
 /* A descriptor that serves kernel-mode faults too, by either way, or -errno. */
@@ -152,9 +156,8 @@ static int open_descriptor(struct uffd *u, struct mmu_config *cfg)
 
 static int negotiate(struct uffd *u, struct mmu_config *cfg)
 {
-        struct uffdio_api api = { .api = UFFD_API, .features = wanted_features() };
+        struct uffdio_api api = { .api = UFFD_API, .features = wanted_features };
         struct uffdio_api probe = { .api = UFFD_API };
-        uint64_t missing;
         int fd;
 
         if (ioctl(u->fd, UFFDIO_API, &api) == 0)
@@ -167,13 +170,10 @@ static int negotiate(struct uffd *u, struct mmu_config *cfg)
                 ioctl(fd, UFFDIO_API, &probe);
                 close(fd);
         }
-        missing = wanted_features() & ~probe.features;
         snprintf(cfg->why, sizeof(cfg->why),
                  "this kernel's userfaultfd lacks a feature (%s); Linux 6.6 or newer has it; "
                  "see faultline doctor",
-                 missing && __builtin_ctzll(missing) < (int)ARRAY_SIZE(feature_names)
-                         ? feature_names[__builtin_ctzll(missing)]
-                         : "UFFD_API");
+                 missing_feature(probe.features));
         return -ENOSYS;
 }
 
