@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * alone.c - sequences of operations by one thread: a cache smaller than the files. What comes of a
+ * sequence depends on nothing but its seed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "twin.h"
+
+struct lane alone;
+static struct side ours, kernels;
+
+static void fill_twins(uint64_t *s)
+{
+        static char bytes[FILE_PAGES * PAGE];
+
+        for (unsigned i = 0; i < FILES; i++) {
+                alone.size[i] = 1 + random_below(s, FILE_PAGES * PAGE / 2);
+                for (unsigned n = 0; n < alone.size[i]; n += 8)
+                        memcpy(bytes + n, &(uint64_t){ random_next(s) }, 8);
+                for (unsigned k = 0; k < 2; k++) {
+                        const char *path = k ? kernels.path[i] : ours.path[i];
+                        int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+                        require(fd >= 0 &&
+                                        write(fd, bytes, alone.size[i]) == (ssize_t)alone.size[i],
+                                "%s: %s", path, strerror(errno));
+                        close(fd);
+                }
+        }
+}
+
+static void begin(uint64_t *s)
+{
+        char *p;
+
+        fill_twins(s);
+        memset(alone.page, 0, sizeof(alone.page));
+        ours.engine = open_engine_with(
+                (struct fl_engine_config){ .cache = CACHE * PAGE, .flags = FL_ENGINE_QUIET });
+        for (unsigned h = 0; h < HANDLES; h++) {
+                int how = h < FILES ? O_RDWR : O_RDONLY;
+
+                ours.file[h] = open_file(ours.engine, ours.path[file_of(h)], how);
+                kernels.fd[h] = open(kernels.path[file_of(h)], how | O_CLOEXEC);
+                require(kernels.fd[h] >= 0, "%s", strerror(errno));
+        }
+        p = map_file(ours.engine, ours.file[0], REGION * PAGE, PROT_READ, MAP_SHARED, 0);
+        expect(fl_munmap(ours.engine, p, REGION * PAGE) == 0, "%s", fl_strerror());
+        alone.place[OURS].base = p;
+}
+
+static bool same_files(void)
+{
+        static char a[FILE_PAGES * PAGE], k[FILE_PAGES * PAGE];
+
+        for (unsigned i = 0; i < FILES; i++) {
+                uint64_t size = file_size(kernels.path[i]), n = 0;
+
+                if (file_size(ours.path[i]) != size) {
+                        snprintf(alone.told, sizeof(alone.told), "file %u: %llu bytes, not %llu", i,
+                                 (unsigned long long)file_size(ours.path[i]),
+                                 (unsigned long long)size);
+                        return false;
+                }
+                if (!file_read(ours.path[i], a, size, 0) || !file_read(kernels.path[i], k, size, 0))
+                        return false;
+                while (n < size && a[n] == k[n])
+                        n++;
+                if (n == size)
+                        continue;
+                snprintf(alone.told, sizeof(alone.told),
+                         "file %u, page %llu + %llu: %02x, not %02x", i,
+                         (unsigned long long)(n / PAGE), (unsigned long long)(n % PAGE),
+                         (unsigned char)a[n], (unsigned char)k[n]);
+                return false;
+        }
+        return true;
+}
+
+static bool finish(bool same, bool check)
+{
+        unsigned was = test_failures();
+
+        if (same && check) {
+                check_engine(ours.engine);
+                same = test_failures() == was;
+                if (!same)
+                        snprintf(alone.told, sizeof(alone.told), "the engine's invariants");
+        }
+        unmap_all(&alone);
+        for (unsigned h = 0; h < HANDLES; h++) {
+                close_file(ours.file[h]);
+                close(kernels.fd[h]);
+        }
+        close_engine(ours.engine);
+        return same && same_files();
+}
+
+unsigned run_sequence(const struct op *ops, uint64_t seed)
+{
+        static char where[256];
+        uint64_t files = seed;
+        bool same = true;
+        unsigned i;
+
+        begin(&files);
+        for (i = 0; i < OPS && same; i++) {
+                if (ops[i].left_out)
+                        continue;
+                snprintf(where, sizeof(where), "operation %u: %s", i, op_text(&ops[i]));
+                test_at(where);
+                same = step(&alone, &ops[i]);
+        }
+        test_at("the end of a sequence");
+        return finish(same, seed % 4 == 0) ? OPS : i - 1; /* the check takes long */
+}
+
+void alone_begin(void)
+{
+        for (unsigned i = 0; i < FILES; i++) {
+                ours.path[i] = test_file(i ? "ours-b" : "ours-a", 0);
+                kernels.path[i] = test_file(i ? "twin-b" : "twin-a", 0);
+        }
+        alone.place[OURS].side = &ours;
+        alone.place[KERNELS].side = &kernels;
+        alone.place[KERNELS].base = find_place();
+}
+
+uint64_t alone_run(uint64_t most)
+{
+        static struct op ops[OPS];
+        uint64_t done = 0;
+
+        for (; done < most; done += OPS, test.seed++) {
+                uint64_t seed = test.seed;
+                unsigned last;
+
+                for (unsigned i = 0; i < OPS; i++)
+                        draw_op(&ops[i], &seed);
+                last = run_sequence(ops, test.seed);
+                if (last < OPS)
+                        tell(ops, test.seed, last);
+                if (test_failures() || (most == UINT64_MAX && test_left() < 0))
+                        break;
+        }
+        return done;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * draw.c - what is drawn for an operation, from a stream of random numbers, and how it is printed.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "twin.h"
+
+static const int prots[] = { PROT_READ,
+                             PROT_READ | PROT_WRITE,
+                             PROT_READ | PROT_WRITE,
+                             PROT_READ | PROT_WRITE,
+                             PROT_WRITE,
+                             PROT_NONE,
+                             PROT_READ | PROT_EXEC };
+static const int advices[] = { MADV_NORMAL,   MADV_RANDOM,   MADV_SEQUENTIAL,
+                               MADV_WILLNEED, MADV_DONTNEED, MADV_DONTNEED,
+                               1234 };
+
+#define pick(seed, array) ((array)[random_below((seed), sizeof(array) / sizeof((array)[0]))])
+
+/* Mostly whole pages of the region; now and then not so, or nothing. */
+void draw_range(struct op *o, uint64_t *s)
+{
+        uint64_t first = random_below(s, REGION), most = REGION - first;
+        uint64_t nr = 1 + random_below(s, random_below(s, 4) ? (most < 6 ? most : 6) : most);
+
+        o->at = first * PAGE;
+        o->len = nr * PAGE;
+        if (random_below(s, 8) == 0)
+                o->len -= random_below(s, PAGE);
+        if (random_below(s, 24) == 0)
+                o->at += 1 + random_below(s, PAGE - 1);
+        if (random_below(s, 40) == 0)
+                o->len = 0;
+}
+
+void draw_map(struct op *o, uint64_t *s)
+{
+        static const int fixed[] = { MAP_FIXED, MAP_FIXED, MAP_FIXED, MAP_FIXED_NOREPLACE, 0 };
+
+        draw_range(o, s);
+        o->arg = pick(s, prots);
+        o->flags = (random_below(s, 2) ? MAP_SHARED : MAP_PRIVATE) | pick(s, fixed);
+        o->flags |= random_below(s, 8) ? 0 : MAP_NORESERVE;
+        o->offset = (off_t)(random_below(s, FILE_PAGES) * PAGE);
+        if (random_below(s, 40) == 0)
+                o->offset += 512;
+}
+
+void draw_protect(struct op *o, uint64_t *s)
+{
+        draw_range(o, s);
+        o->arg = pick(s, prots);
+}
+
+void draw_advise(struct op *o, uint64_t *s)
+{
+        draw_range(o, s);
+        o->arg = pick(s, advices);
+}
+
+void draw_access(struct op *o, uint64_t *s)
+{
+        o->at = random_below(s, REGION * PAGE);
+        o->arg = (int)random_below(s, 256);
+}
+
+void draw_io(struct op *o, uint64_t *s)
+{
+        o->offset = (off_t)random_below(s, (FILE_PAGES - 4) * PAGE);
+        if (random_below(s, 2))
+                o->offset &= ~(off_t)(PAGE - 1);
+        if (random_below(s, 50) == 0)
+                o->offset = -o->offset;
+        o->len = random_below(s, 2) ? PAGE : random_below(s, BUF + 1);
+        o->arg = (int)random_below(s, 256);
+}
+
+void draw_budget(struct op *o, uint64_t *s)
+{
+        o->len = (CACHE + random_below(s, 2) * 128) * PAGE;
+}
+
+static const struct op_kind *draw_kind(uint64_t *s)
+{
+        unsigned total = 0, k = 0;
+        uint64_t n;
+
+        for (unsigned i = 0; i < nr_op_kinds; i++)
+                total += op_kinds[i].weight;
+        for (n = random_below(s, total); n >= op_kinds[k].weight; k++)
+                n -= op_kinds[k].weight;
+        return &op_kinds[k];
+}
+
+void draw_op(struct op *o, uint64_t *s)
+{
+        *o = (struct op){ .kind = draw_kind(s) };
+        o->handle = (unsigned)random_below(s, HANDLES);
+        o->kind->draw(o, s);
+}
+
+/* --- in words --- */
+
+static const char *at_text(const struct op *o, char *text, size_t size)
+{
+        int n = snprintf(text, size, "page %zu", o->at / PAGE);
+
+        if (o->at % PAGE)
+                snprintf(text + n, size - (size_t)n, " + %zu", o->at % PAGE);
+        return text;
+}
+
+void text_map(const struct op *o, char *text, size_t size)
+{
+        char at[48];
+
+        snprintf(text, size, "(%s, %#zx, prot %d, flags %#x, handle %u, offset page %lld + %lld)",
+                 at_text(o, at, sizeof(at)), o->len, o->arg, (unsigned)o->flags, o->handle,
+                 (long long)o->offset / (int)PAGE, (long long)o->offset % (int)PAGE);
+}
+
+void text_range(const struct op *o, char *text, size_t size)
+{
+        char at[48];
+
+        snprintf(text, size, "(%s, %#zx, %#x)", at_text(o, at, sizeof(at)), o->len,
+                 (unsigned)o->arg);
+}
+
+void text_access(const struct op *o, char *text, size_t size)
+{
+        char at[48];
+
+        snprintf(text, size, " at %s", at_text(o, at, sizeof(at)));
+}
+
+void text_io(const struct op *o, char *text, size_t size)
+{
+        snprintf(text, size, "(handle %u, %#zx at page %lld + %lld, %s)", o->handle, o->len,
+                 (long long)o->offset / (int)PAGE, (long long)o->offset % (int)PAGE,
+                 o->arg % 2 ? "odd" : "even");
+}
+
+void text_handle(const struct op *o, char *text, size_t size)
+{
+        snprintf(text, size, "(handle %u)", o->handle);
+}
+
+const char *op_text(const struct op *o)
+{
+        static _Thread_local char text[200];
+        int n = snprintf(text, sizeof(text), "%s", o->kind->name);
+
+        o->kind->text(o, text + n, sizeof(text) - (size_t)n);
+        return text;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * main.c - random calls and accesses, the same on an engine and on the kernel: see twin.h.
+ *
+ * `twin 0 SEED` runs a sequence again. On a difference the sequence is cut down to the operations
+ * that matter, which are printed. FAULTLINE_TEST_OPS is the number of operations, instead of a
+ * time.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "twin.h"
+
+char *find_place(void)
+{
+        const size_t size = 1ull << 44;
+        char *p = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+        require(p != MAP_FAILED, "16 TiB of addresses: %s", strerror(errno));
+        munmap(p, size);
+        return p + size / 8 * 5;
+}
+
+int main(int argc, char **argv)
+{
+        const char *limit = getenv("FAULTLINE_TEST_OPS");
+        uint64_t most = limit && *limit ? strtoull(limit, NULL, 0) : UINT64_MAX, done;
+
+        test_begin(argc, argv, 4, 60, 60);
+        alone_begin();
+        done = alone_run(most);
+        printf("%llu operations\n", (unsigned long long)done);
+        return test_end();
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * twin.h - random calls and accesses, the same on an engine and on the kernel's own mappings of
+ * twin files: every return value, errno, byte and signal has to be the same, and so have the files
+ * at the end.
+ *
+ *   main.c     the options, and which mode
+ *   ops.c      the table of operations: one row each
+ *   draw.c     what is drawn for an operation, and how it reads when it is printed
+ *   calls.c    the operations themselves, on either side
+ *   alone.c    sequences of operations by one thread
+ *   shrink.c   which operations of a sequence matter for a difference
+ *
+ * To add an operation: a function that runs it on one side, in calls.c, and a row in ops.c.
+ */
+#ifndef FAULTLINE_TESTS_TWIN_H
+#define FAULTLINE_TESTS_TWIN_H
+
+#include <sys/types.h>
+
+#include "../harness.h"
+
+#define PAGE TEST_PAGE
+#define REGION 40u /* pages in which a thread maps everything */
+#define FILES 2u
+#define HANDLES 3u    /* both files for reading and writing, the first also only for reading */
+#define FILE_PAGES 64 /* at most */
+#define OPS 300u      /* in a sequence */
+#define CACHE 72ul    /* pages */
+#define BUF (4 * PAGE)
+
+struct lane;
+struct place;
+struct outcome;
+struct op_kind;
+
+struct op {
+        const struct op_kind *kind;
+        bool left_out;
+        size_t at, len; /* bytes from the region's begin */
+        int arg;        /* prot, advice, flags, the value of a store */
+        int flags;
+        unsigned handle;
+        off_t offset;
+};
+
+struct op_kind {
+        const char *name;
+        unsigned weight;
+        void (*draw)(struct op *o, uint64_t *s);
+        void (*text)(const struct op *o, char *text, size_t size);
+        /* False: it has no one answer now, and is passed over. May be NULL. */
+        bool (*ready)(struct lane *l, const struct op *o);
+        /* On one side. Returns what the call does, with its errno. */
+        long (*run)(struct place *w, const struct op *o, struct outcome *out);
+        /* It has been done, with this result on both sides: the model follows. May be NULL. */
+        void (*note)(struct lane *l, const struct op *o, long result);
+};
+extern const struct op_kind op_kinds[];
+extern const unsigned nr_op_kinds;
+
+/* What came of an operation on one side. */
+struct outcome {
+        long result;
+        int error; /* 0: none */
+        struct caught caught;
+        size_t at;         /* of the signal, from the region's begin */
+        size_t len;        /* bytes to be compared */
+        const void *bytes; /* and where */
+};
+
+/* One side: the files on an engine, or on the kernel. */
+struct side {
+        struct fl_engine *engine; /* NULL: the kernel's */
+        struct fl_file *file[HANDLES];
+        int fd[HANDLES];
+        const char *path[FILES];
+};
+
+/* Where one thread works on one side. */
+struct place {
+        struct side *side;
+        char *base; /* of its region */
+        char buf[BUF];
+};
+
+enum { OURS, KERNELS, SIDES };
+
+/* One thread, and the model: what is mapped where, so that nothing is asked that has no answer. */
+struct lane {
+        struct place place[SIDES];
+        struct {
+                bool mapped, shared;
+                unsigned handle;
+                uint64_t index; /* in the file */
+        } page[REGION];
+        uint64_t size[FILES];
+        char told[512]; /* the difference */
+};
+
+static inline unsigned file_of(unsigned handle)
+{
+        return handle % FILES;
+}
+
+/* --- draw.c */
+void draw_op(struct op *o, uint64_t *s);
+const char *op_text(const struct op *o);
+void draw_map(struct op *o, uint64_t *s);
+void draw_range(struct op *o, uint64_t *s);
+void draw_protect(struct op *o, uint64_t *s);
+void draw_advise(struct op *o, uint64_t *s);
+void draw_access(struct op *o, uint64_t *s);
+void draw_io(struct op *o, uint64_t *s);
+void draw_budget(struct op *o, uint64_t *s);
+void text_map(const struct op *o, char *text, size_t size);
+void text_range(const struct op *o, char *text, size_t size);
+void text_access(const struct op *o, char *text, size_t size);
+void text_io(const struct op *o, char *text, size_t size);
+void text_handle(const struct op *o, char *text, size_t size);
+
+/* --- calls.c */
+long run_mmap(struct place *w, const struct op *o, struct outcome *out);
+long run_munmap(struct place *w, const struct op *o, struct outcome *out);
+long run_mprotect(struct place *w, const struct op *o, struct outcome *out);
+long run_madvise(struct place *w, const struct op *o, struct outcome *out);
+long run_drop(struct place *w, const struct op *o, struct outcome *out);
+long run_msync(struct place *w, const struct op *o, struct outcome *out);
+long run_mincore(struct place *w, const struct op *o, struct outcome *out);
+long run_load(struct place *w, const struct op *o, struct outcome *out);
+long run_store(struct place *w, const struct op *o, struct outcome *out);
+long run_pread(struct place *w, const struct op *o, struct outcome *out);
+long run_pwrite(struct place *w, const struct op *o, struct outcome *out);
+long run_ftruncate(struct place *w, const struct op *o, struct outcome *out);
+long run_fsync(struct place *w, const struct op *o, struct outcome *out);
+long run_fstat(struct place *w, const struct op *o, struct outcome *out);
+long run_set_cache(struct place *w, const struct op *o, struct outcome *out);
+bool ready_to_drop(struct lane *l, const struct op *o);
+bool ready_to_store(struct lane *l, const struct op *o);
+bool ready_to_truncate(struct lane *l, const struct op *o);
+void note_mmap(struct lane *l, const struct op *o, long result);
+void note_munmap(struct lane *l, const struct op *o, long result);
+void note_pwrite(struct lane *l, const struct op *o, long result);
+void note_ftruncate(struct lane *l, const struct op *o, long result);
+void unmap_all(struct lane *l);
+/* Runs an operation on both sides. True: the same came of it; else l->told says what did not. */
+bool step(struct lane *l, const struct op *o);
+
+/* --- alone.c */
+void alone_begin(void);
+/* Sequences until time or operations are over; returns how many operations there were. */
+uint64_t alone_run(uint64_t most);
+/* Runs what is not left out. OPS if all went the same way, or else where it did not. */
+unsigned run_sequence(const struct op *ops, uint64_t seed);
+extern struct lane alone;
+
+/* --- shrink.c */
+/* Says what differed, and cuts the sequence down to the operations that matter. */
+void tell(struct op *ops, uint64_t seed, unsigned last);
+
+/* A stretch of addresses that nobody else is given, as the engine finds its own. */
+char *find_place(void);
+
+#endif
