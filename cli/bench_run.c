@@ -220,15 +220,20 @@ static json_t *integer(double value)
         return json_integer((json_int_t)value);
 }
 
+/* Who it is; in the rows, and among those that are not here. */
+static json_t *side_names(enum bench_side side)
+{
+        return json_pack("{s:s,s:s}", "side", bench_sides[side].key, "name",
+                         bench_sides[side].name);
+}
+
 static json_t *side_json(const struct bench *b, struct row_run *row, enum bench_side side,
                          double ours)
 {
         struct sample *s = &row->sample[side];
         double rate = median(s->rate, s->n);
-        json_t *object = json_object();
+        json_t *object = side_names(side);
 
-        json_object_set_new(object, "side", json_string(bench_sides[side].key));
-        json_object_set_new(object, "name", json_string(bench_sides[side].name));
         json_object_set_new(object, "ratio_permille", integer(rate > 0 ? ours / rate * 1000 : 0));
         json_object_set_new(object, "median", integer(rate));
         json_object_set_new(object, "min", integer(s->rate[0]));
@@ -312,6 +317,7 @@ static void find_sides(struct bench *b, json_t *absent)
         for (unsigned side = 0; side < NR_SIDES; side++) {
                 char why[256];
                 const char *problem;
+                json_t *one;
 
                 if (!(b->sides & 1u << side))
                         continue;
@@ -320,8 +326,9 @@ static void find_sides(struct bench *b, json_t *absent)
                         b->here |= 1u << side;
                         continue;
                 }
-                json_array_append_new(absent, json_pack("{s:s,s:s}", "side", bench_sides[side].name,
-                                                        "why", problem));
+                one = side_names((enum bench_side)side);
+                json_object_set_new(one, "why", json_string(problem));
+                json_array_append_new(absent, one);
         }
 }
 

@@ -92,9 +92,11 @@ static void absent_fact(const json_t *document, char buf[512])
 
         for (size_t i = 0; i < json_array_size(absent) && used < 400; i++) {
                 const json_t *one = json_array_get(absent, i);
+                const char *name = bench_string(one, "name");
 
                 used += (size_t)snprintf(buf + used, 512 - used, "%s %.40s (%.60s)", i ? "," : "",
-                                         bench_string(one, "side"), bench_string(one, "why"));
+                                         *name ? name : bench_string(one, "side"), /* an old one */
+                                         bench_string(one, "why"));
         }
         if (!json_array_size(absent))
                 snprintf(buf, 512, "every side is here");
