@@ -5,50 +5,27 @@
  *
  * Ranges are registered MISSING, MINOR and WP on a memfd's mapping. Which of the three an event
  * says is a hint at best (a frame may appear or go meanwhile): the layer above looks at the
- * page's state. Return codes as observed on Linux 6.18:
- *   CONTINUE  EEXIST mapped already; EAGAIN with mapped > 0: go on behind; EFAULT no frame;
- *             ENOENT the range crosses the end of a mapping, or is not mapped; EINVAL past the
- *             file's end; ESRCH the process is going.
- *   COPY, POISON  the same; WRITEPROTECT  ENOENT, EAGAIN.
+ * page's state.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "mmu/compat.h"
-#include "mmu/mmu.h"
-#include "util/lock.h"
+#include "mmu/uffd_ops.h"
 
 #define EVENT_BATCH 32
 
-struct uffd {
-        struct mmu mmu;
-        int fd;
-        bool kernel_faults; /* also serves faults of system calls */
-        bool madvise_self;  /* process_madvise(DONTNEED) on ourselves works (6.13) */
-        int pidfd;
+/* A userfaultfd whose events are read on the loop. */
+struct pager {
+        struct uffd u;
         struct loop *loop;
         struct loop_source source;
         struct mmu_client *client;
-        struct mutex move_lock; /* one remap at a time */
 };
 
-static struct uffd *uffd_of(struct mmu *m)
-{
-        return container_of(m, struct uffd, mmu);
-}
-
 /* Hand the faults among nr events to the client. */
-static void deliver(struct uffd *u, const struct uffd_msg *msg, unsigned nr)
+static void deliver(struct pager *p, const struct uffd_msg *msg, unsigned nr)
 {
         struct mmu_fault faults[EVENT_BATCH];
         unsigned n = 0;
@@ -68,416 +45,59 @@ static void deliver(struct uffd *u, const struct uffd_msg *msg, unsigned nr)
                 };
         }
         if (n)
-                u->client->faults(u->client, faults, n);
+                p->client->faults(p->client, faults, n);
 }
 
-/* False: nothing to read. */
-static bool read_events(struct uffd *u, bool *remapped)
+/* Level triggered: what is left makes it ready again, after the completions have had their turn. */
+static void pager_ready(struct loop_source *s)
 {
+        struct pager *p = s->arg;
         struct uffd_msg msg[EVENT_BATCH];
-        ssize_t got = read(u->fd, msg, sizeof(msg));
-        unsigned nr;
+        ssize_t got = read(p->u.fd, msg, sizeof(msg));
 
-        if (got < (ssize_t)sizeof(msg[0]))
-                return false;
-        nr = (unsigned)((size_t)got / sizeof(msg[0]));
-        for (unsigned i = 0; remapped && i < nr; i++)
-                *remapped |= msg[i].event == UFFD_EVENT_REMAP;
-        deliver(u, msg, nr);
-        return true;
+        if (got >= (ssize_t)sizeof(msg[0]))
+                deliver(p, msg, (unsigned)((size_t)got / sizeof(msg[0])));
 }
 
-static void uffd_ready(struct loop_source *s)
+static int pager_open(struct mmu_config *cfg, struct mmu **out)
 {
-        /* Level triggered: what is left makes it ready again, after the completions have had
-         * their turn. */
-        read_events(s->arg, NULL);
-}
-
-/* --- opening ------------------------------------------------------------------------------ */
-
-#define X(name) | UFFD_FEATURE_##name
-static const uint64_t wanted_features = 0 UFFD_NEEDED(X);
-#undef X
-
-/* The first that is wanted and not among `features`. */
-static const char *missing_feature(uint64_t features)
-{
-#define X(name)                                                                                    \
-        if (!(features & UFFD_FEATURE_##name))                                                     \
-                return #name;
-        UFFD_NEEDED(X)
-#undef X
-        return "UFFD_API";
-}
-
-/* A descriptor that serves kernel-mode faults too, by either way, or -errno. */
-static int open_full(void)
-{
-        int dev = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
-        int fd;
-
-        if (dev >= 0) {
-                fd = ioctl(dev, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
-                close(dev);
-                if (fd >= 0)
-                        return fd;
-        }
-        fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-        return fd < 0 ? -errno : fd;
-}
-
-static int open_descriptor(struct uffd *u, struct mmu_config *cfg)
-{
-        int fd = open_full();
-        int error = fd;
-
-        u->kernel_faults = fd >= 0;
-        if (fd < 0 && cfg->named && fd != -ENOSYS) {
-                fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
-                error = fd < 0 ? -errno : fd;
-        }
-        if (fd >= 0) {
-                u->fd = fd;
-                return 0;
-        }
-        if (error == -ENOSYS)
-                snprintf(cfg->why, sizeof(cfg->why),
-                         "this kernel has no userfaultfd (CONFIG_USERFAULTFD), or a seccomp "
-                         "filter forbids it; see faultline doctor");
-        else
-                snprintf(cfg->why, sizeof(cfg->why),
-                         "userfaultfd is not permitted: give access to /dev/userfaultfd, or "
-                         "CAP_SYS_PTRACE, or set sysctl vm.unprivileged_userfaultfd=1; the MMU "
-                         "named \"uffd\" does without, for faults of user mode only; see faultline "
-                         "doctor");
-        return error;
-}
-
-static int negotiate(struct uffd *u, struct mmu_config *cfg)
-{
-        struct uffdio_api api = { .api = UFFD_API, .features = wanted_features };
-        struct uffdio_api probe = { .api = UFFD_API };
-        int fd;
-
-        if (ioctl(u->fd, UFFDIO_API, &api) == 0)
-                return 0;
-        /* A refused descriptor cannot be asked again: a second one says what there is. */
-        fd = u->kernel_faults
-                     ? open_full()
-                     : (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
-        if (fd >= 0) {
-                ioctl(fd, UFFDIO_API, &probe);
-                close(fd);
-        }
-        snprintf(cfg->why, sizeof(cfg->why),
-                 "this kernel's userfaultfd lacks a feature (%s); Linux 6.6 or newer has it; "
-                 "see faultline doctor",
-                 missing_feature(probe.features));
-        return -ENOSYS;
-}
-
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
-#endif
-#ifndef SYS_process_madvise
-#define SYS_process_madvise 440
-#endif
-
-static void probe_madvise_self(struct uffd *u)
-{
-        void *p = mmap(NULL, PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        struct iovec iov = { p, PAGE_SIZE };
-
-        u->pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
-        if (u->pidfd >= 0 && p != MAP_FAILED)
-                u->madvise_self = syscall(SYS_process_madvise, u->pidfd, &iov, 1UL, MADV_DONTNEED,
-                                          0U) == (long)PAGE_SIZE;
-        if (p != MAP_FAILED)
-                munmap(p, PAGE_SIZE);
-}
-
-static int uffd_open(struct mmu_config *cfg, struct mmu **out)
-{
-        struct uffd *u = calloc(1, sizeof(*u));
+        struct pager *p = calloc(1, sizeof(*p));
         int error;
 
-        if (!u)
+        if (!p)
                 return -ENOMEM;
-        u->mmu.ops = &uffd_mmu_ops;
-        u->fd = u->pidfd = -1;
-        u->loop = cfg->loop;
-        u->client = cfg->client;
-        error = open_descriptor(u, cfg);
-        if (!error)
-                error = negotiate(u, cfg);
-        if (!error) {
-                probe_madvise_self(u);
-                u->source = (struct loop_source){ .fd = u->fd, .ready = uffd_ready, .arg = u };
-                error = loop_add(u->loop, &u->source);
-        }
+        p->u.mmu.ops = &uffd_mmu_ops;
+        p->loop = cfg->loop;
+        p->client = cfg->client;
+        error = uffd_init(&p->u, cfg, cfg->named ? UFFD_ALL_OR_USER : UFFD_ALL_FAULTS, 0);
         if (error) {
-                if (u->fd >= 0)
-                        close(u->fd);
-                if (u->pidfd >= 0)
-                        close(u->pidfd);
-                free(u);
+                free(p);
                 return error;
         }
-        *out = &u->mmu;
-        return 0;
-}
-
-static void uffd_close(struct mmu *m)
-{
-        struct uffd *u = uffd_of(m);
-
-        loop_remove(u->loop, &u->source);
-        close(u->fd);
-        if (u->pidfd >= 0)
-                close(u->pidfd);
-        free(u);
-}
-
-/* --- ranges ------------------------------------------------------------------------------- */
-
-static int prepare_range(struct uffd *u, void *p, uint64_t len)
-{
-        struct uffdio_register reg = {
-                .range = { (uint64_t)(uintptr_t)p, len },
-                .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR |
-                        UFFDIO_REGISTER_MODE_WP,
-        };
-
-        /* A child that touched an unserved page would put zeros into the parent's file. */
-        if (munlock(p, len) || madvise(p, len, MADV_DONTFORK) || madvise(p, len, MADV_DONTDUMP) ||
-            ioctl(u->fd, UFFDIO_REGISTER, &reg))
-                return -errno;
-        return 0;
-}
-
-#define HELD_FAULTS 256
-
-struct move {
-        struct uffd *u;
-        _Atomic bool over;
-        unsigned nr;
-        uint64_t held[HELD_FAULTS]; /* addresses of faults that were in the way */
-};
-
-static void hold_fault(struct move *mv, uint64_t address)
-{
-        if (mv->nr < HELD_FAULTS)
-                mv->held[mv->nr++] = address;
-        else
-                mv->u->mmu.ops->wake(&mv->u->mmu, address, 1);
-}
-
-/* The kernel holds mremap back until somebody has read its event. The pagers may be waiting for
- * a lock that the caller of mremap holds, so a thread that takes no lock of ours stands by.
- * Faults are delivered before the event. They are held, and told to fault again when all is over:
- * told at once they would be back before the event, again and again. */
-static void *read_remap_event(void *arg)
-{
-        struct move *mv = arg;
-        struct uffd *u = mv->u;
-
-        while (!atomic_load(&mv->over)) {
-                struct pollfd pfd = { .fd = u->fd, .events = POLLIN };
-                struct uffd_msg msg;
-
-                if (poll(&pfd, 1, 1) <= 0 || read(u->fd, &msg, sizeof(msg)) != sizeof(msg))
-                        continue;
-                if (msg.event == UFFD_EVENT_PAGEFAULT)
-                        hold_fault(mv, msg.arg.pagefault.address & PAGE_MASK);
-                else if (msg.event == UFFD_EVENT_REMAP)
-                        break;
-        }
-        return NULL;
-}
-
-/* Put the registered range at `from` where `to` is, replacing what is there, in one step: no
- * thread that touches `to` ever sees an unserved page. */
-static int move_range(struct uffd *u, void *from, void *to, uint64_t len)
-{
-        struct move mv = { .u = u };
-        sigset_t all, old;
-        pthread_t helper;
-        int error;
-
-        mutex_lock(&u->move_lock);
-        sigfillset(&all);
-        pthread_sigmask(SIG_BLOCK, &all, &old);
-        error = pthread_create(&helper, NULL, read_remap_event, &mv);
-        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        p->source = (struct loop_source){ .fd = p->u.fd, .ready = pager_ready, .arg = p };
+        error = loop_add(p->loop, &p->source);
         if (error) {
-                mutex_unlock(&u->move_lock);
-                return -error;
-        }
-        if (mremap(from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED)
-                error = -errno;
-        atomic_store(&mv.over, true);
-        pthread_join(helper, NULL);
-        for (unsigned i = 0; i < mv.nr; i++)
-                u->mmu.ops->wake(&u->mmu, mv.held[i], 1);
-        mutex_unlock(&u->move_lock);
-        return error;
-}
-
-static int uffd_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot, int flags, int fd,
-                        uint64_t offset)
-{
-        struct uffd *u = uffd_of(m);
-        int kind = (flags & MAP_SHARED) ? MAP_SHARED : MAP_PRIVATE;
-        bool replace = flags & MAP_FIXED;
-        void *want = replace ? NULL : (void *)(uintptr_t)*addr;
-        /* Without access until it is registered: mlockall(MCL_FUTURE) would fill it with zeros. */
-        void *p = mmap(want, len, PROT_NONE, kind | MAP_NORESERVE | (flags & MAP_FIXED_NOREPLACE),
-                       fd, (off_t)offset);
-        int error;
-
-        if (p == MAP_FAILED)
-                return -errno;
-        if ((flags & MAP_FIXED_NOREPLACE) && p != want) { /* a kernel that ignores the flag */
-                munmap(p, len);
-                return -EEXIST;
-        }
-        error = prepare_range(u, p, len);
-        if (!error && prot != PROT_NONE && mprotect(p, len, prot))
-                error = -errno;
-        if (!error && replace)
-                error = move_range(u, p, (void *)(uintptr_t)*addr, len);
-        if (error) {
-                munmap(p, len);
+                uffd_exit(&p->u);
+                free(p);
                 return error;
         }
-        if (!replace)
-                *addr = (uint64_t)(uintptr_t)p;
+        *out = &p->u.mmu;
         return 0;
 }
 
-static int uffd_release(struct mmu *m, uint64_t addr, uint64_t len)
+static void pager_close(struct mmu *m)
 {
-        (void)m;
-        return munmap((void *)(uintptr_t)addr, len) ? -errno : 0;
-}
+        struct pager *p = container_of(uffd_of(m), struct pager, u);
 
-static int uffd_protect(struct mmu *m, uint64_t addr, uint64_t len, int prot)
-{
-        (void)m;
-        return mprotect((void *)(uintptr_t)addr, len, prot) ? -errno : 0;
-}
-
-/* --- translations ------------------------------------------------------------------------- */
-
-static int uffd_map_run(struct mmu *m, uint64_t addr, uint64_t nr, bool wp, bool *existed)
-{
-        struct uffd *u = uffd_of(m);
-        uint64_t end = addr + (nr << PAGE_SHIFT);
-
-        *existed = false;
-        while (addr < end) {
-                struct uffdio_continue arg = {
-                        .range = { addr, end - addr },
-                        .mode = wp ? UFFDIO_CONTINUE_MODE_WP : 0,
-                };
-
-                if (ioctl(u->fd, UFFDIO_CONTINUE, &arg) == 0)
-                        return 0;
-                if (arg.mapped > 0)
-                        addr += (uint64_t)arg.mapped; /* as far as it came */
-                else if (errno == EEXIST) {
-                        *existed = true;
-                        addr += PAGE_SIZE;
-                } else if (errno != EAGAIN)
-                        return -errno;
-        }
-        return 0;
-}
-
-static int uffd_copy(struct mmu *m, uint64_t addr, const void *page)
-{
-        struct uffdio_copy arg = { .dst = addr,
-                                   .src = (uint64_t)(uintptr_t)page,
-                                   .len = PAGE_SIZE };
-
-        while (ioctl(uffd_of(m)->fd, UFFDIO_COPY, &arg)) {
-                if (errno != EAGAIN)
-                        return -errno;
-                arg.copy = 0;
-        }
-        return 0;
-}
-
-static int set_protection(struct uffd *u, uint64_t addr, uint64_t nr, uint64_t mode)
-{
-        struct uffdio_writeprotect arg = { .range = { addr, nr << PAGE_SHIFT }, .mode = mode };
-
-        while (ioctl(u->fd, UFFDIO_WRITEPROTECT, &arg))
-                if (errno != EAGAIN)
-                        return -errno;
-        return 0;
-}
-
-static int uffd_write_protect(struct mmu *m, uint64_t addr, uint64_t nr)
-{
-        return set_protection(uffd_of(m), addr, nr, UFFDIO_WRITEPROTECT_MODE_WP);
-}
-
-static int uffd_unprotect(struct mmu *m, uint64_t addr, uint64_t nr)
-{
-        return set_protection(uffd_of(m), addr, nr, 0);
-}
-
-static int uffd_unmap(struct mmu *m, const struct iovec *runs, unsigned nr)
-{
-        struct uffd *u = uffd_of(m);
-        int error = 0;
-        unsigned i = 0;
-
-        if (nr > 1 && u->madvise_self) {
-                size_t total = 0;
-                long done;
-
-                for (unsigned k = 0; k < nr; k++)
-                        total += runs[k].iov_len;
-                done = syscall(SYS_process_madvise, u->pidfd, runs, (unsigned long)nr,
-                               MADV_DONTNEED, 0U);
-                if (done == (long)total)
-                        return 0;
-                /* Stopped early: find where, and do the rest one by one. */
-                for (; done > 0 && i < nr && done >= (long)runs[i].iov_len; i++)
-                        done -= (long)runs[i].iov_len;
-        }
-        for (; i < nr; i++)
-                if (madvise(runs[i].iov_base, runs[i].iov_len, MADV_DONTNEED) && !error)
-                        error = -errno;
-        return error;
-}
-
-static int uffd_poison(struct mmu *m, uint64_t addr, uint64_t nr)
-{
-        struct uffdio_poison arg = { .range = { addr, nr << PAGE_SHIFT } };
-
-        while (ioctl(uffd_of(m)->fd, UFFDIO_POISON, &arg)) {
-                if (errno != EAGAIN)
-                        return -errno;
-                arg.updated = 0;
-        }
-        return 0;
-}
-
-static int uffd_wake(struct mmu *m, uint64_t addr, uint64_t nr)
-{
-        struct uffdio_range arg = { addr, nr << PAGE_SHIFT };
-
-        return ioctl(uffd_of(m)->fd, UFFDIO_WAKE, &arg) ? -errno : 0;
+        loop_remove(p->loop, &p->source);
+        uffd_exit(&p->u);
+        free(p);
 }
 
 const struct mmu_ops uffd_mmu_ops = {
         .name = "uffd",
-        .open = uffd_open,
-        .close = uffd_close,
+        .open = pager_open,
+        .close = pager_close,
         .reserve = uffd_reserve,
         .release = uffd_release,
         .protect = uffd_protect,

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * uffd_ops.c - ranges and translations by the ioctls of a userfaultfd, whoever takes the faults;
+ * see uffd_ops.h. Return codes as observed on Linux 6.18:
+ *   CONTINUE  EEXIST mapped already; EAGAIN with mapped > 0: go on behind; EFAULT no frame;
+ *             ENOENT the range crosses the end of a mapping, or is not mapped; EINVAL past the
+ *             file's end; ESRCH the process is going.
+ *   COPY, POISON  the same; WRITEPROTECT  ENOENT, EAGAIN.
+ */
+#include "mmu/uffd_ops.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "mmu/compat.h"
+
+/* --- opening ------------------------------------------------------------------------------ */
+
+#define X(name) | UFFD_FEATURE_##name
+static const uint64_t wanted_features = 0 UFFD_NEEDED(X);
+#undef X
+
+/* The first that is wanted and not among `features`. */
+static const char *missing_feature(uint64_t features)
+{
+#define X(name)                                                                                    \
+        if (!(features & UFFD_FEATURE_##name))                                                     \
+                return #name;
+        UFFD_NEEDED(X)
+#undef X
+        return "UFFD_API";
+}
+
+/* A descriptor that serves kernel-mode faults too, by either way, or -errno. */
+static int open_full(void)
+{
+        int dev = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+        int fd;
+
+        if (dev >= 0) {
+                fd = ioctl(dev, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+                close(dev);
+                if (fd >= 0)
+                        return fd;
+        }
+        fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+        return fd < 0 ? -errno : fd;
+}
+
+static int open_user(void)
+{
+        int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+
+        return fd < 0 ? -errno : fd;
+}
+
+static int open_descriptor(struct uffd *u, struct mmu_config *cfg, enum uffd_faults which)
+{
+        int fd = which == UFFD_USER_FAULTS ? open_user() : open_full();
+
+        u->kernel_faults = which != UFFD_USER_FAULTS && fd >= 0;
+        if (fd < 0 && which == UFFD_ALL_OR_USER && fd != -ENOSYS)
+                fd = open_user();
+        u->fd = fd;
+        if (fd >= 0)
+                return 0;
+        if (fd == -ENOSYS || which == UFFD_USER_FAULTS)
+                snprintf(cfg->why, sizeof(cfg->why),
+                         "this kernel has no userfaultfd (CONFIG_USERFAULTFD), or a seccomp "
+                         "filter forbids it; see faultline doctor");
+        else
+                snprintf(cfg->why, sizeof(cfg->why),
+                         "userfaultfd is not permitted: give access to /dev/userfaultfd, or "
+                         "CAP_SYS_PTRACE, or set sysctl vm.unprivileged_userfaultfd=1; the MMU "
+                         "named \"uffd\" does without, for faults of user mode only; see faultline "
+                         "doctor");
+        return fd;
+}
+
+static int negotiate(struct uffd *u, struct mmu_config *cfg, uint64_t features)
+{
+        struct uffdio_api api = { .api = UFFD_API, .features = wanted_features | features };
+        struct uffdio_api probe = { .api = UFFD_API };
+        int fd;
+
+        if (ioctl(u->fd, UFFDIO_API, &api) == 0)
+                return 0;
+        /* A refused descriptor cannot be asked again: a second one says what there is. */
+        fd = u->kernel_faults ? open_full() : open_user();
+        if (fd >= 0) {
+                ioctl(fd, UFFDIO_API, &probe);
+                close(fd);
+        }
+        snprintf(cfg->why, sizeof(cfg->why),
+                 "this kernel's userfaultfd lacks a feature (%s); Linux 6.6 or newer has it; "
+                 "see faultline doctor",
+                 missing_feature(probe.features));
+        return -ENOSYS;
+}
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+
+static void probe_madvise_self(struct uffd *u)
+{
+        void *p = mmap(NULL, PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        struct iovec iov = { p, PAGE_SIZE };
+
+        u->pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+        if (u->pidfd >= 0 && p != MAP_FAILED)
+                u->madvise_self = syscall(SYS_process_madvise, u->pidfd, &iov, 1UL, MADV_DONTNEED,
+                                          0U) == (long)PAGE_SIZE;
+        if (p != MAP_FAILED)
+                munmap(p, PAGE_SIZE);
+}
+
+int uffd_init(struct uffd *u, struct mmu_config *cfg, enum uffd_faults which, uint64_t features)
+{
+        int error;
+
+        u->fd = u->pidfd = -1;
+        error = open_descriptor(u, cfg, which);
+        if (!error)
+                error = negotiate(u, cfg, features);
+        if (error)
+                uffd_exit(u);
+        else
+                probe_madvise_self(u);
+        return error;
+}
+
+void uffd_exit(struct uffd *u)
+{
+        if (u->fd >= 0)
+                close(u->fd);
+        if (u->pidfd >= 0)
+                close(u->pidfd);
+        u->fd = u->pidfd = -1;
+}
+
+/* --- ranges ------------------------------------------------------------------------------- */
+
+static int prepare_range(struct uffd *u, void *p, uint64_t len)
+{
+        struct uffdio_register reg = {
+                .range = { (uint64_t)(uintptr_t)p, len },
+                .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR |
+                        UFFDIO_REGISTER_MODE_WP,
+        };
+
+        /* A child that touched an unserved page would put zeros into the parent's file. */
+        if (munlock(p, len) || madvise(p, len, MADV_DONTFORK) || madvise(p, len, MADV_DONTDUMP) ||
+            ioctl(u->fd, UFFDIO_REGISTER, &reg))
+                return -errno;
+        return 0;
+}
+
+#define HELD_FAULTS 256
+
+struct move {
+        struct uffd *u;
+        _Atomic bool over;
+        unsigned nr;
+        uint64_t held[HELD_FAULTS]; /* addresses of faults that were in the way */
+};
+
+static void hold_fault(struct move *mv, uint64_t address)
+{
+        if (mv->nr < HELD_FAULTS)
+                mv->held[mv->nr++] = address;
+        else
+                mv->u->mmu.ops->wake(&mv->u->mmu, address, 1);
+}
+
+/* The kernel holds mremap back until somebody has read its event. The pagers may be waiting for
+ * a lock that the caller of mremap holds, so a thread that takes no lock of ours stands by.
+ * Faults are delivered before the event. They are held, and told to fault again when all is over:
+ * told at once they would be back before the event, again and again. */
+static void *read_remap_event(void *arg)
+{
+        struct move *mv = arg;
+        struct uffd *u = mv->u;
+
+        while (!atomic_load(&mv->over)) {
+                struct pollfd pfd = { .fd = u->fd, .events = POLLIN };
+                struct uffd_msg msg;
+
+                if (poll(&pfd, 1, 1) <= 0 || read(u->fd, &msg, sizeof(msg)) != sizeof(msg))
+                        continue;
+                if (msg.event == UFFD_EVENT_PAGEFAULT)
+                        hold_fault(mv, msg.arg.pagefault.address & PAGE_MASK);
+                else if (msg.event == UFFD_EVENT_REMAP)
+                        break;
+        }
+        return NULL;
+}
+
+/* Put the registered range at `from` where `to` is, replacing what is there, in one step: no
+ * thread that touches `to` ever sees an unserved page. */
+static int move_range(struct uffd *u, void *from, void *to, uint64_t len)
+{
+        struct move mv = { .u = u };
+        sigset_t all, old;
+        pthread_t helper;
+        int error;
+
+        mutex_lock(&u->move_lock);
+        sigfillset(&all);
+        pthread_sigmask(SIG_BLOCK, &all, &old);
+        error = pthread_create(&helper, NULL, read_remap_event, &mv);
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        if (error) {
+                mutex_unlock(&u->move_lock);
+                return -error;
+        }
+        if (mremap(from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED)
+                error = -errno;
+        atomic_store(&mv.over, true);
+        pthread_join(helper, NULL);
+        for (unsigned i = 0; i < mv.nr; i++)
+                u->mmu.ops->wake(&u->mmu, mv.held[i], 1);
+        mutex_unlock(&u->move_lock);
+        return error;
+}
+
+int uffd_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot, int flags, int fd,
+                 uint64_t offset)
+{
+        struct uffd *u = uffd_of(m);
+        int kind = (flags & MAP_SHARED) ? MAP_SHARED : MAP_PRIVATE;
+        bool replace = flags & MAP_FIXED;
+        void *want = replace ? NULL : (void *)(uintptr_t)*addr;
+        /* Without access until it is registered: mlockall(MCL_FUTURE) would fill it with zeros. */
+        void *p = mmap(want, len, PROT_NONE, kind | MAP_NORESERVE | (flags & MAP_FIXED_NOREPLACE),
+                       fd, (off_t)offset);
+        int error;
+
+        if (p == MAP_FAILED)
+                return -errno;
+        if ((flags & MAP_FIXED_NOREPLACE) && p != want) { /* a kernel that ignores the flag */
+                munmap(p, len);
+                return -EEXIST;
+        }
+        error = prepare_range(u, p, len);
+        if (!error && prot != PROT_NONE && mprotect(p, len, prot))
+                error = -errno;
+        if (!error && replace)
+                error = move_range(u, p, (void *)(uintptr_t)*addr, len);
+        if (error) {
+                munmap(p, len);
+                return error;
+        }
+        if (!replace)
+                *addr = (uint64_t)(uintptr_t)p;
+        return 0;
+}
+
+int uffd_release(struct mmu *m, uint64_t addr, uint64_t len)
+{
+        (void)m;
+        return munmap((void *)(uintptr_t)addr, len) ? -errno : 0;
+}
+
+int uffd_protect(struct mmu *m, uint64_t addr, uint64_t len, int prot)
+{
+        (void)m;
+        return mprotect((void *)(uintptr_t)addr, len, prot) ? -errno : 0;
+}
+
+/* --- translations ------------------------------------------------------------------------- */
+
+int uffd_map_run(struct mmu *m, uint64_t addr, uint64_t nr, bool wp, bool *existed)
+{
+        struct uffd *u = uffd_of(m);
+        uint64_t end = addr + (nr << PAGE_SHIFT);
+
+        *existed = false;
+        while (addr < end) {
+                struct uffdio_continue arg = {
+                        .range = { addr, end - addr },
+                        .mode = wp ? UFFDIO_CONTINUE_MODE_WP : 0,
+                };
+
+                if (ioctl(u->fd, UFFDIO_CONTINUE, &arg) == 0)
+                        return 0;
+                if (arg.mapped > 0)
+                        addr += (uint64_t)arg.mapped; /* as far as it came */
+                else if (errno == EEXIST) {
+                        *existed = true;
+                        addr += PAGE_SIZE;
+                } else if (errno != EAGAIN)
+                        return -errno;
+        }
+        return 0;
+}
+
+int uffd_copy(struct mmu *m, uint64_t addr, const void *page)
+{
+        struct uffdio_copy arg = { .dst = addr,
+                                   .src = (uint64_t)(uintptr_t)page,
+                                   .len = PAGE_SIZE };
+
+        while (ioctl(uffd_of(m)->fd, UFFDIO_COPY, &arg)) {
+                if (errno != EAGAIN)
+                        return -errno;
+                arg.copy = 0;
+        }
+        return 0;
+}
+
+static int set_protection(struct uffd *u, uint64_t addr, uint64_t nr, uint64_t mode)
+{
+        struct uffdio_writeprotect arg = { .range = { addr, nr << PAGE_SHIFT }, .mode = mode };
+
+        while (ioctl(u->fd, UFFDIO_WRITEPROTECT, &arg))
+                if (errno != EAGAIN)
+                        return -errno;
+        return 0;
+}
+
+int uffd_write_protect(struct mmu *m, uint64_t addr, uint64_t nr)
+{
+        return set_protection(uffd_of(m), addr, nr, UFFDIO_WRITEPROTECT_MODE_WP);
+}
+
+int uffd_unprotect(struct mmu *m, uint64_t addr, uint64_t nr)
+{
+        return set_protection(uffd_of(m), addr, nr, 0);
+}
+
+int uffd_unmap(struct mmu *m, const struct iovec *runs, unsigned nr)
+{
+        struct uffd *u = uffd_of(m);
+        int error = 0;
+        unsigned i = 0;
+
+        if (nr > 1 && u->madvise_self) {
+                size_t total = 0;
+                long done;
+
+                for (unsigned k = 0; k < nr; k++)
+                        total += runs[k].iov_len;
+                done = syscall(SYS_process_madvise, u->pidfd, runs, (unsigned long)nr,
+                               MADV_DONTNEED, 0U);
+                if (done == (long)total)
+                        return 0;
+                /* Stopped early: find where, and do the rest one by one. */
+                for (; done > 0 && i < nr && done >= (long)runs[i].iov_len; i++)
+                        done -= (long)runs[i].iov_len;
+        }
+        for (; i < nr; i++)
+                if (madvise(runs[i].iov_base, runs[i].iov_len, MADV_DONTNEED) && !error)
+                        error = -errno;
+        return error;
+}
+
+int uffd_poison(struct mmu *m, uint64_t addr, uint64_t nr)
+{
+        struct uffdio_poison arg = { .range = { addr, nr << PAGE_SHIFT } };
+
+        while (ioctl(uffd_of(m)->fd, UFFDIO_POISON, &arg)) {
+                if (errno != EAGAIN)
+                        return -errno;
+                arg.updated = 0;
+        }
+        return 0;
+}
+
+int uffd_wake(struct mmu *m, uint64_t addr, uint64_t nr)
+{
+        struct uffdio_range arg = { addr, nr << PAGE_SHIFT };
+
+        return ioctl(uffd_of(m)->fd, UFFDIO_WAKE, &arg) ? -errno : 0;
+}

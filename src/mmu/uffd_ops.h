@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * uffd_ops.h - ranges registered with a userfaultfd and the translations in them. How a fault
+ * gets to us is another matter: an event that a pager reads (uffd.c), or a signal in the thread
+ * itself (sigbus.c).
+ */
+#ifndef FL_MMU_UFFD_OPS_H
+#define FL_MMU_UFFD_OPS_H
+
+#include "mmu/mmu.h"
+#include "util/lock.h"
+
+struct uffd {
+        struct mmu mmu;
+        int fd;
+        bool kernel_faults; /* also serves faults of system calls */
+        bool madvise_self;  /* process_madvise(DONTNEED) on ourselves works (6.13) */
+        int pidfd;
+        struct mutex move_lock; /* one remap at a time */
+};
+
+static inline struct uffd *uffd_of(struct mmu *m)
+{
+        return container_of(m, struct uffd, mmu);
+}
+
+/* Which faults the descriptor must serve. */
+enum uffd_faults {
+        UFFD_ALL_FAULTS,
+        UFFD_ALL_OR_USER, /* those of user mode only, if there is no permission for all */
+        UFFD_USER_FAULTS,
+};
+
+/* Opens the descriptor, with the features every engine needs and those of `features`.
+ * 0, or -errno and cfg->why; then nothing is left open. */
+int uffd_init(struct uffd *u, struct mmu_config *cfg, enum uffd_faults which, uint64_t features);
+void uffd_exit(struct uffd *u);
+
+/* The members of struct mmu_ops that both have. */
+int uffd_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot, int flags, int fd,
+                 uint64_t offset);
+int uffd_release(struct mmu *m, uint64_t addr, uint64_t len);
+int uffd_protect(struct mmu *m, uint64_t addr, uint64_t len, int prot);
+int uffd_map_run(struct mmu *m, uint64_t addr, uint64_t nr, bool wp, bool *existed);
+int uffd_copy(struct mmu *m, uint64_t addr, const void *page);
+int uffd_write_protect(struct mmu *m, uint64_t addr, uint64_t nr);
+int uffd_unprotect(struct mmu *m, uint64_t addr, uint64_t nr);
+int uffd_unmap(struct mmu *m, const struct iovec *runs, unsigned nr);
+int uffd_poison(struct mmu *m, uint64_t addr, uint64_t nr);
+int uffd_wake(struct mmu *m, uint64_t addr, uint64_t nr);
+
+#endif
