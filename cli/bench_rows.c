@@ -16,12 +16,20 @@
 #define FIO (BIT(FIO_PSYNC) | BIT(FIO_URING))
 #define ALL (MAPPINGS | CALLS | FIO)
 
+/* Parts of rows. */
+#define BESIDE_MMAP .sides = BIT(FAULTLINE) | BIT(MMAP), .beside = SIDE_MMAP
+#define AT_RANDOM .block = PAGE_SIZE, .setup = setup_fill, .run = run_touches, .next = next_random
+#define IN_ORDER                                                                                   \
+        .unit = UNIT_BYTES, .sides = ALL, .beside = SIDE_ADVISED, .threads = 1, .depth = 8,        \
+        .block = 256 * 1024, .advice = MADV_SEQUENTIAL, .setup = setup_map, .run = run_pass
+/* All is in memory: half of the cache. */
+#define HOT .threads = 1, .set = 500, .hot = true, .setup = setup_fill
+
 #define RANDOM_READ(count, percent)                                                                \
         {                                                                                          \
                 .name = "rand-read-" #count, .title = "random 4 KiB reads", .sides = ALL,          \
-                .beside = SIDE_ADVISED, .floor = percent, .threads = count, .block = PAGE_SIZE,    \
-                .advice = MADV_RANDOM, .setup = setup_fill, .run = run_touches,                    \
-                .next = next_random, .fio = "randread",                                            \
+                .beside = SIDE_ADVISED, .floor = percent, .threads = count, AT_RANDOM,             \
+                .advice = MADV_RANDOM, .fio = "randread",                                          \
         }
 
 #define ZIPF(text, thousandths)                                                                    \
@@ -37,15 +45,11 @@ const struct workload bench_rows[] = {
         {
                 .name = "rand-noadvice-1",
                 .title = "random 4 KiB reads without advice",
-                .sides = BIT(FAULTLINE) | BIT(MMAP),
-                .beside = SIDE_MMAP,
+                BESIDE_MMAP,
                 .floor = 80,
                 .threads = 1,
-                .block = PAGE_SIZE,
+                AT_RANDOM,
                 .advice = MADV_NORMAL,
-                .setup = setup_fill,
-                .run = run_touches,
-                .next = next_random,
         },
         {
                 .name = "rand-write",
@@ -54,42 +58,23 @@ const struct workload bench_rows[] = {
                 .beside = SIDE_ADVISED,
                 .threads = 1,
                 .depth = 32, /* the 64 are independent */
-                .block = PAGE_SIZE,
+                AT_RANDOM,
                 .advice = MADV_RANDOM,
                 .write = true,
-                .setup = setup_fill,
-                .run = run_touches,
-                .next = next_random,
                 .fio = "randwrite",
         },
         {
                 .name = "seq",
                 .title = "the whole file in order, every byte",
-                .unit = UNIT_BYTES,
-                .sides = ALL,
-                .beside = SIDE_ADVISED,
+                IN_ORDER,
                 .floor = 25,
-                .threads = 1,
-                .depth = 8,
-                .block = 256 * 1024,
-                .advice = MADV_SEQUENTIAL,
-                .setup = setup_map,
-                .run = run_pass,
                 .fio = "read",
         },
         {
                 .name = "seq-write",
                 .title = "the whole file stored in order, then msync",
-                .unit = UNIT_BYTES,
-                .sides = ALL,
-                .beside = SIDE_ADVISED,
-                .threads = 1,
-                .depth = 8,
-                .block = 256 * 1024,
-                .advice = MADV_SEQUENTIAL,
+                IN_ORDER,
                 .write = true,
-                .setup = setup_map,
-                .run = run_pass,
                 .fio = "write",
         },
         {
@@ -135,25 +120,17 @@ const struct workload bench_rows[] = {
         {
                 .name = "map-unmap",
                 .title = "map 64 KiB, load from a cached page, unmap",
-                .sides = BIT(FAULTLINE) | BIT(MMAP),
-                .beside = SIDE_MMAP,
-                .threads = 1,
-                .set = 500,
-                .hot = true,
+                BESIDE_MMAP,
+                HOT,
                 .advice = MADV_NORMAL,
-                .setup = setup_fill,
                 .run = run_map_unmap,
         },
         {
                 .name = "refault",
                 .title = "pages in the cache but not mapped: a load each",
-                .sides = BIT(FAULTLINE) | BIT(MMAP),
-                .beside = SIDE_MMAP,
-                .threads = 1,
-                .set = 500,
-                .hot = true,
+                BESIDE_MMAP,
+                HOT,
                 .advice = MADV_NORMAL,
-                .setup = setup_fill,
                 .run = run_refault,
         },
         {
@@ -161,13 +138,10 @@ const struct workload bench_rows[] = {
                 .title = "fl_pread of 4 KiB at random, all in the cache",
                 .sides = BIT(FAULTLINE) | BIT(PREAD),
                 .beside = SIDE_PREAD,
-                .threads = 1,
+                HOT,
                 .block = PAGE_SIZE,
-                .set = 500,
-                .hot = true,
                 .calls = true,
                 .advice = MADV_RANDOM,
-                .setup = setup_fill,
                 .run = run_touches,
                 .next = next_random,
         },
@@ -177,12 +151,9 @@ const struct workload bench_rows[] = {
                 .sides = BIT(FAULTLINE) | CALLS | FIO,
                 .beside = SIDE_PREAD,
                 .threads = 1,
-                .block = PAGE_SIZE,
+                AT_RANDOM,
                 .calls = true,
                 .advice = MADV_RANDOM,
-                .setup = setup_fill,
-                .run = run_touches,
-                .next = next_random,
                 .fio = "randread",
         },
         {
@@ -192,11 +163,8 @@ const struct workload bench_rows[] = {
                 .sides = BIT(FAULTLINE) | BIT(MMAP) | BIT(MALLOC),
                 .beside = SIDE_MALLOC,
                 .floor = 98,
-                .threads = 1,
-                .set = 500,
-                .hot = true,
+                HOT,
                 .advice = MADV_NORMAL,
-                .setup = setup_fill,
                 .run = run_mapped,
         },
 };

@@ -241,6 +241,11 @@ enum bench_side bench_find_side(const char *key, size_t length)
         return (enum bench_side)side;
 }
 
+/* With advice and without. */
+#define KERNEL_MMAP                                                                                \
+        .limited = true, .memory = true, .open = host_open, .close = host_close, .map = host_map,  \
+        .unmap = host_unmap, .advise = host_advise, .sync = host_msync
+
 const struct side_ops bench_sides[NR_SIDES] = {
         [SIDE_FAULTLINE] = {
                 .key = "faultline",
@@ -259,27 +264,13 @@ const struct side_ops bench_sides[NR_SIDES] = {
         [SIDE_MMAP] = {
                 .key = "mmap",
                 .name = "kernel mmap",
-                .limited = true,
-                .memory = true,
-                .open = host_open,
-                .close = host_close,
-                .map = host_map,
-                .unmap = host_unmap,
-                .advise = host_advise,
-                .sync = host_msync,
+                KERNEL_MMAP,
         },
         [SIDE_ADVISED] = {
                 .key = "mmap-advice",
                 .name = "kernel mmap, best advice",
-                .limited = true,
                 .advised = true,
-                .memory = true,
-                .open = host_open,
-                .close = host_close,
-                .map = host_map,
-                .unmap = host_unmap,
-                .advise = host_advise,
-                .sync = host_msync,
+                KERNEL_MMAP,
         },
         [SIDE_PREAD] = {
                 .key = "pread",
