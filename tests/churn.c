@@ -145,6 +145,14 @@ void churn_pwrite(struct churn *c, uint64_t *seed)
         churn_unlock(c, page);
 }
 
+void churn_dontneed(struct churn *c, uint64_t *seed)
+{
+        uint64_t nr, first = churn_range(c, seed, 64, &nr);
+
+        expect(fl_madvise(c->engine, c->view + first * PAGE, nr * PAGE, MADV_DONTNEED) == 0,
+               "MADV_DONTNEED: %s", fl_strerror());
+}
+
 /* --- the run --- */
 
 static const struct churn_op *pick(struct churn *c, uint64_t *seed)

@@ -61,6 +61,15 @@ void churn_msync(struct churn *c, uint64_t *seed);
 void churn_msync_and_look(struct churn *c, uint64_t *seed);
 void churn_pread(struct churn *c, uint64_t *seed);
 void churn_pwrite(struct churn *c, uint64_t *seed);
+void churn_dontneed(struct churn *c, uint64_t *seed);
+
+/* The rows of a table of ops that most of the time goes into. */
+#define CHURN_MOSTLY                                                                               \
+        { "read", 300, churn_read }, { "store", 300, churn_store }, { "scan", 20, churn_scan },    \
+                { "msync", 10, churn_msync },                                                      \
+        {                                                                                          \
+                "msync and look", 5, churn_msync_and_look                                          \
+        }
 
 /* For ops: lock a page, look at it where it is mapped at p, store its next version there. */
 void churn_lock(struct churn *c, uint64_t page);

@@ -68,23 +68,11 @@ static void prove(struct churn *c)
         }
 }
 
-static void dontneed(struct churn *c, uint64_t *seed)
-{
-        uint64_t nr, first = churn_range(c, seed, 32, &nr);
-
-        expect(fl_madvise(c->engine, c->view + first * PAGE, nr * PAGE, MADV_DONTNEED) == 0,
-               "MADV_DONTNEED: %s", fl_strerror());
-}
-
 static const struct churn_op ops[] = {
-        { "read", 300, churn_read },
-        { "store", 300, churn_store },
-        { "scan", 20, churn_scan },
-        { "msync", 10, churn_msync },
-        { "msync and look", 5, churn_msync_and_look },
+        CHURN_MOSTLY,
         { "fl_pread", 10, churn_pread },
         { "fl_pwrite", 10, churn_pwrite },
-        { "DONTNEED", 3, dontneed },
+        { "DONTNEED", 3, churn_dontneed },
         { "PAGEOUT", 60, pageout_some },
         { NULL, 0, NULL },
 };

@@ -16,14 +16,6 @@
 #define PAGES 4096ul
 #define CACHE (PAGES * PAGE / 16)
 
-static void dontneed(struct churn *c, uint64_t *seed)
-{
-        uint64_t nr, first = churn_range(c, seed, 64, &nr);
-
-        expect(fl_madvise(c->engine, c->view + first * PAGE, nr * PAGE, MADV_DONTNEED) == 0,
-               "MADV_DONTNEED: %s", fl_strerror());
-}
-
 static void advice(struct churn *c, uint64_t *seed)
 {
         static const int kinds[] = { MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED };
@@ -119,14 +111,10 @@ static void mincore_all(struct churn *c, uint64_t *seed)
 }
 
 static const struct churn_op ops[] = {
-        { "read", 300, churn_read },
-        { "store", 300, churn_store },
-        { "scan", 20, churn_scan },
-        { "msync", 10, churn_msync },
-        { "msync and look", 5, churn_msync_and_look },
+        CHURN_MOSTLY,
         { "fl_pread", 20, churn_pread },
         { "fl_pwrite", 20, churn_pwrite },
-        { "DONTNEED", 10, dontneed },
+        { "DONTNEED", 10, churn_dontneed },
         { "advice", 4, advice },
         { "MAP_FIXED", 6, map_fixed },
         { "shared view", 10, shared_view },
