@@ -118,18 +118,22 @@ static void uncount_dirty(struct page_cache *c, struct address_space *m, struct 
         atomic_fetch_sub(&c->nr_dirty, 1);
 }
 
-void page_start_read(struct page_cache *c, struct page *p)
+/* The page begins in state `to`, without a mark of what it was before. */
+static void begin(struct address_space *m, struct page *p, enum page_state to)
 {
-        struct address_space *m = page_mapping(c, p);
         enum page_state s = page_state(p);
 
         assert(s == PAGE_ABSENT || s == PAGE_ERROR);
         if (s == PAGE_ABSENT)
                 radix_use(&m->i_pages, p);
         atomic_fetch_add(&m->nr_pages, 1);
+        set_state(p, to, PG_REDIRTY | PG_MARKER | PG_REFERENCED | PG_MAPPED | PG_READAHEAD);
+}
+
+void page_start_read(struct page_cache *c, struct page *p)
+{
         atomic_fetch_add(&c->nr_reading, 1);
-        set_state(p, PAGE_READING,
-                  PG_REDIRTY | PG_MARKER | PG_REFERENCED | PG_MAPPED | PG_READAHEAD);
+        begin(page_mapping(c, p), p, PAGE_READING);
 }
 
 void page_end_read(struct page_cache *c, struct page *p)
@@ -157,13 +161,8 @@ void page_fail_read(struct page_cache *c, struct page *p, int error, bool sticky
 void page_create_dirty(struct page_cache *c, struct page *p)
 {
         struct address_space *m = page_mapping(c, p);
-        enum page_state s = page_state(p);
 
-        assert(s == PAGE_ABSENT || s == PAGE_ERROR);
-        if (s == PAGE_ABSENT)
-                radix_use(&m->i_pages, p);
-        atomic_fetch_add(&m->nr_pages, 1);
-        set_state(p, PAGE_DIRTY, PG_REDIRTY | PG_MARKER | PG_REFERENCED | PG_MAPPED | PG_READAHEAD);
+        begin(m, p, PAGE_DIRTY);
         count_dirty(c, m, p);
         lru_add(c, p);
 }
