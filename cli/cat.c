@@ -106,18 +106,15 @@ static int run(struct options *o, int argc, char **argv)
                 { 0 },
         };
         struct session s;
-        int status = options_parse(o, own, &argc, argv);
+        const char *uri;
+        int status = options_parse_uri(o, own, argc, argv, &uri);
 
-        if (status)
+        if (!uri)
                 return status;
-        if (o->help)
-                return print_command_help(o->command);
-        if (argc != 2)
-                return fail_usage(o, argc < 2 ? "no URI given" : "one URI, please");
         if (offset > INT64_MAX || (length != UINT64_MAX && length > INT64_MAX - offset))
                 return fail_usage(o, "offset and length: beyond the largest file offset");
         signal(SIGPIPE, SIG_IGN);
-        status = session_open(&s, o, argv[1], O_RDONLY, NULL);
+        status = session_open(&s, o, uri, O_RDONLY, NULL);
         if (!status)
                 status = cat(&s, offset, length);
         return session_close(&s, status);

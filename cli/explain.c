@@ -425,14 +425,11 @@ static int run(struct options *o, int argc, char **argv)
                 { "via", OPTION_CHOICE, &x.via, "mmap|pread", 0 },
                 { 0 },
         };
-        int status = options_parse(o, own, &argc, argv);
+        const char *uri;
+        int status = options_parse_uri(o, own, argc, argv, &uri);
 
-        if (!status && o->help)
-                status = print_command_help(o->command);
-        else if (!status && argc != 2)
-                status = fail_usage(o, argc < 2 ? "no URI given" : "one URI, please");
-        else if (!status && !(status = parse_touches(&x, o)))
-                status = explain(&x, o, argv[1]);
+        if (uri && !(status = parse_touches(&x, o)))
+                status = explain(&x, o, uri);
         if (x.reader)
                 trace_reader_close(x.reader);
         if (x.trace_fd >= 0)

@@ -248,6 +248,22 @@ int options_parse(struct options *o, const struct option_spec *own, int *argc, c
         return status;
 }
 
+int options_parse_uri(struct options *o, const struct option_spec *own, int argc, char **argv,
+                      const char **uri)
+{
+        int status = options_parse(o, own, &argc, argv);
+
+        *uri = NULL;
+        if (status)
+                return status;
+        if (o->help)
+                return print_command_help(o->command);
+        if (argc != 2)
+                return fail_usage(o, argc < 2 ? "no URI given" : "one URI, please");
+        *uri = argv[1];
+        return 0;
+}
+
 void options_to_environment(const struct options *o)
 {
         struct options copy = *o;

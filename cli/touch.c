@@ -399,22 +399,18 @@ static int run(struct options *o, int argc, char **argv)
                 { "mincore", OPTION_FLAG, &t.mincore, NULL, 0 },
                 { 0 },
         };
-        int status = options_parse(o, own, &argc, argv);
+        const char *uri;
+        int status = options_parse_uri(o, own, argc, argv, &uri);
 
-        if (status)
+        if (!uri)
                 return status;
-        if (o->help)
-                return print_command_help(o->command);
-        if (argc != 2)
-                return fail_usage(o, argc < 2 ? "no URI given" : "one URI, please");
         if (t.plan.threads > MAX_THREADS)
                 return fail_usage(o, "--threads %" PRIu64 ": at most %d", t.plan.threads,
                                   MAX_THREADS);
         status = access_parse(&t.plan, o, pattern);
         if (status)
                 return status;
-        status = session_open(&t.session, o, argv[1], t.write && !t.private ? O_RDWR : O_RDONLY,
-                              NULL);
+        status = session_open(&t.session, o, uri, t.write && !t.private ? O_RDWR : O_RDONLY, NULL);
         if (!status)
                 status = touch(&t);
         access_free(&t.plan);
