@@ -17,9 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fs/fs.h"
 #include "fs/memfs.h"
-#include "util/wait.h"
+#include "sync_run.h"
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -123,67 +122,23 @@ static char *pages_alloc(uint64_t n)
 
 /* ---- runs, as the cache makes them, but waited for ---- */
 
-struct sync_run {
-        struct fs_run run;
-        struct waiter waiter;
-};
-
-static void wake_end_io(struct fs_run *run)
-{
-        struct sync_run *s = container_of(run, struct sync_run, run);
-
-        s->waiter.wake(&s->waiter);
-}
-
-static void run_wait(struct sync_run *s, bool write)
-{
-        struct inode *inode = s->run.inode;
-        struct blk_plug plug;
-
-        waiter_init_sync(&s->waiter);
-        s->run.end_io = wake_end_io;
-        blk_start_plug(&plug);
-        if (write)
-                inode->a_ops->writepages(&s->run, &plug);
-        else
-                inode->a_ops->readahead(&s->run, &plug);
-        blk_finish_plug(&plug);
-        cr_assert_eq(waiter_sleep(&s->waiter, UINT64_C(10000000000)), 0, "no end_io");
-}
-
 static int read_pages(struct inode *inode, uint64_t index, uint32_t n, char *buf, uint64_t *valid)
 {
-        struct sync_run s = { .run = {
-                                      .inode = inode,
-                                      .index = index,
-                                      .nr_pages = n,
-                                      .opf = IO_READ | REQ_SYNC,
-                                      .buf = buf,
-                              } };
+        struct fs_run run;
 
         memset(buf, 0xee, n * PAGE_SIZE);
-        run_wait(&s, false);
-        *valid = s.run.valid;
-        return s.run.error;
+        run = sync_run(inode, IO_READ | REQ_SYNC, index, n, buf);
+        *valid = run.valid;
+        return run.error;
 }
 
 static int write_pages(struct inode *inode, uint64_t index, uint32_t n, char *buf)
 {
-        struct sync_run s = { .run = {
-                                      .inode = inode,
-                                      .index = index,
-                                      .nr_pages = n,
-                                      .opf = IO_WRITE,
-                                      .buf = buf,
-                              } };
         int err = 0;
 
         if (inode->a_ops->write_begin)
                 err = inode->a_ops->write_begin(inode, index << PAGE_SHIFT, n * PAGE_SIZE);
-        if (err)
-                return err;
-        run_wait(&s, true);
-        return s.run.error;
+        return err ? err : sync_run(inode, IO_WRITE, index, n, buf).error;
 }
 
 static void fill(char *buf, uint64_t bytes, unsigned seed)
@@ -308,14 +263,8 @@ ON_EACH_BACKING(writing_never_grows_the_file)
         make_file(&f, PAGE_SIZE + 1, 3);
         fill(buf, 4 * PAGE_SIZE, 3);
         cr_assert_eq(f.inode->a_ops->writepages != NULL, 1);
-        struct sync_run s = {
-                .run = { .inode = f.inode, .index = 0, .nr_pages = 4, .opf = IO_WRITE, .buf = buf }
-        };
-        run_wait(&s, true);
-        cr_assert_eq(s.run.error, 0);
-        s.run.index = 2; /* wholly beyond */
-        run_wait(&s, true);
-        cr_assert_eq(s.run.error, 0);
+        cr_assert_eq(sync_run(f.inode, IO_WRITE, 0, 4, buf).error, 0);
+        cr_assert_eq(sync_run(f.inode, IO_WRITE, 2, 4, buf).error, 0); /* wholly beyond */
         cr_assert_eq(host_size(&f), PAGE_SIZE + 1);
         expect_content(&f, PAGE_SIZE + 1, 3);
         fixture_stop(&f);

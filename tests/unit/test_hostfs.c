@@ -14,8 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "fs/fs.h"
-#include "util/wait.h"
+#include "sync_run.h"
 
 static struct {
         struct trace trace;
@@ -102,42 +101,6 @@ static int count_fds(void)
         for (int fd = 0; fd < 256; fd++)
                 n += fcntl(fd, F_GETFD) >= 0;
         return n;
-}
-
-struct sync_run {
-        struct fs_run run;
-        struct waiter waiter;
-};
-
-static void wake_end_io(struct fs_run *run)
-{
-        struct sync_run *s = container_of(run, struct sync_run, run);
-
-        s->waiter.wake(&s->waiter);
-}
-
-static struct fs_run do_run(struct inode *inode, uint32_t op, uint64_t index, uint32_t n, char *buf)
-{
-        struct sync_run s = { .run = {
-                                      .inode = inode,
-                                      .index = index,
-                                      .nr_pages = n,
-                                      .opf = op,
-                                      .buf = buf,
-                                      .end_io = wake_end_io,
-                              } };
-
-        struct blk_plug plug;
-
-        waiter_init_sync(&s.waiter);
-        blk_start_plug(&plug);
-        if (op == IO_READ)
-                inode->a_ops->readahead(&s.run, &plug);
-        else
-                inode->a_ops->writepages(&s.run, &plug);
-        blk_finish_plug(&plug);
-        cr_assert_eq(waiter_sleep(&s.waiter, UINT64_C(10000000000)), 0);
-        return s.run;
 }
 
 static char page[8 * PAGE_SIZE] __attribute__((aligned(4096)));
@@ -265,10 +228,10 @@ Test(hostfs, a_file_read_first_can_be_written_later)
         cr_assert_eq(r, w);
         cr_assert_eq(r->f_op->map(r, PROT_READ | PROT_WRITE, MAP_SHARED, &maxprot), 0);
         memset(page, 'b', PAGE_SIZE);
-        cr_assert_eq(do_run(w, IO_WRITE, 1, 1, page).error, 0);
+        cr_assert_eq(sync_run(w, IO_WRITE, 1, 1, page).error, 0);
         inode_put(w);
         memset(page, 0, sizeof page);
-        cr_assert_eq(do_run(r, IO_READ, 0, 2, page).error, 0);
+        cr_assert_eq(sync_run(r, IO_READ, 0, 2, page).error, 0);
         cr_assert_eq(page[PAGE_SIZE - 1], 'a');
         cr_assert_eq(page[PAGE_SIZE], 'b');
         inode_put(r);
@@ -288,21 +251,21 @@ Test(hostfs, cut_short_by_another_program)
         cr_assert_eq(truncate("file", PAGE_SIZE + 10), 0);
 
         /* Reads: what is left, zeros, and told so. */
-        run = do_run(inode, IO_READ, 0, 4, page);
+        run = sync_run(inode, IO_READ, 0, 4, page);
         cr_assert_eq(run.error, 0);
         cr_assert_eq(run.valid, PAGE_SIZE + 10);
         cr_assert_eq(page[PAGE_SIZE + 9], 'a');
         for (size_t i = PAGE_SIZE + 10; i < 4 * PAGE_SIZE; i++)
                 cr_assert_eq(page[i], 0);
-        run = do_run(inode, IO_READ, 2, 1, page);
+        run = sync_run(inode, IO_READ, 2, 1, page);
         cr_assert_eq(run.error, 0);
         cr_assert_eq(run.valid, 0);
 
         /* Writes: to the new end, and never beyond; what lies there is told. */
         cr_assert_eq(inode->i_size, 4 * PAGE_SIZE);
         memset(page, 'b', sizeof page);
-        cr_assert_eq(do_run(inode, IO_WRITE, 0, 4, page).error, -EIO);
-        cr_assert_eq(do_run(inode, IO_WRITE, 3, 1, page).error, -EIO);
+        cr_assert_eq(sync_run(inode, IO_WRITE, 0, 4, page).error, -EIO);
+        cr_assert_eq(sync_run(inode, IO_WRITE, 3, 1, page).error, -EIO);
         cr_assert_eq(size_of("file"), PAGE_SIZE + 10);
 
         cr_assert_eq(inode->i_op->refresh(inode), 0);
@@ -325,10 +288,10 @@ Test(hostfs, grown_by_another_program)
         cr_assert_eq(write(fd, "cccc", 4), 4);
         close(fd);
         memset(page, 'b', PAGE_SIZE);
-        cr_assert_eq(do_run(inode, IO_WRITE, 0, 1, page).error, 0);
+        cr_assert_eq(sync_run(inode, IO_WRITE, 0, 1, page).error, 0);
         cr_assert_eq(inode->i_op->refresh(inode), 0);
         cr_assert_eq(inode->i_size, 14);
-        cr_assert_eq(do_run(inode, IO_READ, 0, 1, page).valid, 14);
+        cr_assert_eq(sync_run(inode, IO_READ, 0, 1, page).valid, 14);
         cr_assert_eq(memcmp(page, "bbbbbbbbbbcccc", 15), 0);
         inode_put(inode);
 }
@@ -344,7 +307,7 @@ Test(hostfs, the_tail_is_a_request_of_its_own)
         bios = stat_get(&t.trace.stats, STAT_bios);
         requests = stat_get(&t.trace.stats, STAT_requests);
         memset(page, 'b', sizeof page);
-        cr_assert_eq(do_run(inode, IO_WRITE, 0, 3, page).error, 0);
+        cr_assert_eq(sync_run(inode, IO_WRITE, 0, 3, page).error, 0);
         cr_assert_eq(stat_get(&t.trace.stats, STAT_bios) - bios, 2);
         cr_assert_eq(stat_get(&t.trace.stats, STAT_requests) - requests, 2);
         inode_put(inode);
@@ -377,6 +340,6 @@ Test(hostfs, sparse_files_of_any_size)
         close(fd);
         inode = open_ok("huge", O_RDWR, 0);
         cr_assert_eq(inode->i_size, size);
-        cr_assert_eq(do_run(inode, IO_READ, size >> PAGE_SHIFT, 1, page).valid, 5);
+        cr_assert_eq(sync_run(inode, IO_READ, size >> PAGE_SHIFT, 1, page).valid, 5);
         inode_put(inode);
 }
