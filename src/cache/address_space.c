@@ -24,7 +24,6 @@ int mapping_create(struct page_cache *c, struct inode *inode)
         m->host = inode;
         m->cache = c;
         radix_init(&m->i_pages, c->tables, PAGE_ENTRY_SHIFT);
-        TAILQ_INIT(&m->i_mmap);
         error = memfd_frames.create(&m->frames, atomic_load(&inode->i_size));
         if (error) {
                 free(m);
@@ -41,7 +40,7 @@ void mapping_destroy(struct address_space *m)
 {
         struct page_cache *c = m->cache;
 
-        assert(m->i_mmap_count == 0);
+        assert(m->i_mmap.nr == 0);
         mutex_lock(&c->lock);
         TAILQ_REMOVE(&c->mappings, m, link);
         m->gone = true;
@@ -70,14 +69,14 @@ void mapping_zap(struct address_space *m, const struct page_span *spans, unsigne
         struct mapping_view *v;
 
         rwlock_read_lock(&m->i_mmap_lock);
-        TAILQ_FOREACH (v, &m->i_mmap, link) {
-                for (unsigned i = 0; i < nr_spans; i++) {
-                        uint64_t first = max_u64(v->first, spans[i].index);
-                        uint64_t last = min_u64(v->last, spans[i].index + spans[i].nr - 1);
+        for (unsigned i = 0; i < nr_spans; i++) {
+                uint64_t end = spans[i].index + spans[i].nr - 1;
 
-                        if (first <= last)
-                                m->cache->m_ops->zap_run(m->cache, v, first, last - first + 1,
-                                                         &batch);
+                VIEW_FOREACH (v, &m->i_mmap, spans[i].index, end) {
+                        uint64_t first = max_u64(v->first, spans[i].index);
+                        uint64_t last = min_u64(v->last, end);
+
+                        m->cache->m_ops->zap_run(m->cache, v, first, last - first + 1, &batch);
                 }
         }
         /* The addresses in the batch are good only while no mapping can go. */
@@ -98,12 +97,10 @@ int mapping_protect(struct address_space *m, uint64_t index, uint64_t nr)
         int error = 0, r;
 
         rwlock_read_lock(&m->i_mmap_lock);
-        TAILQ_FOREACH (v, &m->i_mmap, link) {
+        VIEW_FOREACH (v, &m->i_mmap, index, index + nr - 1) {
                 uint64_t first = max_u64(v->first, index);
                 uint64_t last = min_u64(v->last, index + nr - 1);
 
-                if (first > last)
-                        continue;
                 r = m->cache->m_ops->protect_run(m->cache, v, first, last - first + 1);
                 error = error ? error : r;
         }

@@ -12,18 +12,12 @@
 #include <bsd/sys/queue.h>
 
 #include "cache/page.h"
+#include "cache/view.h"
 #include "fs/fs.h"
 #include "util/radix.h"
 
 struct mapping_ops;
 struct mmu;
-
-/* One mapping's view of the file; embedded in vm's VMA. Guarded by i_mmap_lock. */
-struct mapping_view {
-        TAILQ_ENTRY(mapping_view) link;
-        uint64_t first, last; /* pages of the file, last included */
-};
-TAILQ_HEAD(mapping_views, mapping_view);
 
 /* Ranges to zap in one system call. Pages in it stay locked until zap_flush(). */
 #define ZAP_BATCH 64
@@ -50,15 +44,14 @@ struct address_space {
         struct page_cache *cache;
         struct radix i_pages; /* struct page */
         struct frames *frames;
-        struct rwlock i_rwsem;       /* size: fl_pread, fl_pwrite in place share; growing and
+        struct rwlock i_rwsem;     /* size: fl_pread, fl_pwrite in place share; growing and
                                        * truncating exclude. Held across I/O, never over a copy
                                        * from or to a program, never taken by a fault. */
-        bool no_map;                 /* [m] being truncated: not to be mapped */
-        struct rwlock i_mmap_lock;   /* [m] */
-        struct mapping_views i_mmap; /* [m] */
-        unsigned i_mmap_count;       /* [m] */
-        _Atomic uint64_t nr_pages;   /* charged */
-        _Atomic uint64_t nr_dirty;   /* DIRTY */
+        bool no_map;               /* [m] being truncated: not to be mapped */
+        struct rwlock i_mmap_lock; /* [m] */
+        struct view_tree i_mmap;   /* [m] */
+        _Atomic uint64_t nr_pages; /* charged */
+        _Atomic uint64_t nr_dirty; /* DIRTY */
         _Atomic uint64_t nr_writeback;
         _Atomic uint64_t dirtied_at; /* ns, when it last went from no dirty page to one; 0: none */
         _Atomic uint64_t failed_at;  /* ns, of the last failed write-back; 0: none */

@@ -210,7 +210,7 @@ int file_truncate(struct file *f, uint64_t size)
                 return -EROFS;
         rwlock_write_lock(&m->i_rwsem);
         rwlock_write_lock(&m->i_mmap_lock);
-        error = m->i_mmap_count ? -EBUSY : 0;
+        error = m->i_mmap.nr ? -EBUSY : 0;
         m->no_map = !error;
         rwlock_write_unlock(&m->i_mmap_lock);
         if (!error) {

@@ -97,8 +97,7 @@ static void detach(struct mm *mm, uint64_t start, uint64_t end, struct vma_list 
 
                 next = vma_next(v);
                 vma_unlink(mm, v);
-                TAILQ_REMOVE(&m->i_mmap, &v->vm_view, link);
-                m->i_mmap_count--;
+                view_remove(&m->i_mmap, &v->vm_view);
                 TAILQ_INSERT_TAIL(gone, v, vm_list);
         }
 }
@@ -220,8 +219,7 @@ static int map_locked(struct mm *mm, struct vma *v, uint64_t len, int prot, int 
         v->vm_start = *addr;
         v->vm_end = *addr + len;
         view_update_locked(v);
-        TAILQ_INSERT_TAIL(&m->i_mmap, &v->vm_view, link);
-        m->i_mmap_count++;
+        view_insert(&m->i_mmap, &v->vm_view);
         guard_unlock(&guard);
         vma_link(mm, v);
         vma_merge(mm, v);

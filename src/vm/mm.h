@@ -38,6 +38,8 @@ struct vm_operations {
 struct vma {
         TAILQ_ENTRY(vma) vm_list; /* [mm] */
         RB_ENTRY(vma) vm_rb;      /* [mm] */
+        uint64_t vm_gap;          /* [mm] unmapped bytes before it */
+        uint64_t vm_max_gap;      /* [mm] the largest gap at or below this node of the tree */
         struct mm *vm_mm;
         uint64_t vm_start, vm_end; /* [mm], [i_mmap]: both to change, either to read */
         uint64_t vm_pgoff;         /* [mm], [i_mmap]: first page of the file */
@@ -118,10 +120,13 @@ void watchdog_stop(struct mm *mm);
 /* The name of the file mapped at addr or next behind it, in buf; NULL: none. */
 const char *mm_name(struct mm *mm, uint64_t addr, char *buf, size_t size);
 
-/* vma.c. => mm->lock held for writing */
+/* vma.c. => mm->lock held for writing. vm_start and vm_end of a linked VMA change only together with
+ * vma_resized(). */
 struct vma *vma_alloc(struct mm *mm);
 void vma_link(struct mm *mm, struct vma *v);
 void vma_unlink(struct mm *mm, struct vma *v);
+/* v begins or ends elsewhere than before, still between its neighbours. */
+void vma_resized(struct vma *v);
 /* Cut v at addr; v keeps the lower part. The upper part, or NULL (no memory). */
 struct vma *split_vma(struct mm *mm, struct vma *v, uint64_t addr);
 /* Join v with equal neighbours; returns the VMA that now covers v's start. */

@@ -18,7 +18,41 @@ static int vma_compare(const struct vma *a, const struct vma *b)
         return a->vm_start < b->vm_start ? -1 : a->vm_start > b->vm_start;
 }
 
+static uint64_t max_gap(const struct vma *v)
+{
+        const struct vma *l = RB_LEFT(v, vm_rb), *r = RB_RIGHT(v, vm_rb);
+        uint64_t gap = max_u64(v->vm_gap, l ? l->vm_max_gap : 0);
+
+        return max_u64(gap, r ? r->vm_max_gap : 0);
+}
+
+/* What the tree calls for each node that it has moved. */
+#undef RB_AUGMENT
+#define RB_AUGMENT(v) ((v)->vm_max_gap = max_gap(v))
+
 RB_GENERATE_INTERNAL(vma_tree, vma, vm_rb, vma_compare, __attribute__((unused)) static)
+
+static void sum_up(struct vma *v)
+{
+        for (; v; v = RB_PARENT(v, vm_rb))
+                v->vm_max_gap = max_gap(v);
+}
+
+/* The gap before v, which may be NULL. */
+static void measure_gap(struct vma *v)
+{
+        struct vma *prev = v ? vma_prev(v) : NULL;
+
+        if (v)
+                v->vm_gap = v->vm_start - (prev ? prev->vm_end : 0);
+        sum_up(v);
+}
+
+void vma_resized(struct vma *v)
+{
+        measure_gap(v);
+        measure_gap(vma_next(v));
+}
 
 struct vma *find_vma(struct mm *mm, uint64_t addr)
 {
@@ -47,14 +81,42 @@ struct vma *vma_prev(struct vma *v)
         return TAILQ_PREV(v, vma_list, vm_list);
 }
 
+/* The first VMA behind v with a gap of len before it. */
+static struct vma *next_gap(struct vma *v, uint64_t len)
+{
+        struct vma *n = RB_RIGHT(v, vm_rb);
+
+        while (!n || n->vm_max_gap < len) {
+                /* Nothing below on the right: up, to the first node that lies behind v. */
+                do {
+                        n = v;
+                        v = RB_PARENT(v, vm_rb);
+                } while (v && n == RB_RIGHT(v, vm_rb));
+                if (!v || v->vm_gap >= len)
+                        return v;
+                n = RB_RIGHT(v, vm_rb);
+        }
+        for (;;) { /* the lowest at or below n */
+                struct vma *l = RB_LEFT(n, vm_rb);
+
+                if (l && l->vm_max_gap >= len)
+                        n = l;
+                else if (n->vm_gap >= len)
+                        return n;
+                else
+                        n = RB_RIGHT(n, vm_rb);
+        }
+}
+
 uint64_t get_unmapped_area(struct mm *mm, uint64_t hint, uint64_t len)
 {
         uint64_t at = hint > mm->window_lo ? hint : mm->window_lo;
+        struct vma *v = find_vma(mm, at), *prev;
 
-        for (struct vma *v = find_vma(mm, at); v; v = vma_next(v)) {
-                if (v->vm_start >= at && v->vm_start - at >= len)
-                        break;
-                at = v->vm_end;
+        if (v && (v->vm_start < at || v->vm_start - at < len)) {
+                v = next_gap(v, len);
+                prev = v ? vma_prev(v) : TAILQ_LAST(&mm->mmap, vma_list);
+                at = prev->vm_end;
         }
         return at < mm->window_hi && mm->window_hi - at >= len ? at : 0;
 }
@@ -82,19 +144,27 @@ void vma_link(struct mm *mm, struct vma *v)
         assert(!RB_FIND(vma_tree, &mm->mm_rb, v));
         next = find_vma(mm, v->vm_start);
         assert(!next || v->vm_end <= next->vm_start);
-        RB_INSERT(vma_tree, &mm->mm_rb, v);
         if (next)
                 TAILQ_INSERT_BEFORE(next, v, vm_list);
         else
                 TAILQ_INSERT_TAIL(&mm->mmap, v, vm_list);
+        v->vm_gap = v->vm_max_gap = 0;
+        RB_INSERT(vma_tree, &mm->mm_rb, v);
+        vma_resized(v);
         mm->map_count++;
         vma_check(v);
 }
 
 void vma_unlink(struct mm *mm, struct vma *v)
 {
+        struct vma *next = vma_next(v), *low = RB_PARENT(v, vm_rb);
+
+        if (RB_LEFT(v, vm_rb) && RB_RIGHT(v, vm_rb)) /* the next in order takes its place */
+                low = RB_PARENT(next, vm_rb) == v ? next : RB_PARENT(next, vm_rb);
         RB_REMOVE(vma_tree, &mm->mm_rb, v);
         TAILQ_REMOVE(&mm->mmap, v, vm_list);
+        sum_up(low);
+        measure_gap(next);
         mm->map_count--;
 }
 
@@ -122,12 +192,14 @@ struct vma *split_vma(struct mm *mm, struct vma *v, uint64_t addr)
         upper->vm_end = v->vm_end;
         upper->vm_pgoff = vma_index(v, addr);
         rwlock_write_lock(&m->i_mmap_lock);
+        view_remove(&m->i_mmap, &v->vm_view);
         v->vm_end = addr;
         view_update_locked(v);
         view_update_locked(upper);
-        TAILQ_INSERT_TAIL(&m->i_mmap, &upper->vm_view, link);
-        m->i_mmap_count++;
+        view_insert(&m->i_mmap, &v->vm_view);
+        view_insert(&m->i_mmap, &upper->vm_view);
         rwlock_write_unlock(&m->i_mmap_lock);
+        vma_resized(v);
         if (upper->vm_ops->open)
                 upper->vm_ops->open(upper);
         vma_link(mm, upper);
@@ -150,11 +222,13 @@ static void absorb(struct mm *mm, struct vma *a, struct vma *b)
 
         vma_unlink(mm, b);
         rwlock_write_lock(&m->i_mmap_lock);
-        TAILQ_REMOVE(&m->i_mmap, &b->vm_view, link);
-        m->i_mmap_count--;
+        view_remove(&m->i_mmap, &b->vm_view);
+        view_remove(&m->i_mmap, &a->vm_view);
         a->vm_end = b->vm_end;
         view_update_locked(a);
+        view_insert(&m->i_mmap, &a->vm_view);
         rwlock_write_unlock(&m->i_mmap_lock);
+        vma_resized(a);
         /* Not the last reference: a has the same file. */
         vma_free(b);
         vma_check(a);
@@ -237,6 +311,9 @@ int mm_check(struct mm *mm)
                         error = complain("list and tree differ", v);
                 if (prev && prev->vm_end > v->vm_start)
                         error = complain("VMAs overlap", v);
+                if (v->vm_gap != v->vm_start - (prev ? prev->vm_end : 0) ||
+                    v->vm_max_gap != max_gap(v))
+                        error = complain("wrong gap", v);
                 in_tree = in_tree ? RB_NEXT(vma_tree, &mm->mm_rb, in_tree) : NULL;
                 prev = v;
                 copies += count_copies(mm, v);

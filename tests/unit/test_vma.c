@@ -150,7 +150,7 @@ Test(vma, split_in_the_middle)
         cr_assert(upper->vm_shared);
         cr_assert_eq(upper->vm_file, &file[0]);
         cr_assert_eq(upper->vm_ops, &counted_ops);
-        cr_assert_eq(space[0].i_mmap_count, 2);
+        cr_assert_eq(space[0].i_mmap.nr, 2);
         cr_assert_eq(vma_next(v), upper);
         cr_assert_eq(vma_prev(upper), v);
         cr_assert_null(vma_next(upper));

@@ -68,8 +68,7 @@ static inline struct vma *add(struct vma *v)
         v->vm_ops->open(v);
         rwlock_write_lock(&m->i_mmap_lock);
         view_update_locked(v);
-        TAILQ_INSERT_TAIL(&m->i_mmap, &v->vm_view, link);
-        m->i_mmap_count++;
+        view_insert(&m->i_mmap, &v->vm_view);
         rwlock_write_unlock(&m->i_mmap_lock);
         vma_link(&mm, v);
         return v;
@@ -81,8 +80,7 @@ static inline void drop(struct vma *v)
 
         vma_unlink(&mm, v);
         rwlock_write_lock(&m->i_mmap_lock);
-        TAILQ_REMOVE(&m->i_mmap, &v->vm_view, link);
-        m->i_mmap_count--;
+        view_remove(&m->i_mmap, &v->vm_view);
         rwlock_write_unlock(&m->i_mmap_lock);
         vma_free(v);
 }
@@ -111,7 +109,7 @@ static inline void check_views(struct address_space *m, unsigned vmas)
         struct mapping_view *view;
         unsigned n = 0;
 
-        TAILQ_FOREACH (view, &m->i_mmap, link) {
+        VIEW_FOREACH (view, &m->i_mmap, 0, UINT64_MAX) {
                 struct vma *v = container_of(view, struct vma, vm_view);
 
                 cr_assert_eq(v->vm_file->mapping, m);
@@ -120,7 +118,8 @@ static inline void check_views(struct address_space *m, unsigned vmas)
                 n++;
         }
         cr_assert_eq(n, vmas);
-        cr_assert_eq(m->i_mmap_count, vmas);
+        cr_assert_eq(m->i_mmap.nr, vmas);
+        cr_assert_eq(view_check(&m->i_mmap), 0);
 }
 
 /* The mm is as drawn, and list, tree, views and counters agree. */
@@ -158,10 +157,8 @@ static inline void start(void)
         radix_init(&mm.pgd, &pool, 3);
         mm.window_lo = BASE;
         mm.window_hi = addr_of(PAGES);
-        for (unsigned i = 0; i < 2; i++) {
-                TAILQ_INIT(&space[i].i_mmap);
+        for (unsigned i = 0; i < 2; i++)
                 file[i].mapping = &space[i];
-        }
         open_vmas = 0;
 }
 
@@ -172,7 +169,7 @@ static inline void stop(void)
         while ((v = TAILQ_FIRST(&mm.mmap)))
                 drop(v);
         cr_assert_eq(open_vmas, 0);
-        cr_assert_eq(space[0].i_mmap_count + space[1].i_mmap_count, 0);
+        cr_assert_eq(space[0].i_mmap.nr + space[1].i_mmap.nr, 0);
         radix_destroy(&mm.pgd);
         cr_assert_eq(atomic_load(&pool.in_use), 0);
         table_pool_destroy(&pool);
