@@ -13,6 +13,7 @@
 
 #include "cli.h"
 #include "trace/stats.h"
+#include "util/lockdep.h"
 #include "util/text.h"
 
 #define URI_SHOWN 500
@@ -178,6 +179,26 @@ void print_stats_lines(FILE *stream, const struct fl_stats *stats)
 #undef X
 }
 
+/* What locks were waited for and held; of a debug build, others have no rows. */
+static void print_lock_stats(FILE *stream)
+{
+        struct lock_stat rows[LOCK_CLASSES_NR * LOCK_MODES];
+        unsigned n = lock_stats(rows, LOCK_CLASSES_NR * LOCK_MODES);
+        char wait[TEXT_MAX], wait_max[TEXT_MAX], hold[TEXT_MAX], hold_max[TEXT_MAX];
+
+        if (n)
+                fprintf(stream, "\n%-25s %10s %8s %10s %10s %10s %10s\n", "lock", "taken", "waited",
+                        "wait", "longest", "held", "longest");
+        for (unsigned i = 0; i < n; i++) {
+                const struct lock_stat *s = &rows[i];
+
+                fprintf(stream, "%-20s %-4s %10" PRIu64 " %8" PRIu64 " %10s %10s %10s %10s\n",
+                        s->name, s->read ? "read" : "", s->taken, s->waited,
+                        text_time(wait, s->wait_ns), text_time(wait_max, s->wait_max),
+                        text_time(hold, s->hold_ns), text_time(hold_max, s->hold_max));
+        }
+}
+
 void print_stats(const struct options *o, struct fl_engine *engine)
 {
         struct fl_stats stats = { .size = sizeof(stats) };
@@ -188,8 +209,9 @@ void print_stats(const struct options *o, struct fl_engine *engine)
                 fail_library();
                 return;
         }
-        if (!o->json)
+        if (!o->json) {
                 print_stats_lines(stderr, &stats);
-        else if (!print_json(stderr, stats_json(&stats)))
+                print_lock_stats(stderr);
+        } else if (!print_json(stderr, stats_json(&stats)))
                 fail("--stats", "print", "%s", strerror(ENOMEM));
 }

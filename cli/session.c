@@ -7,6 +7,7 @@
 
 #include "cli.h"
 #include "guard.h"
+#include "util/lockdep.h"
 
 int session_open(struct session *s, const struct options *o, const char *uri, int flags,
                  const struct fl_file_config *config)
@@ -28,6 +29,8 @@ int session_open(struct session *s, const struct options *o, const char *uri, in
         int error;
 
         *s = (struct session){ .options = o, .uri = uri };
+        if (o->stats)
+                lock_stats_start();
         s->engine = fl_engine_open(&engine);
         if (!s->engine)
                 return fail_library();

@@ -30,6 +30,7 @@ int block_pool_create(struct block_pool **out, unsigned bios)
 
         if (!p)
                 return -ENOMEM;
+        mutex_init(&p->lock, LOCK_BIOS);
         p->size = bios;
         p->bios = calloc(bios, sizeof *p->bios);
         p->requests = calloc(bios, sizeof *p->requests);
@@ -100,6 +101,7 @@ static struct bio *bio_alloc_wait(struct request_queue *q)
 
                 p->waiting++;
                 mutex_unlock(&p->lock);
+                lock_assert_may_sleep();
                 futex_wait(&p->freed, seen, 0);
                 mutex_lock(&p->lock);
                 p->waiting--;
@@ -128,6 +130,7 @@ void bio_end(struct bio *bio)
 {
         if (bio->bi_status)
                 stat_add(&bio->bi_queue->trace->stats, STAT_io_errors, 1);
+        lock_assert_below(LOCK_EVICT);
         bio->bi_end_io(bio);
         bio_free(bio);
 }
@@ -229,6 +232,7 @@ int submit_bio_wait(struct request_queue *q, uint32_t opf, uint64_t sector, void
         bio->bi_private = &wait;
         bio->bi_end_io = end_bio_wait;
         submit_bio(bio, NULL);
+        lock_assert_may_sleep();
         while (!atomic_load(&wait.done))
                 futex_wait(&wait.done, 0, 0);
         return wait.error;

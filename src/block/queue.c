@@ -249,6 +249,7 @@ int blk_queue_create(struct request_queue **out, struct device *dev, struct bloc
 
         if (!q)
                 return -ENOMEM;
+        mutex_init(&q->lock, LOCK_QUEUE);
         q->dev = dev;
         q->pool = pool;
         q->trace = trace;
@@ -261,6 +262,7 @@ void blk_queue_destroy(struct request_queue *q)
 {
         uint32_t refs = atomic_fetch_or(&q->refs, QUEUE_DYING) | QUEUE_DYING;
 
+        lock_assert_may_sleep();
         while (refs != QUEUE_DYING) {
                 futex_wait(&q->refs, refs, 0);
                 refs = atomic_load(&q->refs);

@@ -19,11 +19,14 @@ int mapping_create(struct page_cache *c, struct inode *inode)
         struct address_space *m = calloc(1, sizeof(*m));
         int error;
 
+        mutex_assert_held(&c->open_lock);
         if (!m)
                 return -ENOMEM;
         m->host = inode;
         m->cache = c;
         radix_init(&m->i_pages, c->tables, PAGE_ENTRY_SHIFT);
+        rwlock_init(&m->i_rwsem, LOCK_I_RWSEM);
+        rwlock_init(&m->i_mmap_lock, LOCK_I_MMAP);
         error = memfd_frames.create(&m->frames, atomic_load(&inode->i_size));
         if (error) {
                 free(m);
@@ -40,6 +43,8 @@ void mapping_destroy(struct address_space *m)
 {
         struct page_cache *c = m->cache;
 
+        mutex_assert_held(&c->open_lock);
+        lock_assert_may_sleep();
         assert(m->i_mmap.nr == 0);
         mutex_lock(&c->lock);
         TAILQ_REMOVE(&c->mappings, m, link);
@@ -68,6 +73,8 @@ void mapping_zap(struct address_space *m, const struct page_span *spans, unsigne
         struct zap_batch batch = { .nr = 0 };
         struct mapping_view *v;
 
+        for (unsigned i = 0; i < nr_spans; i++)
+                lock_assert_held_of(LOCK_PAGE, spans[i].nr);
         rwlock_read_lock(&m->i_mmap_lock);
         for (unsigned i = 0; i < nr_spans; i++) {
                 uint64_t end = spans[i].index + spans[i].nr - 1;
@@ -96,6 +103,7 @@ int mapping_protect(struct address_space *m, uint64_t index, uint64_t nr)
         struct mapping_view *v;
         int error = 0, r;
 
+        lock_assert_below(LOCK_PAGE); /* many pages, each in WRITEBACK: none is locked */
         rwlock_read_lock(&m->i_mmap_lock);
         VIEW_FOREACH (v, &m->i_mmap, index, index + nr - 1) {
                 uint64_t first = max_u64(v->first, index);

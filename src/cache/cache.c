@@ -38,6 +38,7 @@ void worker_kick(struct worker *w)
 
 void worker_sleep(struct worker *w, uint32_t *seen, uint64_t ns)
 {
+        lock_assert_none();
         atomic_store(&w->sleeping, 1);
         if (atomic_load(&w->kicks) == *seen && !atomic_load(&w->stop))
                 futex_wait(&w->kicks, *seen, ns);
@@ -65,6 +66,19 @@ static unsigned staging_pages(uint64_t bytes)
         return pages < STAGING_MIN_PAGES ? STAGING_MIN_PAGES : (unsigned)pages;
 }
 
+static void init_locks(struct page_cache *c)
+{
+        mutex_init(&c->lock, LOCK_CACHE);
+        mutex_init(&c->lru.lock, LOCK_LRU);
+        mutex_init(&c->run_lock, LOCK_RUN);
+        mutex_init(&c->evict_lock, LOCK_EVICT);
+        mutex_init(&c->open_lock, LOCK_OPEN);
+        waitq_init(&c->budget.wq);
+        waitq_init(&c->dirty_wq);
+        for (unsigned i = 0; i < PAGE_WAITQS; i++)
+                waitq_init(&c->page_wq[i]);
+}
+
 int cache_create(struct page_cache **out, const struct cache_config *cfg)
 {
         struct page_cache *c = calloc(1, sizeof(*c));
@@ -77,6 +91,7 @@ int cache_create(struct page_cache **out, const struct cache_config *cfg)
         c->policy = cfg->policy;
         c->m_ops = cfg->m_ops;
         TAILQ_INIT(&c->mappings);
+        init_locks(c);
         if (staging_init(&c->staging, staging_pages(cfg->bytes)))
                 goto fail;
         budget_set_limit(c, cfg->bytes);

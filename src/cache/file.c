@@ -27,6 +27,7 @@ int file_open(struct page_cache *c, struct inode *inode, int oflags, uint32_t ra
                 inode_put(inode); /* the address_space holds its own reference already */
         if (!f)
                 return -ENOMEM;
+        mutex_init(&f->ra_lock, LOCK_RA);
         error = inode->i_mapping ? mapping_refresh(inode->i_mapping) : mapping_create(c, inode);
         if (error) {
                 free(f);
@@ -67,6 +68,7 @@ int mapping_release(struct address_space *m)
 {
         struct inode *inode = m->host;
 
+        mutex_assert_held(&m->cache->open_lock);
         for (int tries = 0; tries < 3 && atomic_load(&m->nr_dirty) + atomic_load(&m->nr_writeback);
              tries++) {
                 writeback_start(m, 0, UINT64_MAX, UINT64_MAX, REQ_SYNC, WB_CLOSE, 0);
@@ -111,6 +113,7 @@ int zero_behind(struct address_space *m, uint64_t edge)
         struct page *p = off ? find_page(m, edge >> PAGE_SHIFT) : NULL;
         int error = 0;
 
+        rwlock_assert_write_held(&m->i_rwsem);
         if (!p)
                 return 0;
         for (;;) {
@@ -141,6 +144,7 @@ static int truncate_locked(struct file *f, uint64_t size)
         uint64_t old = atomic_load(&inode->i_size);
         int error = 0;
 
+        rwlock_assert_write_held(&m->i_rwsem);
         /* From here on no write-back reaches behind the new end; one under way would make the
          * file long again, or put back what is cut off of its last page: it is waited for. */
         if (size < old) {
@@ -169,6 +173,7 @@ static int cut_pages(struct address_space *m, uint64_t size)
 {
         int error;
 
+        rwlock_assert_write_held(&m->i_rwsem);
         writeback_wait(m, pages_of(size), UINT64_MAX);
         truncate_pages(m, pages_of(size));
         error = zero_behind(m, size);

@@ -181,6 +181,7 @@ int filemap_page_mkwrite(struct filemap_request *rq, struct page *page, bool thr
         uint64_t pos = rq->index << PAGE_SHIFT;
         int error = 0;
 
+        page_assert_locked(page);
         if (page_may_write(page))
                 return 0;
         trace_emit(c->trace, TRACE_PAGE_MKWRITE, rq->fault, rq->index, 0, 0, 0);

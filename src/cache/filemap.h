@@ -87,7 +87,7 @@ int file_truncate(struct file *f, uint64_t size);
 /* Behind `edge` its page is to read as zeros from now on: a file grows from there, or was cut there.
  * Stores through a mapping may have left anything behind the end. A write of the page under way
  * may hold that too, and goes as far as the file does when it gets there: it is waited for, so this
- * comes before the file is longer. */
+ * comes before the file is longer. => i_rwsem held for writing */
 int zero_behind(struct address_space *m, uint64_t edge);
 
 /* The internal run between staging memory and a file; a pool of them, one per staging page. */

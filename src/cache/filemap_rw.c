@@ -133,6 +133,7 @@ static ssize_t read_some(struct file *f, char *bounce, size_t want, uint64_t pos
         uint64_t size = atomic_load(&m->host->i_size);
         size_t done = 0;
 
+        rwlock_assert_held(&m->i_rwsem);
         if (pos >= size)
                 return 0;
         want = min_u64(want, size - pos);
@@ -175,6 +176,7 @@ ssize_t filemap_read(struct file *f, char *buf, size_t count, uint64_t pos, uint
                         return done ? (ssize_t)done : n;
                 if (n == 0)
                         break;
+                lock_assert_none();
                 memcpy(buf + done, bounce, (size_t)n); /* may fault: nothing is held */
                 done += (size_t)n;
         }
@@ -275,6 +277,7 @@ static int grow(struct file *f, uint64_t size)
         uint64_t old = atomic_load(&inode->i_size);
         int error;
 
+        rwlock_assert_write_held(&m->i_rwsem);
         if (size <= old)
                 return 0;
         if (!inode->i_op->truncate)
@@ -299,6 +302,7 @@ static ssize_t write_in_page(struct file *f, const char *bounce, size_t n, uint6
         struct page *p;
         int error = 0;
 
+        rwlock_assert_held(&m->i_rwsem);
         if (m->host->a_ops->write_begin)
                 error = m->host->a_ops->write_begin(m->host, pos, n);
         if (!error)
@@ -349,6 +353,7 @@ ssize_t filemap_write(struct file *f, const char *buf, size_t count, uint64_t po
                 size_t n = min_u64(in_page, count - done);
                 ssize_t r;
 
+                lock_assert_none();
                 memcpy(bounce, buf + done, n); /* may fault: nothing is held */
                 r = write_some(f, bounce, n, pos + done, fault);
                 if (r < 0)

@@ -118,6 +118,8 @@ const struct frame_ops memfd_frames = {
 int staging_init(struct staging *s, unsigned pages)
 {
         memset(s, 0, sizeof(*s));
+        mutex_init(&s->lock, LOCK_STAGING);
+        waitq_init(&s->wq);
         s->pages = pages;
         s->base = mmap(NULL, (size_t)pages << PAGE_SHIFT, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -161,6 +163,7 @@ static unsigned find_run(const struct staging *s, unsigned want, unsigned *start
 {
         unsigned best = 0, run = 0;
 
+        mutex_assert_held(&s->lock);
         for (unsigned i = 0; i < s->pages; i++) {
                 if (run == 0 && i % WORD_BITS == 0 && s->bitmap[i / WORD_BITS] == ~0ull) {
                         i += WORD_BITS - 1;
@@ -182,6 +185,7 @@ static unsigned room(const struct staging *s, bool write)
 {
         unsigned left = s->pages - s->in_use;
 
+        mutex_assert_held(&s->lock);
         if (write)
                 return left < s->pages / 2 - s->writing ? left : s->pages / 2 - s->writing;
         return left;

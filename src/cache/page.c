@@ -4,7 +4,11 @@
  *
  * What moves along with a state is kept here and nowhere else: the leaf's use count and dirty
  * tag, the counters of file and cache, the budget, the reclaim list.
+ *
+ * The lock itself is here too; in debug builds others get it by way of page_lock_at() and the
+ * like, at the end.
  */
+#define LOCKS_UNCHECKED
 #include "cache/page.h"
 
 #include <assert.h>
@@ -49,7 +53,7 @@ void page_lock(struct page_cache *c, struct page *p)
 
                 waiter_init_sync(&w);
                 if (page_wait_add(c, p, &w, busy_locked))
-                        waiter_sleep(&w, 0);
+                        waiter_sleep_for_lock(&w);
         }
 }
 
@@ -94,7 +98,7 @@ static void set_state(struct page *p, enum page_state s, uint32_t clear)
 {
         uint32_t old = page_word(p), new;
 
-        assert(old & PG_LOCKED);
+        page_assert_locked(p);
         perturb();
         do {
                 new = (old & ~(PG_STATE_MASK | clear)) | (uint32_t)s << PG_STATE_SHIFT;
@@ -171,6 +175,7 @@ void page_make_dirty(struct page_cache *c, struct page *p)
 {
         enum page_state s = page_state(p);
 
+        page_assert_locked(p);
         if (s == PAGE_WRITEBACK) {
                 page_set(p, PG_REDIRTY);
         } else if (s == PAGE_CLEAN) {
@@ -266,5 +271,40 @@ void page_check(struct page_cache *c, struct page *p)
                         (unsigned long long)page_index(c, p), w, page_state_name(s));
                 abort();
         }
+}
+
+/* ---- the lock, with the checks around it ---- */
+
+void page_lock_at(struct page_cache *c, struct page *p, const char *where)
+{
+        uint64_t since = 0;
+
+        lock_will_take(p, LOCK_PAGE, where);
+        perturb();
+        if (!page_trylock(p)) {
+                since = lock_clock();
+                page_lock(c, p);
+        }
+        lock_taken(p, LOCK_PAGE, LOCK_ALONE, where, since);
+}
+
+bool page_trylock_at(struct page *p, const char *where)
+{
+        if (!page_trylock(p))
+                return false;
+        lock_taken(p, LOCK_PAGE, LOCK_ALONE, where, 0);
+        return true;
+}
+
+void page_unlock_at(struct page_cache *c, struct page *p, const char *where)
+{
+        lock_released(p, LOCK_PAGE, LOCK_ALONE, where);
+        page_unlock(c, p);
+}
+
+void page_assert_locked_at(const struct page *p, const char *where)
+{
+        if (!lock_held(p, LOCK_PAGE, true))
+                lock_die(where, "the page is not locked by this thread");
 }
 #endif

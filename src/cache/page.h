@@ -95,7 +95,23 @@ void page_lock(struct page_cache *c, struct page *p);
 bool page_trylock(struct page *p);
 /* Wakes those who wait for the page. */
 void page_unlock(struct page_cache *c, struct page *p);
+/* By whomever. */
 bool page_is_locked(const struct page *p);
+#ifndef NDEBUG
+/* The same, checked and counted; page_assert_locked(): by this thread. */
+void page_lock_at(struct page_cache *c, struct page *p, const char *where);
+bool page_trylock_at(struct page *p, const char *where);
+void page_unlock_at(struct page_cache *c, struct page *p, const char *where);
+void page_assert_locked_at(const struct page *p, const char *where);
+#define page_assert_locked(p) page_assert_locked_at((p), LOCK_HERE)
+#else
+#define page_assert_locked(p) ((void)(p))
+#endif
+#if !defined(NDEBUG) && !defined(LOCKS_UNCHECKED)
+#define page_lock(c, p) page_lock_at((c), (p), LOCK_HERE)
+#define page_trylock(p) page_trylock_at((p), LOCK_HERE)
+#define page_unlock(c, p) page_unlock_at((c), (p), LOCK_HERE)
+#endif
 
 /* Queue w until the page is next unlocked. False: `busy(word)` is already over, w not queued. */
 bool page_wait_add(struct page_cache *c, struct page *p, struct waiter *w,

@@ -60,6 +60,7 @@ static void unlink_locked(struct page_cache *c, struct page *p)
 {
         struct lru *l = &c->lru;
 
+        mutex_assert_held(&l->lock);
         if (p->lru_prev)
                 page_at(c, p->lru_prev)->lru_next = p->lru_next;
         else
@@ -200,6 +201,7 @@ static bool shrink_batch(struct page_cache *c, unsigned max, struct reclaim_resu
         struct victim zap[BATCH], evict[BATCH];
         unsigned nz = 0, ne = 0, n = isolate(c, pages, max);
 
+        mutex_assert_held(&c->evict_lock);
         for (unsigned i = 0; i < n; i++) {
                 struct page *p = pages[i];
                 uint32_t w;
@@ -262,7 +264,8 @@ int evict_for_private(struct page_cache *c, struct address_space *m, struct page
         struct page_span span = { page_index(c, p), 1 };
         int error;
 
-        assert(page_is_locked(p) && page_state(p) == PAGE_CLEAN);
+        page_assert_locked(p);
+        assert(page_state(p) == PAGE_CLEAN);
         page_start_evict(c, p);
         if (page_test(p, PG_MAPPED))
                 mapping_zap(m, &span, 1);

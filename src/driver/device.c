@@ -5,6 +5,7 @@
 #include "driver/device.h"
 
 #include "driver/file.h"
+#include "util/lock.h"
 
 static void trace_submit(struct device *dev, struct driver_io *io)
 {
@@ -17,6 +18,7 @@ static void trace_submit(struct device *dev, struct driver_io *io)
 
 void device_submit(struct device *dev, struct driver_io *io)
 {
+        lock_assert_below(LOCK_EVICT);
         io->dev = dev;
         io->next = NULL;
         io->result = 0;

@@ -314,6 +314,7 @@ int device_wrap_faulty(struct driver_env *env, struct device *inner, const char 
 
         if (!f)
                 return -ENOMEM;
+        mutex_init(&f->lock, LOCK_FAULTY);
         err = faults_parse(&f->rules, spec);
         if (!err && has_delay(&f->rules))
                 err = start_timer(f);

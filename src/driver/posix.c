@@ -67,6 +67,7 @@ static void sleep_until_called(struct pool_threads *p)
                 uint32_t seen = atomic_load(&p->wake);
 
                 mutex_unlock(&p->lock);
+                lock_assert_none();
                 futex_wait(&p->wake, seen, 0);
                 mutex_lock(&p->lock);
         }
@@ -144,6 +145,7 @@ int posix_prepare(struct driver_env *env)
         p = calloc(1, sizeof *p);
         if (!p)
                 return -ENOMEM;
+        mutex_init(&p->lock, LOCK_POSIX);
         err = start_workers(p);
         /* Two opens at once: the second pool goes. */
         if (err || !__atomic_compare_exchange_n(&env->threads, &none, p, false, __ATOMIC_ACQ_REL,

@@ -128,6 +128,7 @@ int device_open_ram(struct driver_env *env, uint64_t size, struct device **out)
         ram = calloc(1, sizeof *ram);
         if (!ram)
                 return -ENOMEM;
+        rwlock_init(&ram->lock, LOCK_RAM);
         ram->mapped = mapping_size(size);
         ram->memory = mmap(NULL, ram->mapped, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -257,6 +257,8 @@ static int ring_create(struct driver_env *env, struct uring **out)
 
         if (!r)
                 return -ENOMEM;
+        mutex_init(&r->lock, LOCK_URING);
+        mutex_init(&r->handover_lock, LOCK_HANDOVER);
         r->loop = env->loop;
         err = ring_init(r);
         if (err) {

@@ -19,6 +19,7 @@ void fs_env_init(struct fs_env *env, struct driver_env *drivers, struct block_po
                  struct trace *trace)
 {
         memset(env, 0, sizeof *env);
+        mutex_init(&env->lock, LOCK_FS_ENV);
         env->drivers = drivers;
         env->pool = pool;
         env->trace = trace;
@@ -65,6 +66,7 @@ static void inode_remove_locked(struct fs_env *env, struct inode *inode)
 {
         struct inode **at = hash_chain(env, inode->i_dev, inode->i_ino);
 
+        mutex_assert_held(&env->lock);
         while (*at != inode)
                 at = &(*at)->next;
         *at = inode->next;

@@ -225,6 +225,7 @@ static struct super_block *get_super_locked(struct fs_env *env)
 {
         struct super_block *sb;
 
+        mutex_assert_held(&env->lock);
         for (sb = env->supers; sb; sb = sb->next)
                 if (sb->s_op == &hostfs_super_ops)
                         return sb;
@@ -259,6 +260,7 @@ static int open_again_locked(struct opening *o, struct inode *inode)
         struct request_queue *q;
         int err;
 
+        mutex_assert_held(&o->env->lock);
         if ((o->oflags & O_TRUNC) && !h->block && atomic_load(&inode->i_size)) {
                 o->why = "it is open already, and cannot be truncated by opening it";
                 return -EBUSY;

@@ -260,6 +260,7 @@ static struct extent *replace_map_locked(struct memfs_file *file, struct extent 
 
 static void cut_locked(struct memfs *fs, struct memfs_file *file, uint64_t size)
 {
+        mutex_assert_held(&fs->lock);
         for (uint64_t i = pages_of(size); i < pages_of(file->size); i++) {
                 if (file->map[i].block != NO_BLOCK) {
                         free_block_locked(fs, file->map[i].block);
@@ -412,6 +413,7 @@ static int create(struct fs_env *env, struct device *dev, struct memfs **out)
                 free(fs);
                 return err;
         }
+        mutex_init(&fs->lock, LOCK_MEMFS);
         fs->sb.s_op = &memfs_super_ops;
         fs->sb.type = "memfs";
         fs->sb.env = env;
@@ -439,6 +441,7 @@ static struct memfs_file *get_file_locked(struct memfs *fs, const char *name, ui
 {
         struct memfs_file *file;
 
+        mutex_assert_held(&fs->sb.env->lock);
         for (file = fs->files; file; file = file->next)
                 if (!strcmp(file->name, name))
                         return file;

@@ -131,6 +131,7 @@ int uffd_init(struct uffd *u, struct mmu_config *cfg, enum uffd_faults which, ui
 {
         int error;
 
+        mutex_init(&u->move_lock, LOCK_MOVE);
         u->fd = u->pidfd = -1;
         error = open_descriptor(u, cfg, which);
         if (!error)

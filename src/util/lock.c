@@ -6,17 +6,22 @@
  * sleeps on a sequence number: a waiter reads it, tries, and sleeps only if it has not moved;
  * whoever releases moves it, then wakes everybody. Critical sections are short, so everybody
  * is rarely more than one.
+ *
+ * Nothing is checked here: debug builds put that around these functions (lockdep.c).
  */
+#define LOCKS_UNCHECKED
 #include "util/lock.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifdef NDEBUG
+_Static_assert(sizeof(struct mutex) == 4 && sizeof(struct rwlock) == 16, "nothing but the words");
+#endif
 
 #define RW_WRITER 0x80000000u
 #define SPINS 64 /* a holder that runs is out again by then; one that does not run is not */
@@ -55,51 +60,18 @@ void futex_wake(_Atomic uint32_t *word, int how_many)
         errno = saved;
 }
 
-#ifndef NDEBUG
-static void set_owner(struct mutex *m, uint32_t tid)
-{
-        atomic_store_explicit(&m->owner, tid, memory_order_relaxed);
-}
-
-static void die(const char *what, const char *file, int line)
-{
-        fprintf(stderr, "faultline: %s:%d: %s\n", file, line, what);
-        abort();
-}
-
-void mutex_assert_held_at(struct mutex *m, const char *file, int line)
-{
-        if (atomic_load_explicit(&m->owner, memory_order_relaxed) != thread_id())
-                die("the mutex is not held by this thread", file, line);
-}
-#else
-static inline void set_owner(struct mutex *m, uint32_t tid)
-{
-        (void)m;
-        (void)tid;
-}
-#define thread_id() 0
-#endif
-
 bool mutex_trylock(struct mutex *m)
 {
         uint32_t free = 0;
 
-        if (!atomic_compare_exchange_strong_explicit(&m->word, &free, 1, memory_order_acquire,
-                                                     memory_order_relaxed))
-                return false;
-        set_owner(m, thread_id());
-        return true;
+        return atomic_compare_exchange_strong_explicit(&m->word, &free, 1, memory_order_acquire,
+                                                       memory_order_relaxed);
 }
 
 void mutex_lock(struct mutex *m)
 {
         if (likely(mutex_trylock(m)))
                 return;
-#ifndef NDEBUG
-        if (atomic_load_explicit(&m->owner, memory_order_relaxed) == thread_id())
-                die("the mutex is already held by this thread", __FILE__, __LINE__);
-#endif
         for (int i = 0; i < SPINS; i++) {
                 cpu_relax();
                 if (!atomic_load_explicit(&m->word, memory_order_relaxed) && mutex_trylock(m))
@@ -107,13 +79,10 @@ void mutex_lock(struct mutex *m)
         }
         while (atomic_exchange_explicit(&m->word, 2, memory_order_acquire))
                 futex_wait(&m->word, 2, 0);
-        set_owner(m, thread_id());
 }
 
 void mutex_unlock(struct mutex *m)
 {
-        mutex_assert_held(m);
-        set_owner(m, 0);
         if (atomic_exchange_explicit(&m->word, 0, memory_order_release) == 2)
                 futex_wake(&m->word, 1);
 }
@@ -177,9 +146,14 @@ void rwlock_read_unlock(struct rwlock *l)
                 rwlock_let_in(l);
 }
 
+bool rwlock_write_trylock(struct rwlock *l)
+{
+        return !atomic_load(&l->writers) && try_write(l);
+}
+
 void rwlock_write_lock(struct rwlock *l)
 {
-        if (likely(!atomic_load(&l->writers) && try_write(l)))
+        if (likely(rwlock_write_trylock(l)))
                 return;
         atomic_fetch_add(&l->writers, 1);
         rwlock_wait(l, try_write);

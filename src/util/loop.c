@@ -279,6 +279,7 @@ int loop_create(struct loop **out, unsigned threads, const char *name)
         l = calloc(1, sizeof *l + threads * sizeof l->threads[0]);
         if (!l)
                 return -ENOMEM;
+        mutex_init(&l->lock, LOCK_LOOP);
         l->nr_threads = threads;
         snprintf(l->name, sizeof l->name, "%s", name);
         l->eventfd = -1;

@@ -15,6 +15,7 @@
 void radix_init(struct radix *r, struct table_pool *pool, unsigned entry_shift)
 {
         memset(r, 0, sizeof(*r));
+        mutex_init(&r->lock, LOCK_RADIX);
         r->pool = pool;
         r->entry_shift = entry_shift;
 }
@@ -59,6 +60,7 @@ static unsigned slot_at(const struct radix *r, uint64_t index, unsigned level)
 /* => r->lock held. Makes the tree high enough for index. */
 static bool grow_locked(struct radix *r, uint64_t index)
 {
+        mutex_assert_held(&r->lock);
         if (!r->root) {
                 /* An empty tree takes the height it needs at once. */
                 r->height = 0;
@@ -87,6 +89,7 @@ static void prune_locked(struct radix *r, uint64_t index)
         void *table = r->root;
         struct table_header *h;
 
+        mutex_assert_held(&r->lock);
         if (!table || !covers(r, index))
                 return;
         for (unsigned level = r->height; level > 0; level--) {
@@ -117,6 +120,7 @@ static void *leaf_locked(struct radix *r, uint64_t index, bool create)
         struct table_header *h;
         void *table;
 
+        mutex_assert_held(&r->lock);
         if (create && (!r->root || !covers(r, index)) && !grow_locked(r, index))
                 return NULL;
         if (!r->root || !covers(r, index))
@@ -186,6 +190,7 @@ void radix_put(struct radix *r, void *entry)
 /* => r->lock held. First leaf at or behind *index below `table`, or NULL. */
 static void *next_leaf(struct radix *r, void *table, unsigned level, uint64_t *index, bool tagged)
 {
+        mutex_assert_held(&r->lock);
         if (level == 0) {
                 struct table_header *h = table_header_of(r->pool, table);
 

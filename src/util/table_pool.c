@@ -25,6 +25,7 @@ static void *reserve(size_t bytes)
 int table_pool_init(struct table_pool *p, uint32_t units)
 {
         memset(p, 0, sizeof(*p));
+        mutex_init(&p->lock, LOCK_TABLES);
         p->base = reserve((size_t)units << PAGE_SHIFT);
         p->headers = reserve((size_t)units * sizeof(*p->headers));
         p->units = units;

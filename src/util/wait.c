@@ -122,7 +122,7 @@ void waiter_init_sync(struct waiter *w)
         *w = (struct waiter){ .wake = wake_sleeper };
 }
 
-int waiter_sleep(struct waiter *w, uint64_t timeout_ns)
+static int sleep_until_woken(struct waiter *w, uint64_t timeout_ns)
 {
         uint64_t deadline = timeout_ns ? now_ns() + timeout_ns : 0;
 
@@ -141,4 +141,15 @@ int waiter_sleep(struct waiter *w, uint64_t timeout_ns)
                 futex_wait(&w->woken, 0, deadline ? deadline - now : 0);
         }
         return 0;
+}
+
+int waiter_sleep(struct waiter *w, uint64_t timeout_ns)
+{
+        lock_assert_may_sleep();
+        return sleep_until_woken(w, timeout_ns);
+}
+
+void waiter_sleep_for_lock(struct waiter *w)
+{
+        sleep_until_woken(w, 0);
 }

@@ -28,14 +28,24 @@ struct waiter {
 };
 
 struct waitq {
-        struct mutex lock; /* [q] */
-        struct waiter *head;
+        struct mutex lock;   /* [q] */
+        struct waiter *head; /* [q]; waitq_busy() peeks */
 };
+
+static inline void waitq_init(struct waitq *q)
+{
+        mutex_init(&q->lock, LOCK_WAITQ);
+        q->head = NULL;
+}
 
 void waiter_init_sync(struct waiter *w);
 /* Sleep until woken; 0, or -ETIMEDOUT after timeout_ns (0 = no limit; then the waiter has been
- * removed). Only for waiters made by waiter_init_sync(). */
+ * removed). Only for waiters made by waiter_init_sync(). => no lock held but those that may be
+ * held across I/O */
 int waiter_sleep(struct waiter *w, uint64_t timeout_ns);
+/* The same, without a limit, for a thread that waits for a lock: what else it may hold is a matter
+ * of the order of locks. */
+void waiter_sleep_for_lock(struct waiter *w);
 
 void waitq_add(struct waitq *q, struct waiter *w, const void *key);
 /* True if the waiter was still queued; false if it has been, or is being, woken. For a sync

@@ -50,6 +50,7 @@ static int advise_locked(struct mm *mm, uint64_t addr, uint64_t end, int advice)
 {
         bool hole = false;
 
+        rwlock_assert_write_held(&mm->lock);
         while (addr < end) {
                 struct vma *v = find_vma(mm, addr);
                 uint64_t start, stop;

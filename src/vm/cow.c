@@ -69,6 +69,7 @@ static int charge_copy(struct vm_fault *vmf)
         struct page *p = vmf->rq.page;
         bool taken;
 
+        page_assert_locked(p);
         if (!count_private(c))
                 return -ENOMEM;
         if (budget_charge(c, 1))
@@ -129,8 +130,10 @@ static enum vm_fault_result install_copy(struct vm_fault *vmf, const void *buf, 
 {
         struct page_cache *c = vmf->mm->cache;
         struct mmu *mmu = vmf->mm->mmu;
-        int error = mmu->ops->copy(mmu, vmf->address, buf);
+        int error;
 
+        page_assert_locked(vmf->rq.page);
+        error = mmu->ops->copy(mmu, vmf->address, buf);
         if (error && error != -EEXIST) {
                 /* The mapping has changed: nothing was made, the thread faults again. */
                 if (charged)

@@ -37,6 +37,7 @@ void release_page(struct vm_fault *vmf)
 {
         struct page *p = vmf->rq.page;
 
+        page_assert_locked(p);
         page_unlock(vmf->mm->cache, p);
         put_page(vmf->vma->vm_file->mapping, p);
         vmf->rq.page = NULL;
@@ -133,6 +134,7 @@ static enum vm_fault_result finish_fault(struct vm_fault *vmf)
         enum pte_state s = pte_state(vmf->pte);
         int error;
 
+        page_assert_locked(p);
         if (s == PTE_COPY || s == PTE_POISONED) {
                 /* Another thread's fault came first; the look at the pte was not locked. */
                 mmu->ops->wake(mmu, vmf->address, 1);
@@ -288,6 +290,7 @@ static enum vm_fault_result handle_mm_fault(struct vm_fault *vmf)
         struct vma *v = find_vma(mm, vmf->address);
         enum vm_fault_result r;
 
+        rwlock_assert_held(&mm->lock);
         if (!v || v->vm_start > vmf->address) {
                 trace_fault(vmf, FIND_VMA, 0, 0, 0, 0);
                 return VM_FAULT_SIGSEGV; /* L1 */
@@ -329,6 +332,7 @@ enum vm_fault_result do_page_fault(struct vm_fault *vmf)
         struct mm *mm = vmf->mm;
         enum vm_fault_result r;
 
+        lock_assert_none();
         if (vmf->tries++ == 0)
                 trace_fault(vmf, FAULT_BEGIN, vmf->address, vmf->write, vmf->tid, vmf->kind);
         for (;;) {
@@ -341,6 +345,7 @@ enum vm_fault_result do_page_fault(struct vm_fault *vmf)
                 vmf->rq.tried |= vmf->rq.wait.kind == WAIT_PAGE;
                 if (park_fault(vmf)) {
                         rwlock_read_unlock(&mm->lock);
+                        lock_assert_none();
                         return r; /* vmf lives on in its parking place */
                 }
                 rwlock_read_unlock(&mm->lock);
@@ -350,5 +355,6 @@ enum vm_fault_result do_page_fault(struct vm_fault *vmf)
         if (r == VM_FAULT_SIGSEGV || r == VM_FAULT_SIGBUS)
                 mm->mmu->ops->wake(mm->mmu, vmf->address, 1);
         account(vmf, r);
+        lock_assert_none();
         return r;
 }

@@ -42,7 +42,7 @@ struct parked {
         int why;             /* [park] wait_on.kind */
 };
 
-/* => on a loop thread, or any thread that may wait; takes mm->lock for reading. */
+/* => on a loop thread, or any thread that may wait; with no lock held. Takes mm->lock for reading. */
 enum vm_fault_result do_page_fault(struct vm_fault *vmf);
 /* Parks vmf until rq.wait is over, or returns false: try again at once. => mm->lock held */
 bool park_fault(struct vm_fault *vmf);

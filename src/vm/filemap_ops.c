@@ -53,8 +53,10 @@ static unsigned map_run_flush(struct vm_fault *vmf, struct map_run *run)
 
         if (nr == 0)
                 return 0;
-        for (unsigned i = 0; i < nr; i++)
+        for (unsigned i = 0; i < nr; i++) {
+                page_assert_locked(run->page[i]);
                 page_set(run->page[i], PG_MAPPED);
+        }
         perturb_gap();
         error = mm->mmu->ops->map_run(mm->mmu, addr, nr, run->wp, &existed);
         perturb_gap();

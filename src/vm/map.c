@@ -36,6 +36,7 @@ static int guard_lock(struct rmap_guard *g, struct mm *mm, uint64_t start, uint6
 {
         unsigned n = extra ? 1 : 0, unique = 0;
 
+        rwlock_assert_write_held(&mm->lock);
         for (struct vma *v = find_vma(mm, start); v && v->vm_start < end; v = vma_next(v))
                 n++;
         g->nr = 0;
@@ -69,7 +70,7 @@ void mm_clear_ptes(struct mm *mm, uint64_t addr, uint64_t len)
         uint64_t end = addr + len;
         struct pte *p;
 
-        assert(rwlock_is_write_locked(&mm->lock));
+        rwlock_assert_write_held(&mm->lock);
         while (addr < end && (p = pte_next_table(mm, &addr, end - 1))) {
                 uint64_t stop =
                         min_u64(radix_leaf_end(&mm->pgd, addr >> PAGE_SHIFT) << PAGE_SHIFT, end);
@@ -95,6 +96,7 @@ static void detach(struct mm *mm, uint64_t start, uint64_t end, struct vma_list 
         for (; v && v->vm_start < end; v = next) {
                 struct address_space *m = v->vm_file->mapping;
 
+                rwlock_assert_write_held(&m->i_mmap_lock);
                 next = vma_next(v);
                 vma_unlink(mm, v);
                 view_remove(&m->i_mmap, &v->vm_view);
@@ -195,6 +197,7 @@ static int map_locked(struct mm *mm, struct vma *v, uint64_t len, int prot, int 
         uint64_t end;
         int error;
 
+        rwlock_assert_write_held(&mm->lock);
         if (mm->map_count >= MAX_MAPS)
                 return -ENOMEM;
         if (flags & MAP_FIXED) {
@@ -322,6 +325,7 @@ static int check_covered(struct mm *mm, uint64_t addr, uint64_t end)
 /* => write lock. Up to the first hole, or VMA that may not have prot, as the kernel does. */
 static int protect_locked(struct mm *mm, uint64_t addr, uint64_t end, int prot)
 {
+        rwlock_assert_write_held(&mm->lock);
         while (addr < end) {
                 struct vma *v = find_vma(mm, addr);
                 uint64_t stop;
@@ -406,6 +410,7 @@ int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec)
                 if (error)
                         return error;
                 /* vec may be mapped memory: nothing is held now. */
+                lock_assert_none();
                 memcpy(vec, chunk, (stop - addr) >> PAGE_SHIFT);
                 vec += (stop - addr) >> PAGE_SHIFT;
                 addr = stop;

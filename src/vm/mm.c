@@ -42,6 +42,8 @@ int mm_create(struct mm **out, const struct mm_config *cfg)
         mm->loop = cfg->loop;
         mm->trace = cfg->trace;
         mm->quiet = cfg->quiet;
+        rwlock_init(&mm->lock, LOCK_MM);
+        mutex_init(&mm->park_lock, LOCK_PARK);
         TAILQ_INIT(&mm->mmap);
         RB_INIT(&mm->mm_rb);
         radix_init(&mm->pgd, cfg->tables, PTE_ENTRY_SHIFT);
@@ -82,6 +84,7 @@ void mm_drain(struct mm *mm)
 {
         /* A fault that waits for a page ends with its I/O; the others are sent on their way: run
          * again, they find that their VMA has gone. */
+        lock_assert_none();
         while (atomic_load(&mm->nr_parked)) {
                 waitq_wake(&mm->cache->budget.wq, NULL);
                 waitq_wake(&mm->cache->staging.wq, NULL);

@@ -67,8 +67,11 @@ bool park_fault(struct vm_fault *vmf)
 {
         struct mm *mm = vmf->mm;
         struct wait_on on = vmf->rq.wait;
-        struct parked *p = place_get(mm);
+        struct parked *p;
 
+        rwlock_assert_held(&mm->lock);
+        lock_assert_below(LOCK_EVICT); /* mm->lock and nothing else */
+        p = place_get(mm);
         vmf->rq.wait.kind = WAIT_NONE;
         if (!p) {
                 if (on.kind == WAIT_PAGE)

@@ -25,7 +25,10 @@ void pte_put(struct mm *mm, struct pte *p)
 
 enum pte_state pte_set(struct mm *mm, struct pte *p, enum pte_state s)
 {
-        enum pte_state old = atomic_exchange(&p->value, (uint64_t)s) & 7;
+        enum pte_state old;
+
+        rwlock_assert_held(&mm->lock);
+        old = atomic_exchange(&p->value, (uint64_t)s) & 7;
 
         if (old == PTE_NONE && s != PTE_NONE)
                 radix_use(&mm->pgd, p);

@@ -58,6 +58,7 @@ struct vma *find_vma(struct mm *mm, uint64_t addr)
 {
         struct vma *v = RB_ROOT(&mm->mm_rb), *best = NULL;
 
+        rwlock_assert_held(&mm->lock);
         while (v) {
                 if (addr < v->vm_end) {
                         best = v;
@@ -141,6 +142,7 @@ void vma_link(struct mm *mm, struct vma *v)
 {
         struct vma *next;
 
+        rwlock_assert_write_held(&mm->lock);
         assert(!RB_FIND(vma_tree, &mm->mm_rb, v));
         next = find_vma(mm, v->vm_start);
         assert(!next || v->vm_end <= next->vm_start);
@@ -159,6 +161,7 @@ void vma_unlink(struct mm *mm, struct vma *v)
 {
         struct vma *next = vma_next(v), *low = RB_PARENT(v, vm_rb);
 
+        rwlock_assert_write_held(&mm->lock);
         if (RB_LEFT(v, vm_rb) && RB_RIGHT(v, vm_rb)) /* the next in order takes its place */
                 low = RB_PARENT(next, vm_rb) == v ? next : RB_PARENT(next, vm_rb);
         RB_REMOVE(vma_tree, &mm->mm_rb, v);
@@ -170,6 +173,7 @@ void vma_unlink(struct mm *mm, struct vma *v)
 
 void view_update_locked(struct vma *v)
 {
+        rwlock_assert_write_held(&v->vm_file->mapping->i_mmap_lock);
         v->vm_view.first = v->vm_pgoff;
         v->vm_view.last = v->vm_pgoff + ((v->vm_end - v->vm_start) >> PAGE_SHIFT) - 1;
 }
@@ -179,6 +183,7 @@ struct vma *split_vma(struct mm *mm, struct vma *v, uint64_t addr)
         struct address_space *m = v->vm_file->mapping;
         struct vma *upper = vma_alloc(mm);
 
+        rwlock_assert_write_held(&mm->lock);
         assert(addr > v->vm_start && addr < v->vm_end && !(addr & ~PAGE_MASK));
         if (!upper)
                 return NULL;
@@ -238,6 +243,7 @@ struct vma *vma_merge(struct mm *mm, struct vma *v)
 {
         struct vma *prev = vma_prev(v), *next = vma_next(v);
 
+        rwlock_assert_write_held(&mm->lock);
         if (next && vma_can_merge(v, next))
                 absorb(mm, v, next);
         if (prev && vma_can_merge(prev, v)) {
@@ -251,6 +257,7 @@ int split_at(struct mm *mm, uint64_t start, uint64_t end)
 {
         struct vma *v = find_vma(mm, start);
 
+        rwlock_assert_write_held(&mm->lock);
         if (v && v->vm_start < start && !split_vma(mm, v, start))
                 return -ENOMEM;
         v = find_vma(mm, end);

@@ -77,6 +77,7 @@ static void describe(struct mm *mm, uint64_t address, char *buf, size_t size)
         struct page *p;
         uint64_t index;
 
+        rwlock_assert_held(&mm->lock);
         if (!v || v->vm_start > address) {
                 snprintf(buf, size, "nothing is mapped there any more");
                 return;

@@ -83,7 +83,9 @@ static inline void start(void)
         memset(&inode, 0, sizeof inode);
         strcpy(inode.name, "test");
         atomic_store(&inode.i_size, 8 << 20);
+        mutex_lock(&c->open_lock);
         cr_assert_eq(mapping_create(c, &inode), 0);
+        mutex_unlock(&c->open_lock);
         m = inode.i_mapping;
         p = grab_page(m, INDEX);
         cr_assert_not_null(p);
@@ -92,7 +94,9 @@ static inline void start(void)
 static inline void stop(void)
 {
         put_page(m, p);
+        mutex_lock(&c->open_lock);
         mapping_destroy(m);
+        mutex_unlock(&c->open_lock);
         cr_assert_null(inode.i_mapping);
         cache_destroy(c);
         cr_assert_eq(atomic_load(&tables.in_use), 0);

@@ -83,8 +83,10 @@ Test(pages, dirtied_at_is_the_first_page_of_many)
         page_create_dirty(c, other);
         cr_assert_eq(atomic_load(&m->dirtied_at), since);
         cr_assert_eq(atomic_load(&m->nr_dirty), 2);
+        page_unlock(c, other);
         locked(page_cancel_dirty);
         cr_assert_neq(atomic_load(&m->dirtied_at), 0);
+        page_lock(c, other);
         page_cancel_dirty(c, other);
         cr_assert_eq(atomic_load(&m->dirtied_at), 0);
         page_start_evict(c, other);

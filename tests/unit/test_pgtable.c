@@ -19,10 +19,12 @@ static void start(void)
         memset(&mm, 0, sizeof mm);
         cr_assert_eq(table_pool_init(&pool, 4096), 0);
         radix_init(&mm.pgd, &pool, 3);
+        rwlock_read_lock(&mm.lock);
 }
 
 static void stop(void)
 {
+        rwlock_read_unlock(&mm.lock);
         radix_destroy(&mm.pgd);
         cr_assert_eq(atomic_load(&pool.in_use), 0);
         table_pool_destroy(&pool);

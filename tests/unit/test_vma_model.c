@@ -59,7 +59,7 @@ static void compare(void)
         cr_assert_eq(open_vmas, (int)vmas);
         check_views(&space[0], of_file[0]);
         check_views(&space[1], of_file[1]);
-        cr_assert_eq(mm_check(&mm), 0);
+        cr_assert_eq(check_mm(), 0);
 }
 
 /* Maps what is free from `from` on, at most up to `to`. shift: how far out of step. */
