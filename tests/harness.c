@@ -412,6 +412,20 @@ struct caught try_store(volatile void *p, unsigned char value)
         return last_caught;
 }
 
+struct caught try_words(volatile uint64_t *to, const volatile uint64_t *from, unsigned nr)
+{
+        sigjmp_buf env;
+
+        last_caught.signo = last_caught.code = 0;
+        if (sigsetjmp(env, 1) == 0) {
+                trying = &env;
+                for (unsigned i = 0; i < nr; i++)
+                        to[i] = from[i];
+        }
+        trying = NULL;
+        return last_caught;
+}
+
 const char *caught_name(struct caught c)
 {
         if (c.signo == 0)

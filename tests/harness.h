@@ -101,6 +101,8 @@ struct caught {
 /* What a one-byte load or store at p raised. */
 struct caught try_load(const volatile void *p, unsigned char *value);
 struct caught try_store(volatile void *p, unsigned char value);
+/* The same for whole words of eight bytes, one after the other, either way. */
+struct caught try_words(volatile uint64_t *to, const volatile uint64_t *from, unsigned nr);
 const char *caught_name(struct caught c);
 
 /* --- what the process holds */

@@ -41,15 +41,9 @@ static void begin(uint64_t *s)
 
         fill_twins(s);
         memset(alone.page, 0, sizeof(alone.page));
-        ours.engine = open_engine_with(
-                (struct fl_engine_config){ .cache = CACHE * PAGE, .flags = FL_ENGINE_QUIET });
-        for (unsigned h = 0; h < HANDLES; h++) {
-                int how = h < FILES ? O_RDWR : O_RDONLY;
-
-                ours.file[h] = open_file(ours.engine, ours.path[file_of(h)], how);
-                kernels.fd[h] = open(kernels.path[file_of(h)], how | O_CLOEXEC);
-                require(kernels.fd[h] >= 0, "%s", strerror(errno));
-        }
+        ours.engine = open_drawn_engine(CACHE * PAGE, s);
+        open_side(&ours);
+        open_side(&kernels);
         p = map_file(ours.engine, ours.file[0], REGION * PAGE, PROT_READ, MAP_SHARED, 0);
         expect(fl_munmap(ours.engine, p, REGION * PAGE) == 0, "%s", fl_strerror());
         alone.place[OURS].base = p;
@@ -94,10 +88,8 @@ static bool finish(bool same, bool check)
                         snprintf(alone.told, sizeof(alone.told), "the engine's invariants");
         }
         unmap_all(&alone);
-        for (unsigned h = 0; h < HANDLES; h++) {
-                close_file(ours.file[h]);
-                close(kernels.fd[h]);
-        }
+        close_side(&ours);
+        close_side(&kernels);
         close_engine(ours.engine);
         return same && same_files();
 }
@@ -123,10 +115,7 @@ unsigned run_sequence(const struct op *ops, uint64_t seed)
 
 void alone_begin(void)
 {
-        for (unsigned i = 0; i < FILES; i++) {
-                ours.path[i] = test_file(i ? "ours-b" : "ours-a", 0);
-                kernels.path[i] = test_file(i ? "twin-b" : "twin-a", 0);
-        }
+        name_sides(&ours, &kernels);
         alone.place[OURS].side = &ours;
         alone.place[KERNELS].side = &kernels;
         alone.place[KERNELS].base = find_place();
@@ -142,7 +131,7 @@ uint64_t alone_run(uint64_t most)
                 unsigned last;
 
                 for (unsigned i = 0; i < OPS; i++)
-                        draw_op(&ops[i], &seed);
+                        draw_op(&ops[i], ALONE, &seed);
                 last = run_sequence(ops, test.seed);
                 if (last < OPS)
                         tell(ops, test.seed, last);

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "twin.h"
+#include "threads.h"
 
 static const int prots[] = { PROT_READ,
                              PROT_READ | PROT_WRITE,
@@ -84,21 +84,40 @@ void draw_budget(struct op *o, uint64_t *s)
         o->len = (CACHE + random_below(s, 2) * 128) * PAGE;
 }
 
-static const struct op_kind *draw_kind(uint64_t *s)
+/* Half of it in the first pages, so that the threads meet. */
+static uint64_t draw_shared_page(uint64_t *s)
+{
+        return random_below(s, random_below(s, 2) ? 32 : SHARED_PAGES);
+}
+
+void draw_shared_map(struct op *o, uint64_t *s)
+{
+        draw_map(o, s);
+        o->offset = (off_t)(draw_shared_page(s) * PAGE) + o->offset % (off_t)PAGE;
+}
+
+void draw_shared_io(struct op *o, uint64_t *s)
+{
+        o->offset = (off_t)(draw_shared_page(s) * PAGE + random_below(s, SLOTS) * 8);
+        o->len = (1 + random_below(s, BUF / 8)) * 8;
+        o->arg = (int)random_below(s, 4096);
+}
+
+static const struct op_kind *draw_kind(enum mode mode, uint64_t *s)
 {
         unsigned total = 0, k = 0;
         uint64_t n;
 
         for (unsigned i = 0; i < nr_op_kinds; i++)
-                total += op_kinds[i].weight;
-        for (n = random_below(s, total); n >= op_kinds[k].weight; k++)
-                n -= op_kinds[k].weight;
+                total += op_kinds[i].weight[mode];
+        for (n = random_below(s, total); n >= op_kinds[k].weight[mode]; k++)
+                n -= op_kinds[k].weight[mode];
         return &op_kinds[k];
 }
 
-void draw_op(struct op *o, uint64_t *s)
+void draw_op(struct op *o, enum mode mode, uint64_t *s)
 {
-        *o = (struct op){ .kind = draw_kind(s) };
+        *o = (struct op){ .kind = draw_kind(mode, s) };
         o->handle = (unsigned)random_below(s, HANDLES);
         o->kind->draw(o, s);
 }

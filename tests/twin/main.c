@@ -3,8 +3,9 @@
  * main.c - random calls and accesses, the same on an engine and on the kernel: see twin.h.
  *
  * `twin 0 SEED` runs a sequence again. On a difference the sequence is cut down to the operations
- * that matter, which are printed. FAULTLINE_TEST_OPS is the number of operations, instead of a
- * time.
+ * that matter, which are printed. With --threads N, so many threads work at once, and
+ * `twin --threads N 0 SEED` gives each the same operations again, at another pace.
+ * FAULTLINE_TEST_OPS is the number of operations, instead of a time.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -30,8 +31,13 @@ int main(int argc, char **argv)
         uint64_t most = limit && *limit ? strtoull(limit, NULL, 0) : UINT64_MAX, done;
 
         test_begin(argc, argv, 4, 60, 60);
-        alone_begin();
-        done = alone_run(most);
+        if (test.threads) {
+                threads_begin(test.threads);
+                done = threads_run(most);
+        } else {
+                alone_begin();
+                done = alone_run(most);
+        }
         printf("%llu operations\n", (unsigned long long)done);
         return test_end();
 }

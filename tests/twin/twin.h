@@ -8,10 +8,14 @@
  *   ops.c      the table of operations: one row each
  *   draw.c     what is drawn for an operation, and how it reads when it is printed
  *   calls.c    the operations themselves, on either side
+ *   sides.c    opening and closing the files of a side, and engines of many kinds
  *   alone.c    sequences of operations by one thread
  *   shrink.c   which operations of a sequence matter for a difference
+ *   threads.c  several threads at once (stamps.c, stamped.c): see threads.h
  *
- * To add an operation: a function that runs it on one side, in calls.c, and a row in ops.c.
+ * To add an operation: a function that runs it on one side, in calls.c, and a row in ops.c. If
+ * several threads may do it, what it says must depend on the thread's own calls only, and the bytes
+ * that it stores must be stamps.
  */
 #ifndef FAULTLINE_TESTS_TWIN_H
 #define FAULTLINE_TESTS_TWIN_H
@@ -44,9 +48,11 @@ struct op {
         off_t offset;
 };
 
+enum mode { ALONE, THREADS };
+
 struct op_kind {
         const char *name;
-        unsigned weight;
+        unsigned weight[2]; /* how often it is drawn: alone, by one of several threads */
         void (*draw)(struct op *o, uint64_t *s);
         void (*text)(const struct op *o, char *text, size_t size);
         /* False: it has no one answer now, and is passed over. May be NULL. */
@@ -75,11 +81,15 @@ struct side {
         struct fl_file *file[HANDLES];
         int fd[HANDLES];
         const char *path[FILES];
+        const char *name;
+        struct record *record; /* with several threads: what was stored */
+        int direct[FILES];     /* the file around every cache, or -1 */
 };
 
 /* Where one thread works on one side. */
 struct place {
         struct side *side;
+        struct lane *lane;
         char *base; /* of its region */
         char buf[BUF];
 };
@@ -94,8 +104,9 @@ struct lane {
                 unsigned handle;
                 uint64_t index; /* in the file */
         } page[REGION];
-        uint64_t size[FILES];
-        char told[512]; /* the difference */
+        uint64_t size[FILES]; /* alone */
+        unsigned threads;     /* not alone: of how many */
+        char told[512];       /* the difference */
 };
 
 static inline unsigned file_of(unsigned handle)
@@ -104,7 +115,7 @@ static inline unsigned file_of(unsigned handle)
 }
 
 /* --- draw.c */
-void draw_op(struct op *o, uint64_t *s);
+void draw_op(struct op *o, enum mode mode, uint64_t *s);
 const char *op_text(const struct op *o);
 void draw_map(struct op *o, uint64_t *s);
 void draw_range(struct op *o, uint64_t *s);
@@ -113,6 +124,8 @@ void draw_advise(struct op *o, uint64_t *s);
 void draw_access(struct op *o, uint64_t *s);
 void draw_io(struct op *o, uint64_t *s);
 void draw_budget(struct op *o, uint64_t *s);
+void draw_shared_map(struct op *o, uint64_t *s);
+void draw_shared_io(struct op *o, uint64_t *s);
 void text_map(const struct op *o, char *text, size_t size);
 void text_range(const struct op *o, char *text, size_t size);
 void text_access(const struct op *o, char *text, size_t size);
@@ -145,6 +158,34 @@ void note_ftruncate(struct lane *l, const struct op *o, long result);
 void unmap_all(struct lane *l);
 /* Runs an operation on both sides. True: the same came of it; else l->told says what did not. */
 bool step(struct lane *l, const struct op *o);
+
+/* --- stamped.c */
+long run_stamped_load(struct place *w, const struct op *o, struct outcome *out);
+long run_stamped_store(struct place *w, const struct op *o, struct outcome *out);
+long run_stamped_pread(struct place *w, const struct op *o, struct outcome *out);
+long run_stamped_pwrite(struct place *w, const struct op *o, struct outcome *out);
+long run_stamped_fstat(struct place *w, const struct op *o, struct outcome *out);
+long run_refused_truncate(struct place *w, const struct op *o, struct outcome *out);
+long run_sync_and_look(struct place *w, const struct op *o, struct outcome *out);
+bool ready_to_stamp(struct lane *l, const struct op *o);
+bool ready_to_write(struct lane *l, const struct op *o);
+bool ready_to_sync(struct lane *l, const struct op *o);
+void note_stamped_mmap(struct lane *l, const struct op *o, long result);
+void note_stamped_munmap(struct lane *l, const struct op *o, long result);
+void note_stamped_madvise(struct lane *l, const struct op *o, long result);
+
+/* --- sides.c */
+/* A driver, pagers, read-ahead and a schedule from the seed, but for what the command line says. */
+struct fl_engine *open_drawn_engine(uint64_t cache, uint64_t *s);
+/* Names and files for both. */
+void name_sides(struct side *ours, struct side *kernels);
+/* All handles. */
+void open_side(struct side *s);
+void close_side(struct side *s);
+
+/* --- threads.c */
+void threads_begin(unsigned threads);
+uint64_t threads_run(uint64_t most);
 
 /* --- alone.c */
 void alone_begin(void);

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * sides.c - the files of either side, opened and closed, and engines of many kinds.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "twin.h"
+
+struct fl_engine *open_drawn_engine(uint64_t cache, uint64_t *s)
+{
+        static const unsigned pagers[] = { 1, 1, 2, 4 };
+        static const uint64_t windows[] = { 0, 0, PAGE, 8 * PAGE };
+        struct fl_engine_config cfg = { .cache = test.cache ? test.cache : cache };
+        uint64_t driver = random_below(s, 4), perturb = random_below(s, 4);
+        uint64_t slow = random_below(s, 8), spin = random_below(s, 8);
+
+        cfg.flags = FL_ENGINE_QUIET;
+        cfg.pagers = pagers[random_below(s, 4)];
+        cfg.readahead = windows[random_below(s, 4)];
+        cfg.spin = spin ? 0 : 20000;
+        if (driver == 0)
+                cfg.driver = "posix";
+        if (perturb == 0)
+                cfg.perturb = random_next(s) | 1;
+        if (slow == 0)
+                cfg.faults = "delay=200us";
+        /* What the command line says goes before. */
+        cfg.driver = test.driver ? test.driver : cfg.driver;
+        cfg.pagers = test.pagers ? test.pagers : cfg.pagers;
+        cfg.perturb = test.perturb ? test.perturb : cfg.perturb;
+        cfg.faults = test.faults ? test.faults : cfg.faults;
+        return open_engine_with(cfg);
+}
+
+void name_sides(struct side *ours, struct side *kernels)
+{
+        ours->name = "the engine";
+        kernels->name = "the kernel";
+        for (unsigned f = 0; f < FILES; f++) {
+                ours->path[f] = test_file(f ? "ours-b" : "ours-a", 0);
+                kernels->path[f] = test_file(f ? "twin-b" : "twin-a", 0);
+        }
+}
+
+static int handle_flags(unsigned handle)
+{
+        return handle < FILES ? O_RDWR : O_RDONLY;
+}
+
+void open_side(struct side *s)
+{
+        for (unsigned h = 0; h < HANDLES; h++) {
+                const char *path = s->path[file_of(h)];
+
+                if (s->engine) {
+                        s->file[h] = open_file(s->engine, path, handle_flags(h));
+                        continue;
+                }
+                s->fd[h] = open(path, handle_flags(h) | O_CLOEXEC);
+                require(s->fd[h] >= 0, "%s: %s", path, strerror(errno));
+        }
+        for (unsigned f = 0; f < FILES; f++)
+                s->direct[f] = open(s->path[f], O_RDONLY | O_DIRECT | O_CLOEXEC);
+}
+
+void close_side(struct side *s)
+{
+        for (unsigned h = 0; h < HANDLES; h++)
+                if (s->engine)
+                        close_file(s->file[h]);
+                else
+                        close(s->fd[h]);
+        for (unsigned f = 0; f < FILES; f++)
+                if (s->direct[f] >= 0)
+                        close(s->direct[f]);
+}
