@@ -250,6 +250,8 @@ static const struct map_case map_cases[] = {
         { PAGE, PROT_READ, MAP_SHARED, READ_WRITE, 512, -1 },
         { PAGE, PROT_READ, MAP_SHARED, READ_WRITE, -(off_t)PAGE, -1 },
         { 2 * PAGE, PROT_READ, MAP_SHARED, READ_WRITE, LLONG_MAX & ~(off_t)4095, -1 },
+        { PAGE, PROT_READ, MAP_SHARED, READ_WRITE, LLONG_MAX & ~(off_t)4095, -1 },
+        { PAGE, PROT_READ, MAP_SHARED, WRITE_ONLY, -(off_t)PAGE, -1 },
         { PAGE, PROT_READ, 0, READ_WRITE, 0, -1 },
         { PAGE, PROT_READ, MAP_NORESERVE, READ_WRITE, 0, -1 },
         { PAGE, PROT_READ, MAP_SHARED_VALIDATE, READ_WRITE, 0, -1 },
@@ -271,6 +273,10 @@ static const struct map_case map_cases[] = {
         { PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, READ_WRITE, 0, 1 },
         { PAGE, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, READ_WRITE, 0, 1 },
         { PAGE, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, READ_WRITE, 0, 0 },
+        { PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, READ_WRITE, -(off_t)PAGE, 1 },
+        { PAGE, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, READ_WRITE, -(off_t)PAGE, 0 },
+        { PAGE, PROT_READ, MAP_FIXED_NOREPLACE, READ_WRITE, 0, 0 },
+        { PAGE, PROT_READ, MAP_SHARED_VALIDATE | 0x200000, WRITE_ONLY, 0, -1 },
         { 4 * PAGE, PROT_READ, MAP_SHARED, READ_WRITE, 1024 * PAGE, -1 },
         { 100, PROT_READ, MAP_PRIVATE, READ_WRITE, 0, -1 },
 };
@@ -327,6 +333,14 @@ static const struct range_case range_cases[] = {
         { MPROTECT, false, 7 * PAGE, 2 * PAGE, PROT_READ | PROT_WRITE },
         { MPROTECT, false, 0, PAGE, 0x40 },
         { MPROTECT, false, 0, PAGE, PROT_GROWSDOWN | PROT_GROWSUP },
+        { MPROTECT, false, 0, 0, 0x40 },
+        { MPROTECT, false, 0, SIZE_MAX & ~(PAGE - 1), 0x40 },
+        { MPROTECT, false, 0, 0, PROT_GROWSUP },
+        { MPROTECT, false, 0, PAGE, PROT_GROWSUP },
+        { MPROTECT, false, 9 * PAGE, 6 * PAGE, PROT_GROWSUP },
+        { MPROTECT, false, 0, PAGE, PROT_GROWSDOWN },
+        { MPROTECT, false, 9 * PAGE, PAGE, PROT_GROWSDOWN },
+        { MPROTECT, false, 9 * PAGE, 6 * PAGE, PROT_GROWSDOWN },
         { MPROTECT, true, 0, PAGE, PROT_READ | PROT_WRITE },
         { MPROTECT, true, 0, PAGE, PROT_WRITE },
         { MPROTECT, true, 0, PAGE, PROT_NONE },
@@ -419,6 +433,33 @@ static void range_table(struct twins *t)
         }
 }
 
+/* Where no file can be, however it is open. */
+static void offset_table(struct twins *t)
+{
+        static const off_t offsets[] = { -1, LLONG_MAX, LLONG_MAX - 50 };
+        char buf[100] = { 0 };
+
+        for (unsigned i = 0; i < 3 * NO_FILE * 2; i++) {
+                unsigned file = i % NO_FILE;
+                off_t at = offsets[i / NO_FILE % 3];
+                bool in = i >= 3 * NO_FILE;
+                int got, want;
+
+                errno = 0;
+                got = (in ? fl_pread(t->f[file], buf, 100, at)
+                          : fl_pwrite(t->f[file], buf, 100, at)) < 0
+                              ? errno
+                              : 0;
+                errno = 0;
+                want = (in ? pread(t->fd[file], buf, 100, at) : pwrite(t->fd[file], buf, 100, at)) <
+                                       0
+                               ? errno
+                               : 0;
+                expect(got == want, "%s of file %u at %lld: %s, the kernel says %s",
+                       in ? "pread" : "pwrite", file, (long long)at, strerror(got), strerror(want));
+        }
+}
+
 static void bad_arguments(void)
 {
         static const int modes[] = { O_RDWR, O_RDONLY, O_WRONLY };
@@ -436,6 +477,7 @@ static void bad_arguments(void)
         t.ro[0] = map_file(t.e, t.f[1], 4 * PAGE, PROT_READ, MAP_SHARED, 0);
         t.ro[1] = mmap(NULL, 4 * PAGE, PROT_READ, MAP_SHARED, t.fd[1], 0);
         map_table(&t);
+        offset_table(&t);
         expect(fl_munmap(t.e, t.base[0] + 8 * PAGE, 4 * PAGE) == 0, "%s", fl_strerror());
         munmap(t.base[1] + 8 * PAGE, 4 * PAGE);
         range_table(&t);

@@ -86,12 +86,16 @@ int fl_file_close(struct fl_file *f)
         return fl_result(error, name, "closing");
 }
 
-static int check_io(const struct fl_file *f, int denied, off_t offset, const char *tried)
+/* In the kernel's order. The count is that of the call, before it is cut to MAX_IO. */
+static int check_io(const struct fl_file *f, int denied, off_t offset, size_t count,
+                    const char *tried)
 {
         if (offset < 0)
                 return fl_fail(EINVAL, name_of(f), tried, "the offset is negative");
         if ((f->oflags & O_ACCMODE) == denied)
                 return fl_fail(EBADF, name_of(f), tried, "the file is not open for that");
+        if (count > (uint64_t)INT64_MAX - (uint64_t)offset)
+                return fl_fail(EINVAL, name_of(f), tried, "no file can be that long");
         return 0;
 }
 
@@ -99,7 +103,7 @@ ssize_t fl_pread(struct fl_file *f, void *buf, size_t count, off_t offset)
 {
         ssize_t n;
 
-        if (check_io(f, O_WRONLY, offset, "reading"))
+        if (check_io(f, O_WRONLY, offset, count, "reading"))
                 return -1;
         count = count < MAX_IO ? count : MAX_IO;
         n = filemap_read(f->file, buf, count, (uint64_t)offset, trace_new_fault(&f->engine->trace));
@@ -110,11 +114,9 @@ ssize_t fl_pwrite(struct fl_file *f, const void *buf, size_t count, off_t offset
 {
         ssize_t n;
 
-        if (check_io(f, O_RDONLY, offset, "writing"))
+        if (check_io(f, O_RDONLY, offset, count, "writing"))
                 return -1;
         count = count < MAX_IO ? count : MAX_IO;
-        if (count > (uint64_t)INT64_MAX - (uint64_t)offset)
-                return fl_fail(EFBIG, name_of(f), "writing", NULL);
         n = filemap_write(f->file, buf, count, (uint64_t)offset,
                           trace_new_fault(&f->engine->trace));
         return n < 0 ? fl_result((int)n, name_of(f), "writing") : n;
@@ -122,7 +124,7 @@ ssize_t fl_pwrite(struct fl_file *f, const void *buf, size_t count, off_t offset
 
 int fl_ftruncate(struct fl_file *f, off_t length)
 {
-        if (check_io(f, O_RDONLY, length, "truncating")) {
+        if (check_io(f, O_RDONLY, length, 0, "truncating")) {
                 if (errno == EBADF)
                         errno = EINVAL; /* ftruncate(2) */
                 return -1;

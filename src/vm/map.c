@@ -134,30 +134,37 @@ static int check_access(struct file *f, int prot, int flags, int *maxprot)
         return f->inode->f_op->map(f->inode, prot, flags, maxprot);
 }
 
-static int check_arguments(uint64_t addr, uint64_t *len, int flags, struct file *f, uint64_t offset)
+/* L39: what the kernel looks at before it looks whether the place is free; *len is rounded up. */
+static int check_span(uint64_t addr, uint64_t *len, int flags, const struct file *f,
+                      uint64_t offset)
 {
         uint64_t rounded = round_up_u64(*len, PAGE_SIZE);
-        int type = flags & MAP_TYPE;
 
+        if (offset & ~PAGE_MASK)
+                return -EINVAL;
+        if (!f)
+                return -EBADF;
         if (*len == 0)
                 return -EINVAL;
         if (rounded < *len || rounded > 1ull << 47)
                 return -ENOMEM;
-        if (offset & ~PAGE_MASK)
-                return -EINVAL;
-        if ((int64_t)offset < 0 || (offset >> PAGE_SHIFT) + (rounded >> PAGE_SHIFT) > 1ull << 51)
-                return -EOVERFLOW;
         if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) && (addr & ~PAGE_MASK))
                 return -EINVAL;
-        if (!f)
-                return -EBADF;
+        *len = rounded;
+        return 0;
+}
+
+/* And what after that. */
+static int check_kind(uint64_t len, int flags, uint64_t offset)
+{
+        int type = flags & MAP_TYPE;
+
+        if ((offset >> PAGE_SHIFT) + (len >> PAGE_SHIFT) >= 1ull << 51)
+                return -EOVERFLOW;
         if (type != MAP_SHARED && type != MAP_PRIVATE && type != MAP_SHARED_VALIDATE)
                 return -EINVAL;
         if (type == MAP_SHARED_VALIDATE && (flags & ~(KNOWN_FLAGS | MAP_SHARED_VALIDATE)))
                 return -EOPNOTSUPP;
-        if (flags & MAP_GROWSDOWN)
-                return -EINVAL; /* L39: not of a file */
-        *len = rounded;
         return 0;
 }
 
@@ -249,16 +256,20 @@ int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, str
            uint64_t offset)
 {
         struct vma_list gone = TAILQ_HEAD_INITIALIZER(gone);
-        int error = check_arguments(*addr, &len, flags, f, offset), maxprot;
+        int error = check_span(*addr, &len, flags, f, offset), maxprot;
         bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
         struct vma *v;
 
-        flags = (flags & ~MAP_TYPE) | (shared ? MAP_SHARED : MAP_PRIVATE);
-        prot &= PROT_READ | PROT_WRITE | PROT_EXEC;
         if (!error)
                 error = check_place(mm, *addr, len, flags);
         if (!error)
+                error = check_kind(len, flags, offset);
+        flags = (flags & ~MAP_TYPE) | (shared ? MAP_SHARED : MAP_PRIVATE);
+        prot &= PROT_READ | PROT_WRITE | PROT_EXEC;
+        if (!error)
                 error = check_access(f, prot, flags, &maxprot);
+        if (!error && (flags & MAP_GROWSDOWN))
+                error = -EINVAL; /* not of a file */
         if (error)
                 return error;
         v = vma_alloc(mm);
@@ -351,19 +362,33 @@ static int protect_locked(struct mm *mm, uint64_t addr, uint64_t end, int prot)
         return 0;
 }
 
+/* PROT_GROWSDOWN and PROT_GROWSUP want a stack, and ours are none. => mm->lock */
+static int refuse_growing(struct mm *mm, uint64_t addr, uint64_t end, bool down)
+{
+        struct vma *v = find_vma(mm, addr);
+
+        return v && (down ? v->vm_start < end : v->vm_start <= addr) ? -EINVAL : -ENOMEM;
+}
+
 int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, int prot)
 {
+        const int grows = PROT_GROWSDOWN | PROT_GROWSUP;
         uint64_t end = addr + round_up_u64(len, PAGE_SIZE);
         int error;
 
-        if ((addr & ~PAGE_MASK) || (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC)))
+        if ((addr & ~PAGE_MASK) || (prot & grows) == grows)
                 return -EINVAL;
         if (len == 0)
                 return 0;
         if (end <= addr)
                 return -ENOMEM;
+        if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | grows))
+                return -EINVAL;
         rwlock_write_lock(&mm->lock);
-        error = protect_locked(mm, addr, end, prot);
+        if (prot & grows)
+                error = refuse_growing(mm, addr, end, prot & PROT_GROWSDOWN);
+        else
+                error = protect_locked(mm, addr, end, prot);
         rwlock_write_unlock(&mm->lock);
         return error;
 }
