@@ -15,12 +15,21 @@
 struct lane alone;
 static struct side ours, kernels;
 
+/* Of half a file at most; now and then whole pages, or less than one, or nothing. */
+static uint64_t draw_size(uint64_t *s)
+{
+        uint64_t how = random_below(s, 8), most = FILE_PAGES * PAGE / 2;
+        uint64_t size = random_below(s, how == 0 ? PAGE : how == 1 ? most / 8 : most);
+
+        return how < 4 ? size : how < 6 ? size / PAGE * PAGE : size + 1;
+}
+
 static void fill_twins(uint64_t *s)
 {
         static char bytes[FILE_PAGES * PAGE];
 
         for (unsigned i = 0; i < FILES; i++) {
-                alone.size[i] = 1 + random_below(s, FILE_PAGES * PAGE / 2);
+                alone.size[i] = draw_size(s);
                 for (unsigned n = 0; n < alone.size[i]; n += 8)
                         memcpy(bytes + n, &(uint64_t){ random_next(s) }, 8);
                 for (unsigned k = 0; k < 2; k++) {

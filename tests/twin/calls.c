@@ -7,6 +7,7 @@
  * engine's back (the engine makes the next touch a copy, the kernel shows the file again).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -82,14 +83,19 @@ long run_msync(struct place *w, const struct op *o, struct outcome *out)
         return e ? fl_msync(e, p, o->len, o->arg) : msync(p, o->len, o->arg);
 }
 
+/* What is resident is another matter on each side. */
 long run_mincore(struct place *w, const struct op *o, struct outcome *out)
 {
         struct fl_engine *e = w->side->engine;
+        unsigned char vec[REGION + 1] = { 0 };
         char *p = w->base + o->at;
-        unsigned char vec[REGION + 1];
+        long r = e ? fl_mincore(e, p, o->len, vec) : mincore(p, o->len, vec);
 
         (void)out;
-        return e ? fl_mincore(e, p, o->len, vec) : mincore(p, o->len, vec);
+        for (unsigned i = 0; e && i <= REGION; i++)
+                expect(vec[i] <= 1 && (vec[i] == 0 || i * PAGE < o->len),
+                       "fl_mincore says %d for page %u", vec[i], i);
+        return r;
 }
 
 /* --- accesses --- */
@@ -162,10 +168,84 @@ long run_fstat(struct place *w, const struct op *o, struct outcome *out)
         struct side *s = w->side;
         struct stat st;
 
-        (void)out;
         if (s->engine ? fl_fstat(s->file[o->handle], &st) : fstat(s->fd[o->handle], &st))
                 return -1;
+        memcpy(w->buf, &st.st_mode, sizeof(st.st_mode));
+        memcpy(w->buf + sizeof(st.st_mode), &st.st_nlink, sizeof(st.st_nlink));
+        out->bytes = w->buf;
+        out->len = sizeof(st.st_mode) + sizeof(st.st_nlink);
         return (long)st.st_size;
+}
+
+/* The buffer is mapped memory. */
+long run_pread_into(struct place *w, const struct op *o, struct outcome *out)
+{
+        struct side *s = w->side;
+        char *p = w->base + o->at;
+
+        out->bytes = p;
+        out->len = o->len;
+        return s->engine ? fl_pread(s->file[o->handle], p, o->len, o->offset)
+                         : pread(s->fd[o->handle], p, o->len, o->offset);
+}
+
+long run_pwrite_from(struct place *w, const struct op *o, struct outcome *out)
+{
+        struct side *s = w->side;
+        char *p = w->base + o->at;
+
+        (void)out;
+        return s->engine ? fl_pwrite(s->file[o->handle], p, o->len, o->offset)
+                         : pwrite(s->fd[o->handle], p, o->len, o->offset);
+}
+
+/* A handle goes, what it has mapped stays, and another comes. */
+long run_reopen(struct place *w, const struct op *o, struct outcome *out)
+{
+        struct side *s = w->side;
+        const char *path = s->path[file_of(o->handle)];
+        int how = handle_flags(o->handle);
+
+        (void)out;
+        if (s->engine) {
+                close_file(s->file[o->handle]);
+                s->file[o->handle] = open_file(s->engine, path, how);
+                return 0;
+        }
+        close(s->fd[o->handle]);
+        s->fd[o->handle] = open(path, how | O_CLOEXEC);
+        require(s->fd[o->handle] >= 0, "%s: %s", path, strerror(errno));
+        return 0;
+}
+
+/* Now and then in a way that is refused. */
+long run_open_again(struct place *w, const struct op *o, struct outcome *out)
+{
+        struct side *s = w->side;
+        const char *path = s->path[file_of(o->handle)];
+        int how = handle_flags(o->handle) | (o->arg == 0 ? O_CREAT | O_EXCL : 0), fd;
+        struct fl_file *f;
+
+        (void)out;
+        if (s->engine) {
+                f = fl_file_open(s->engine, path, how, NULL);
+                return f ? fl_file_close(f) : -1;
+        }
+        fd = open(path, how | O_CLOEXEC, 0600);
+        return fd < 0 ? -1 : close(fd);
+}
+
+long run_stats(struct place *w, const struct op *o, struct outcome *out)
+{
+        struct fl_stats s = { .size = sizeof(s) };
+
+        (void)o;
+        (void)out;
+        if (w->side->engine && fl_stats(w->side->engine, &s))
+                return -1;
+        expect(s.cache_bytes <= s.cache_bytes_peak, "a peak of %llu bytes, but %llu now",
+               (unsigned long long)s.cache_bytes_peak, (unsigned long long)s.cache_bytes);
+        return 0;
 }
 
 /* Of an engine only. What does not fit now is refused, rightly. */
@@ -217,7 +297,7 @@ bool ready_to_drop(struct lane *l, const struct op *o)
 /* The engine refuses to truncate what is mapped: it is asked, or everything is unmapped before. */
 bool ready_to_truncate(struct lane *l, const struct op *o)
 {
-        if (o->handle >= FILES || o->offset < 0 || !is_mapped(l, file_of(o->handle)))
+        if (!may_write(o->handle) || o->offset < 0 || !is_mapped(l, file_of(o->handle)))
                 return true;
         if (o->arg % 2) {
                 unmap_all(l);
@@ -229,6 +309,44 @@ bool ready_to_truncate(struct lane *l, const struct op *o)
         return false;
 }
 
+/* May o's buffer, in the region, be touched whole for that? And is it no part of what the call is
+ * on: the order in which bytes move then is nobody's promise. */
+static bool is_buffer(struct lane *l, const struct op *o, int prot)
+{
+        if (o->len == 0)
+                return false;
+        for (size_t i = o->at / PAGE; i <= (o->at + o->len - 1) / PAGE; i++) {
+                unsigned file = file_of(l->page[i].handle);
+
+                if (!l->page[i].mapped || l->page[i].prot < 0 || !(l->page[i].prot & prot) ||
+                    file == file_of(o->handle) || (l->page[i].index + 1) * PAGE > l->size[file])
+                        return false;
+        }
+        return true;
+}
+
+bool ready_to_read_into(struct lane *l, const struct op *o)
+{
+        return is_buffer(l, o, PROT_WRITE);
+}
+
+bool ready_to_write_from(struct lane *l, const struct op *o)
+{
+        return is_buffer(l, o, PROT_READ | PROT_WRITE); /* PROT_EXEC alone need not mean reading */
+}
+
+static void note_prot(struct lane *l, const struct op *o, int prot)
+{
+        for (size_t i = o->at / PAGE; i < REGION && i * PAGE < o->at + o->len; i++)
+                l->page[i].prot = prot;
+}
+
+/* Where there is a hole, an error is returned and some of it was done. */
+void note_mprotect(struct lane *l, const struct op *o, long result)
+{
+        note_prot(l, o, result ? -1 : o->arg);
+}
+
 static void note_range(struct lane *l, const struct op *o, bool mapped)
 {
         unsigned first = (unsigned)(o->at / PAGE), nr = (unsigned)((o->len + PAGE - 1) / PAGE);
@@ -238,6 +356,7 @@ static void note_range(struct lane *l, const struct op *o, bool mapped)
                 l->page[first + i].shared = o->flags & MAP_SHARED;
                 l->page[first + i].handle = o->handle;
                 l->page[first + i].index = (uint64_t)o->offset / PAGE + i;
+                l->page[first + i].prot = o->arg;
         }
 }
 
@@ -311,6 +430,7 @@ bool step(struct lane *l, const struct op *o)
         if (o->kind->ready && !o->kind->ready(l, o))
                 return true;
         a = run_on(&l->place[OURS], o);
+        expect(!a.error || fl_strerror()[0], "an error without a sentence");
         k = run_on(&l->place[KERNELS], o);
         if (o->kind->note && a.result == k.result)
                 o->kind->note(l, o, k.result);

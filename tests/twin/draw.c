@@ -8,16 +8,29 @@
 
 #include "threads.h"
 
+/* Those that are met often are there more than once. */
 static const int prots[] = { PROT_READ,
+                             PROT_READ,
+                             PROT_READ | PROT_WRITE,
                              PROT_READ | PROT_WRITE,
                              PROT_READ | PROT_WRITE,
                              PROT_READ | PROT_WRITE,
                              PROT_WRITE,
                              PROT_NONE,
-                             PROT_READ | PROT_EXEC };
+                             PROT_EXEC,
+                             PROT_READ | PROT_EXEC,
+                             PROT_READ | PROT_WRITE | PROT_EXEC };
+static const int odd_prots[] = { 0x100, PROT_READ | 0x40000, PROT_GROWSDOWN | PROT_READ,
+                                 PROT_GROWSUP };
 static const int advices[] = { MADV_NORMAL,   MADV_RANDOM,   MADV_SEQUENTIAL,
                                MADV_WILLNEED, MADV_DONTNEED, MADV_DONTNEED,
                                1234 };
+static const int types[] = { MAP_SHARED,  MAP_SHARED,  MAP_SHARED,         MAP_PRIVATE,
+                             MAP_PRIVATE, MAP_PRIVATE, MAP_SHARED_VALIDATE };
+static const int odd_types[] = { 0, MAP_SHARED_VALIDATE | 0x200000, MAP_TYPE & ~3 };
+/* Lengths that wrap, wherever they begin. */
+static const size_t long_lengths[] = { SIZE_MAX, SIZE_MAX - PAGE };
+static const off_t odd_offsets[] = { 512, -(off_t)PAGE, INT64_MAX & ~(off_t)(PAGE - 1) };
 
 #define pick(seed, array) ((array)[random_below((seed), sizeof(array) / sizeof((array)[0]))])
 
@@ -35,6 +48,8 @@ void draw_range(struct op *o, uint64_t *s)
                 o->at += 1 + random_below(s, PAGE - 1);
         if (random_below(s, 40) == 0)
                 o->len = 0;
+        if (random_below(s, 80) == 0)
+                o->len = pick(s, long_lengths);
 }
 
 void draw_map(struct op *o, uint64_t *s)
@@ -43,17 +58,20 @@ void draw_map(struct op *o, uint64_t *s)
 
         draw_range(o, s);
         o->arg = pick(s, prots);
-        o->flags = (random_below(s, 2) ? MAP_SHARED : MAP_PRIVATE) | pick(s, fixed);
+        o->flags = random_below(s, 50) ? pick(s, types) : pick(s, odd_types);
+        o->flags |= pick(s, fixed);
+        if ((o->flags & MAP_TYPE) == MAP_SHARED_VALIDATE)
+                o->flags &= ~MAP_FIXED_NOREPLACE; /* not among those that the kernel validates */
         o->flags |= random_below(s, 8) ? 0 : MAP_NORESERVE;
         o->offset = (off_t)(random_below(s, FILE_PAGES) * PAGE);
         if (random_below(s, 40) == 0)
-                o->offset += 512;
+                o->offset = pick(s, odd_offsets);
 }
 
 void draw_protect(struct op *o, uint64_t *s)
 {
         draw_range(o, s);
-        o->arg = pick(s, prots);
+        o->arg = random_below(s, 30) ? pick(s, prots) : pick(s, odd_prots);
 }
 
 void draw_advise(struct op *o, uint64_t *s)
@@ -74,9 +92,24 @@ void draw_io(struct op *o, uint64_t *s)
         if (random_below(s, 2))
                 o->offset &= ~(off_t)(PAGE - 1);
         if (random_below(s, 50) == 0)
-                o->offset = -o->offset;
+                o->offset = random_below(s, 2) ? -o->offset : INT64_MAX;
         o->len = random_below(s, 2) ? PAGE : random_below(s, BUF + 1);
         o->arg = (int)random_below(s, 256);
+}
+
+/* With the buffer in the region. */
+void draw_io_at(struct op *o, uint64_t *s)
+{
+        draw_io(o, s);
+        o->at = random_below(s, REGION * PAGE - BUF);
+}
+
+/* Of a file. */
+void draw_length(struct op *o, uint64_t *s)
+{
+        draw_io(o, s);
+        if (o->offset == INT64_MAX) /* what is too long depends on the file system */
+                o->offset = 0;
 }
 
 void draw_budget(struct op *o, uint64_t *s)
@@ -93,7 +126,8 @@ static uint64_t draw_shared_page(uint64_t *s)
 void draw_shared_map(struct op *o, uint64_t *s)
 {
         draw_map(o, s);
-        o->offset = (off_t)(draw_shared_page(s) * PAGE) + o->offset % (off_t)PAGE;
+        if (o->offset >= 0 && o->offset < (off_t)(FILE_PAGES * PAGE))
+                o->offset = (off_t)(draw_shared_page(s) * PAGE) + o->offset % (off_t)PAGE;
 }
 
 void draw_shared_io(struct op *o, uint64_t *s)
@@ -162,6 +196,16 @@ void text_io(const struct op *o, char *text, size_t size)
         snprintf(text, size, "(handle %u, %#zx at page %lld + %lld, %s)", o->handle, o->len,
                  (long long)o->offset / (int)PAGE, (long long)o->offset % (int)PAGE,
                  o->arg % 2 ? "odd" : "even");
+}
+
+void text_io_at(const struct op *o, char *text, size_t size)
+{
+        char at[48];
+        int n;
+
+        text_io(o, text, size);
+        n = (int)strlen(text);
+        snprintf(text + n, size - (size_t)n, " at %s", at_text(o, at, sizeof(at)));
 }
 
 void text_handle(const struct op *o, char *text, size_t size)

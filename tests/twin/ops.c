@@ -9,12 +9,13 @@
 #define IO .draw = draw_io, .text = text_io
 #define HANDLE .draw = draw_range, .text = text_handle
 
+#define IO_AT .draw = draw_io_at, .text = text_io_at
 #define SHARED_IO .draw = draw_shared_io, .text = text_io
 
 const struct op_kind op_kinds[] = {
         { "mmap", { 14, 0 }, draw_map, text_map, .run = run_mmap, .note = note_mmap },
         { "munmap", { 5, 0 }, RANGE, .run = run_munmap, .note = note_munmap },
-        { "mprotect", { 12, 10 }, draw_protect, text_range, .run = run_mprotect },
+        { "mprotect", { 12, 10 }, draw_protect, text_range, NULL, run_mprotect, note_mprotect },
         { "madvise", { 12, 0 }, draw_advise, text_range, .run = run_madvise },
         /* MADV_DONTNEED by the kernel, behind the engine's back */
         { "drop", { 3, 3 }, RANGE, .ready = ready_to_drop, .run = run_drop },
@@ -24,10 +25,26 @@ const struct op_kind op_kinds[] = {
         { "store", { 40, 0 }, ACCESS, .ready = ready_to_store, .run = run_store },
         { "pread", { 12, 0 }, IO, .run = run_pread },
         { "pwrite", { 12, 0 }, IO, .run = run_pwrite, .note = note_pwrite },
-        { "ftruncate", { 6, 0 }, IO, ready_to_truncate, run_ftruncate, note_ftruncate },
+        { "pread into a view", { 4, 0 }, IO_AT, ready_to_read_into, run_pread_into },
+        { "pwrite from a view",
+          { 4, 0 },
+          IO_AT,
+          ready_to_write_from,
+          run_pwrite_from,
+          note_pwrite },
+        { "ftruncate",
+          { 6, 0 },
+          draw_length,
+          text_io,
+          ready_to_truncate,
+          run_ftruncate,
+          note_ftruncate },
         { "fsync", { 1, 1 }, HANDLE, .run = run_fsync },
         { "fstat", { 2, 0 }, HANDLE, .run = run_fstat },
+        { "reopen", { 3, 0 }, HANDLE, .run = run_reopen },
+        { "open again", { 0, 3 }, HANDLE, .run = run_open_again },
         /* the engine only */
+        { "stats", { 1, 1 }, HANDLE, .run = run_stats },
         { "set_cache", { 2, 0 }, draw_budget, text_range, .run = run_set_cache },
 
         /* With several threads: what is stored are stamps. */

@@ -45,9 +45,9 @@ void name_sides(struct side *ours, struct side *kernels)
         }
 }
 
-static int handle_flags(unsigned handle)
+int handle_flags(unsigned handle)
 {
-        return handle < FILES ? O_RDWR : O_RDONLY;
+        return !may_write(handle) ? O_RDONLY : !may_read(handle) ? O_WRONLY : O_RDWR;
 }
 
 void open_side(struct side *s)

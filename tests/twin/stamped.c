@@ -252,7 +252,7 @@ long run_stamped_pwrite(struct place *w, const struct op *o, struct outcome *out
         (void)out;
         nr = my_run(w->lane, o, &slot);
         store_begin(s->record, file, slot, nr, t->bytes);
-        if (o->handle < FILES)
+        if (may_write(o->handle))
                 grow_begin(s->record, file, (slot + nr) * 8);
         n = s->engine ? fl_pwrite(s->file[o->handle], t->bytes, nr * 8, (off_t)slot * 8)
                       : pwrite(s->fd[o->handle], t->bytes, nr * 8, (off_t)slot * 8);
@@ -269,7 +269,7 @@ long run_refused_truncate(struct place *w, const struct op *o, struct outcome *o
         struct fl_engine *e = w->side->engine;
 
         (void)out;
-        if (e && o->handle < FILES)
+        if (e && may_write(o->handle))
                 expect(fl_ftruncate(w->side->file[o->handle], o->offset) == -1 && errno == EBUSY,
                        "fl_ftruncate of a mapped file: %s", fl_strerror());
         return 0;

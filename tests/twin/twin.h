@@ -27,7 +27,7 @@
 #define PAGE TEST_PAGE
 #define REGION 40u /* pages in which a thread maps everything */
 #define FILES 2u
-#define HANDLES 3u    /* both files for reading and writing, the first also only for reading */
+#define HANDLES 4u /* both files to read and write, the first only to read, the second to write */
 #define FILE_PAGES 64 /* at most */
 #define OPS 300u      /* in a sequence */
 #define CACHE 72ul    /* pages */
@@ -101,6 +101,7 @@ struct lane {
         struct place place[SIDES];
         struct {
                 bool mapped, shared;
+                int prot; /* -1: not known */
                 unsigned handle;
                 uint64_t index; /* in the file */
         } page[REGION];
@@ -114,6 +115,16 @@ static inline unsigned file_of(unsigned handle)
         return handle % FILES;
 }
 
+static inline bool may_write(unsigned handle)
+{
+        return handle != FILES;
+}
+
+static inline bool may_read(unsigned handle)
+{
+        return handle <= FILES;
+}
+
 /* --- draw.c */
 void draw_op(struct op *o, enum mode mode, uint64_t *s);
 const char *op_text(const struct op *o);
@@ -123,6 +134,8 @@ void draw_protect(struct op *o, uint64_t *s);
 void draw_advise(struct op *o, uint64_t *s);
 void draw_access(struct op *o, uint64_t *s);
 void draw_io(struct op *o, uint64_t *s);
+void draw_io_at(struct op *o, uint64_t *s);
+void draw_length(struct op *o, uint64_t *s);
 void draw_budget(struct op *o, uint64_t *s);
 void draw_shared_map(struct op *o, uint64_t *s);
 void draw_shared_io(struct op *o, uint64_t *s);
@@ -130,6 +143,7 @@ void text_map(const struct op *o, char *text, size_t size);
 void text_range(const struct op *o, char *text, size_t size);
 void text_access(const struct op *o, char *text, size_t size);
 void text_io(const struct op *o, char *text, size_t size);
+void text_io_at(const struct op *o, char *text, size_t size);
 void text_handle(const struct op *o, char *text, size_t size);
 
 /* --- calls.c */
@@ -147,11 +161,19 @@ long run_pwrite(struct place *w, const struct op *o, struct outcome *out);
 long run_ftruncate(struct place *w, const struct op *o, struct outcome *out);
 long run_fsync(struct place *w, const struct op *o, struct outcome *out);
 long run_fstat(struct place *w, const struct op *o, struct outcome *out);
+long run_pread_into(struct place *w, const struct op *o, struct outcome *out);
+long run_pwrite_from(struct place *w, const struct op *o, struct outcome *out);
+long run_reopen(struct place *w, const struct op *o, struct outcome *out);
+long run_open_again(struct place *w, const struct op *o, struct outcome *out);
+long run_stats(struct place *w, const struct op *o, struct outcome *out);
 long run_set_cache(struct place *w, const struct op *o, struct outcome *out);
 bool ready_to_drop(struct lane *l, const struct op *o);
 bool ready_to_store(struct lane *l, const struct op *o);
+bool ready_to_read_into(struct lane *l, const struct op *o);
+bool ready_to_write_from(struct lane *l, const struct op *o);
 bool ready_to_truncate(struct lane *l, const struct op *o);
 void note_mmap(struct lane *l, const struct op *o, long result);
+void note_mprotect(struct lane *l, const struct op *o, long result);
 void note_munmap(struct lane *l, const struct op *o, long result);
 void note_pwrite(struct lane *l, const struct op *o, long result);
 void note_ftruncate(struct lane *l, const struct op *o, long result);
@@ -179,6 +201,7 @@ void note_stamped_madvise(struct lane *l, const struct op *o, long result);
 struct fl_engine *open_drawn_engine(uint64_t cache, uint64_t *s);
 /* Names and files for both. */
 void name_sides(struct side *ours, struct side *kernels);
+int handle_flags(unsigned handle);
 /* All handles. */
 void open_side(struct side *s);
 void close_side(struct side *s);
