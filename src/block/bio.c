@@ -12,16 +12,16 @@
 #include "block/request.h"
 
 struct block_pool {
-        struct mutex lock;             /* [p] */
-        struct bio *free_bios;         /* [p] */
-        struct request *free_requests; /* [p] */
-        unsigned used_bios;            /* [p] of the array; those behind were never in use */
-        unsigned used_requests;        /* [p] */
-        unsigned waiting;              /* [p] threads that wait for a bio */
+        struct mutex lock;
+        struct bio *free_bios;         /* [bios] */
+        struct request *free_requests; /* [bios] */
+        unsigned used_bios;            /* [bios] of the array; those behind were never in use */
+        unsigned used_requests;        /* [bios] */
+        unsigned waiting;              /* [bios] threads that wait for a bio */
         _Atomic uint32_t freed;        /* futex word: bumped when a bio is freed and one waits */
-        unsigned size;
-        struct bio *bios;
-        struct request *requests;
+        unsigned size;                 /* (c) */
+        struct bio *bios;              /* (c) */
+        struct request *requests;      /* (c) */
 };
 
 int block_pool_create(struct block_pool **out, unsigned bios)

@@ -40,8 +40,10 @@ enum rq_class { RQ_FAULT, RQ_READAHEAD, RQ_WRITEBACK, RQ_CLASSES };
 #define STEP_DATA (1u << 1)
 #define STEP_POSTFLUSH (1u << 2)
 
+/* Its fields are those of whoever has it: the plug's thread, the queue ([queue]) while QUEUED, one
+ * thread at a time from DISPATCHED on. */
 struct request {
-        struct request *next, *prev; /* [q], or the plug's thread */
+        struct request *next, *prev; /* [queue], or the plug's thread */
         struct request_queue *q;
         enum rq_state state;
         uint32_t opf;    /* the first bio's, and SYNC, META, PRIO of any of them */
@@ -51,7 +53,7 @@ struct request {
         struct bio *bio, *biotail; /* in the order of their sectors */
         bool nomerge;              /* a limit has been met */
         uint64_t start_ns;         /* of its oldest bio */
-        /* Since the first dispatch; one thread at a time has a dispatched request: */
+        /* Since the first dispatch: */
         bool started;
         bool single;       /* one bio at a time, since all at once failed */
         unsigned steps;    /* STEP_ left */
@@ -63,14 +65,14 @@ struct request {
 };
 
 struct request_queue {
-        struct device *dev;
-        struct block_pool *pool;
-        struct trace *trace;
-        struct queue_limits limits;
-        struct mutex lock;                /* [q] */
-        struct rq_list list[RQ_CLASSES];  /* [q] QUEUED requests */
-        unsigned passed_over[RQ_CLASSES]; /* [q] dispatches of others while it waited */
-        unsigned in_flight;               /* [q] requests at the driver */
+        struct device *dev;         /* (c) */
+        struct block_pool *pool;    /* (c) */
+        struct trace *trace;        /* (c) */
+        struct queue_limits limits; /* (c) while anything is in flight */
+        struct mutex lock;
+        struct rq_list list[RQ_CLASSES];  /* [queue] QUEUED requests */
+        unsigned passed_over[RQ_CLASSES]; /* [queue] dispatches of others while it waited */
+        unsigned in_flight;               /* [queue] requests at the driver */
         /* Bios not yet ended and calls not yet returned; QUEUE_DYING once somebody waits. */
         _Atomic uint32_t refs;
 };

@@ -40,16 +40,16 @@ struct mapping_ops {
 };
 
 struct address_space {
-        struct inode *host;
-        struct page_cache *cache;
-        struct radix i_pages; /* struct page */
-        struct frames *frames;
-        struct rwlock i_rwsem;     /* size: fl_pread, fl_pwrite in place share; growing and
+        struct inode *host;       /* (c) */
+        struct page_cache *cache; /* (c) */
+        struct radix i_pages;     /* struct page */
+        struct frames *frames;    /* (c) */
+        struct rwlock i_rwsem;    /* size: fl_pread, fl_pwrite in place share; growing and
                                        * truncating exclude. Held across I/O, never over a copy
                                        * from or to a program, never taken by a fault. */
-        bool no_map;               /* [m] being truncated: not to be mapped */
-        struct rwlock i_mmap_lock; /* [m] */
-        struct view_tree i_mmap;   /* [m] */
+        bool no_map;              /* [i_mmap] being truncated: not to be mapped */
+        struct rwlock i_mmap_lock;
+        struct view_tree i_mmap;   /* [i_mmap] */
         _Atomic uint64_t nr_pages; /* charged */
         _Atomic uint64_t nr_dirty; /* DIRTY */
         _Atomic uint64_t nr_writeback;
@@ -58,14 +58,15 @@ struct address_space {
         _Atomic int wb_error;        /* last failed write-back, -errno */
         _Atomic uint32_t wb_seq;     /* counts failures; a file remembers what it has reported */
         _Atomic uint32_t users;      /* I/O in flight and walkers; futex word */
-        bool gone;                   /* [cache->lock] off the list */
-        unsigned nr_files;           /* [open_lock] open files; 0: kept for its dirty pages only */
-        TAILQ_ENTRY(address_space) link; /* [cache->lock] */
+        bool gone;                   /* [cache] off the list */
+        unsigned nr_files;           /* [open] open files; 0: kept for its dirty pages only */
+        TAILQ_ENTRY(address_space) link; /* [open] + [cache] */
 };
 
-/* 0 or -errno. Called once per inode, with the file system's table locked or alone. */
+/* 0 or -errno. => open_lock held, and the inode has none yet */
 int mapping_create(struct page_cache *c, struct inode *inode);
-/* Nothing maps it and nothing is dirty that should be kept. Waits for users to leave. */
+/* Nothing maps it and nothing is dirty that should be kept. Waits for users to leave.
+ * => open_lock held */
 void mapping_destroy(struct address_space *m);
 static inline void mapping_use(struct address_space *m)
 {

@@ -30,15 +30,15 @@ struct budget {
 };
 
 struct lru {
-        struct mutex lock; /* [lru] */
-        uint32_t head, tail;
+        struct mutex lock;
+        uint32_t head, tail; /* [lru] */
         _Atomic uint64_t nr;
 };
 
 /* A thread of the cache's that sleeps until kicked or until its period is over. */
 struct worker {
-        pthread_t thread;
-        bool running;
+        pthread_t thread;       /* (c) */
+        bool running;           /* who starts and stops it only */
         _Atomic uint32_t kicks; /* futex word */
         _Atomic uint32_t sleeping;
         _Atomic bool stop;
@@ -47,10 +47,10 @@ struct worker {
 struct io_run;
 
 struct page_cache {
-        struct table_pool *tables;
-        struct trace *trace;
-        const struct vm_policy_ops *policy;
-        const struct mapping_ops *m_ops;
+        struct table_pool *tables;          /* (c) */
+        struct trace *trace;                /* (c) */
+        const struct vm_policy_ops *policy; /* (c) */
+        const struct mapping_ops *m_ops;    /* (c) */
         struct budget budget;
         struct staging staging;
         struct lru lru;
@@ -60,14 +60,15 @@ struct page_cache {
         struct worker reclaimer, flusher;
         _Atomic uint32_t reclaim_wants;  /* pages that reclaim asks the flusher to clean */
         _Atomic uint64_t writeback_done; /* pages cleaned so far, to see progress */
-        struct mutex lock;               /* [cache->lock] the list of files */
-        TAILQ_HEAD(, address_space) mappings;
-        struct mutex run_lock; /* [run] */
-        struct io_run *runs, *free_runs;
-        struct mutex evict_lock; /* one eviction pass at a time */
-        struct mutex open_lock;  /* opening and last closing of files; held across I/O, never
+        struct mutex lock;
+        TAILQ_HEAD(, address_space) mappings; /* [open] + [cache] */
+        struct mutex run_lock;
+        struct io_run *runs;      /* (c) all of them */
+        struct io_run *free_runs; /* [run] */
+        struct mutex evict_lock;  /* one eviction pass at a time */
+        struct mutex open_lock;   /* opening and last closing of files; held across I/O, never
                                   * taken by a fault */
-        uint64_t budget_bytes;
+        _Atomic uint64_t budget_bytes;
 };
 
 struct cache_config {

@@ -11,11 +11,11 @@
 
 /* An open file: what fl_file_open returns and what a VMA holds on to. */
 struct file {
-        struct inode *inode;
-        struct address_space *mapping;
-        struct file_ra_state ra; /* [ra_lock] */
+        struct inode *inode;           /* (c) */
+        struct address_space *mapping; /* (c) */
+        struct file_ra_state ra;       /* [ra] but ra_pages and io_pages, which are (c) */
         struct mutex ra_lock;
-        int oflags;
+        int oflags;               /* (c) */
         _Atomic unsigned refs;    /* the handle and each VMA */
         _Atomic uint32_t wb_seen; /* mapping->wb_seq already reported here */
 };
@@ -95,7 +95,7 @@ struct io_run {
         struct fs_run fs;
         struct address_space *mapping;
         struct page_cache *cache;
-        struct io_run *next_free;
+        struct io_run *next_free; /* [run]; the rest is its user's */
         unsigned staging_pages;
         bool demand; /* single page somebody waits for: its failure is an ERROR */
 };

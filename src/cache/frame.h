@@ -37,12 +37,12 @@ extern const struct frame_ops memfd_frames;
 
 /* Staging memory: one pool an engine, whose size is taken off the budget at the start. */
 struct staging {
-        struct mutex lock; /* [s] */
-        char *base;
-        uint64_t *bitmap; /* [s] 1 = taken */
-        unsigned pages;
-        unsigned in_use;  /* [s] */
-        unsigned writing; /* [s] pages held by write-back: never more than half */
+        struct mutex lock;
+        char *base;       /* (c) */
+        uint64_t *bitmap; /* [staging] 1 = taken */
+        unsigned pages;   /* (c) */
+        unsigned in_use;  /* [staging] */
+        unsigned writing; /* [staging] pages held by write-back: never more than half */
         struct waitq wq;
 };
 

@@ -35,17 +35,17 @@ enum page_state {
 #define PG_WAITERS (1u << 1) /* unlocking wakes the page's wait queue */
 #define PG_STATE_SHIFT 2
 #define PG_STATE_MASK (7u << PG_STATE_SHIFT)
-#define PG_REDIRTY (1u << 5)    /* stored to during write-back */
+#define PG_REDIRTY (1u << 5)    /* [LOCK] stored to during write-back */
 #define PG_MARKER (1u << 6)     /* touching it starts the next read-ahead window */
 #define PG_REFERENCED (1u << 7) /* found by a fault or a read since reclaim last looked */
-#define PG_MAPPED (1u << 8)     /* some mapping may show it */
+#define PG_MAPPED (1u << 8)     /* [LOCK] some mapping may show it */
 #define PG_READAHEAD (1u << 9)  /* read ahead, not used yet */
 #define PG_LRU (1u << 10)       /* [lru] on the reclaim list */
 
 struct page {
         _Atomic uint32_t word;
         uint32_t lru_next, lru_prev; /* [lru] page number + 1, 0 = end */
-        int32_t error;               /* [LOCK] -errno while ERROR */
+        _Atomic int32_t error;       /* [LOCK] to write; -errno, set before the state is ERROR */
 };
 
 struct page_cache;

@@ -15,7 +15,8 @@
 
 #include "util/base.h"
 
-/* One mapping's view of the file; embedded in vm's VMA. */
+/* One mapping's view of the file; embedded in vm's VMA. Both structs are [i_mmap], as the file's
+ * tree is. */
 struct mapping_view {
         RB_ENTRY(mapping_view) rb;
         uint64_t first, last;  /* pages of the file, last included; fixed while it is in a tree */

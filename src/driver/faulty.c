@@ -26,19 +26,19 @@ struct faulty_slot {
         struct driver_io *outer; /* what our caller handed in */
         struct faulty *faulty;
         uint64_t deadline;        /* when delayed: now_ns() at which to complete */
-        struct faulty_slot *next; /* [f] in `free` or `delayed` */
+        struct faulty_slot *next; /* [faulty] in `free` or `delayed` */
 };
 
 struct faulty {
         struct device dev;
-        struct device *inner;
-        struct fault_rules rules;
-        struct mutex lock;           /* [f] */
-        struct io_list queue;        /* [f] waiting for a slot, or to be pumped */
-        bool pumping;                /* [f] */
-        struct faulty_slot *free;    /* [f] */
-        struct faulty_slot *delayed; /* [f] by deadline */
-        bool stop;                   /* [f] */
+        struct device *inner;     /* (c) */
+        struct fault_rules rules; /* (c) but the counts, which are atomic */
+        struct mutex lock;
+        struct io_list queue;        /* [faulty] waiting for a slot, or to be pumped */
+        bool pumping;                /* [faulty] */
+        struct faulty_slot *free;    /* [faulty] */
+        struct faulty_slot *delayed; /* [faulty] by deadline */
+        bool stop;                   /* [faulty] */
         bool has_timer;
         pthread_t timer;
         _Atomic uint32_t wake; /* futex word of the timer: the first deadline changed */

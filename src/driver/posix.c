@@ -20,12 +20,12 @@
 #define WORKER_STACK (256u << 10) /* completions run on it: file system and cache code */
 
 struct pool_threads {
-        struct mutex lock;     /* [p] */
-        struct io_list queue;  /* [p] not yet taken by a worker */
-        unsigned queued;       /* [p] */
-        unsigned sleepers;     /* [p] workers that sleep and have not been called */
-        unsigned calls;        /* [p] calls that no sleeper has answered yet */
-        bool stop;             /* [p] */
+        struct mutex lock;
+        struct io_list queue;  /* [pool] not yet taken by a worker */
+        unsigned queued;       /* [pool] */
+        unsigned sleepers;     /* [pool] workers that sleep and have not been called */
+        unsigned calls;        /* [pool] calls that no sleeper has answered yet */
+        bool stop;             /* [pool] */
         _Atomic uint32_t wake; /* futex word: bumped when there is something to do */
         unsigned nr_threads;
         pthread_t threads[WORKERS];

@@ -26,9 +26,9 @@
 
 struct ram {
         struct device dev;
-        struct rwlock lock; /* [l] taken for writing while the memory moves */
-        char *memory;       /* [l] zeros until written; the host gives pages when touched */
-        uint64_t mapped;    /* [l] bytes, whole pages, at least one */
+        struct rwlock lock; /* taken for writing while the memory moves */
+        char *memory;       /* [ram] zeros until written; the host gives pages when touched */
+        uint64_t mapped;    /* [ram] bytes, whole pages, at least one */
 };
 
 static const struct driver_ops ram_ops;

@@ -29,14 +29,14 @@
 #define MAX_TRANSFER 0x7ffff000u /* the kernel moves no more in one call */
 
 struct uring {
-        struct io_uring ring;   /* [r] */
-        struct mutex lock;      /* [r] held over io_uring_submit, which waits for no I/O */
-        struct io_list waiting; /* [r] to be prepared when there is room */
-        unsigned in_ring;       /* [r] prepared and not yet reaped */
-        unsigned limit;
-        struct mutex handover_lock; /* [h] */
-        struct io_list handover;    /* [h] */
-        struct loop *loop;
+        struct io_uring ring;   /* [uring] */
+        struct mutex lock;      /* held over io_uring_submit, which waits for no I/O */
+        struct io_list waiting; /* [uring] to be prepared when there is room */
+        unsigned in_ring;       /* [uring] prepared and not yet reaped */
+        unsigned limit;         /* (c) */
+        struct mutex handover_lock;
+        struct io_list handover; /* [handover] */
+        struct loop *loop;       /* (c) */
         struct loop_source source;
         struct loop_idle idle;
 };

@@ -79,16 +79,16 @@ struct inode {
         const struct address_space_operations *a_ops;
         const struct file_operations *f_op;
         struct super_block *i_sb;
-        struct request_queue *i_queue;
-        uint64_t i_dev, i_ino;   /* identity: two opens of one file share the inode */
-        _Atomic uint64_t i_size; /* bytes */
-        uint32_t ra_pages;       /* the device's read-ahead, in pages */
-        uint32_t io_pages;       /* the device's largest request, in pages */
-        bool writable;           /* some open asked for writing, and got it */
+        struct request_queue *i_queue; /* [env] to write; an earlier one stays as long as this */
+        uint64_t i_dev, i_ino;         /* (c) identity: two opens of one file share the inode */
+        _Atomic uint64_t i_size;       /* [rwsem] to write; bytes */
+        uint32_t ra_pages;             /* the device's read-ahead, in pages */
+        uint32_t io_pages;             /* the device's largest request, in pages */
+        bool writable; /* [env] to write, and only to true; some open asked for it */
         bool append_only;
-        unsigned refs;                   /* [env->lock] opens and mappings */
-        struct inode *next;              /* [env->lock] hash chain of fs_env */
-        struct address_space *i_mapping; /* the cache's; set once by it */
+        unsigned refs;                   /* [env] opens and mappings */
+        struct inode *next;              /* [env] hash chain of fs_env */
+        struct address_space *i_mapping; /* [open] the cache's */
         void *i_private;                 /* the file system's */
         char name[256];                  /* the URI, for messages */
 };
@@ -103,7 +103,7 @@ struct super_block {
         const char *type; /* "hostfs", "memfs" */
         struct fs_env *env;
         void *s_private;
-        struct super_block *next;
+        struct super_block *next; /* [env] */
 };
 
 /* What one engine's file systems share. */
@@ -111,10 +111,10 @@ struct fs_env {
         struct driver_env *drivers;
         struct block_pool *pool;
         struct trace *trace;
-        uint64_t readahead; /* bytes; 0: ask the device (read_ahead_kb) */
-        struct mutex lock;  /* [env->lock] the tables below; held over open */
-        struct inode *hash[64];
-        struct super_block *supers;
+        uint64_t readahead;         /* bytes; 0: ask the device (read_ahead_kb) */
+        struct mutex lock;          /* held over open */
+        struct inode *hash[64];     /* [env] */
+        struct super_block *supers; /* [env] */
 };
 
 void fs_env_init(struct fs_env *env, struct driver_env *drivers, struct block_pool *pool,

@@ -12,7 +12,7 @@ struct hostfs_inode {
         /* The queue in use. A file first opened for reading gets another, writable one when
          * somebody opens it for writing; what is in flight on the first ends there. */
         _Atomic(struct request_queue *) queue;
-        struct request_queue *read_only; /* [env->lock] the first, then; else NULL */
+        struct request_queue *read_only; /* [env] the first, then; else NULL */
         bool block;                      /* a block device */
 };
 

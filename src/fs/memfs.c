@@ -40,26 +40,26 @@ struct extent {
 };
 
 struct memfs_file {
-        struct memfs_file *next; /* [env->lock] */
+        struct memfs_file *next; /* [env] */
         uint64_t ino;
         char name[64];
-        uint64_t size;      /* [fs->lock] what the next inode starts with */
-        struct extent *map; /* [fs->lock] one a page of the file */
-        uint64_t map_pages; /* [fs->lock] never falls */
-        uint64_t blocks;    /* [fs->lock] held by the map */
+        uint64_t size;      /* [memfs] what the next inode starts with */
+        struct extent *map; /* [memfs] one a page of the file */
+        uint64_t map_pages; /* [memfs] never falls */
+        uint64_t blocks;    /* [memfs] held by the map */
 };
 
 struct memfs {
         struct super_block sb;
         struct request_queue *queue;
-        struct mutex lock; /* [fs->lock] never held across I/O */
-        uint64_t *bitmap;  /* [fs->lock] a bit a block: taken */
+        struct mutex lock; /* never held across I/O */
+        uint64_t *bitmap;  /* [memfs] a bit a block: taken */
         uint64_t nr_blocks;
-        uint64_t free_blocks;     /* [fs->lock] */
-        uint64_t next_block;      /* [fs->lock] where to look first: what is written one after the
+        uint64_t free_blocks;     /* [memfs] */
+        uint64_t next_block;      /* [memfs] where to look first: what is written one after the
                                * other lies so too, and merges */
-        struct memfs_file *files; /* [env->lock] */
-        uint64_t next_ino;        /* [env->lock] */
+        struct memfs_file *files; /* [env] */
+        uint64_t next_ino;        /* [env] */
         bool transient;           /* goes with its only file: ram:SIZE */
 };
 

@@ -34,31 +34,31 @@
 #define KICK_EVENT UINT64_MAX
 
 struct slot {
-        struct loop_source *source; /* [lock] NULL: free */
-        uint32_t generation;        /* [lock] events of an earlier source are told by it */
+        struct loop_source *source; /* [loop] NULL: free */
+        uint32_t generation;        /* [loop] events of an earlier source are told by it */
 };
 
 struct loop_thread {
-        struct loop *loop;
-        pthread_t pthread;
-        const void *running;      /* [lock] the source or idle whose function runs */
-        struct loop_idle *cursor; /* [lock] the idle to call next */
+        struct loop *loop;        /* (c) */
+        pthread_t pthread;        /* (c) */
+        const void *running;      /* [loop] the source or idle whose function runs */
+        struct loop_idle *cursor; /* [loop] the idle to call next */
 };
 
 struct loop {
-        int epfd, eventfd;
-        struct mutex lock;       /* [lock] */
-        struct slot *slots;      /* [lock] */
-        unsigned nr_slots;       /* [lock] */
-        struct loop_idle *idles; /* [lock] */
-        unsigned removers;       /* [lock] threads that wait for a function to end */
+        int epfd, eventfd; /* (c) */
+        struct mutex lock;
+        struct slot *slots;      /* [loop] */
+        unsigned nr_slots;       /* [loop] */
+        struct loop_idle *idles; /* [loop] */
+        unsigned removers;       /* [loop] threads that wait for a function to end */
         _Atomic uint32_t ended;  /* futex word: bumped when a function ends and somebody waits */
         _Atomic bool stop, kicked, polling;
         _Atomic unsigned sleepers;
         _Atomic uint64_t spin_ns;
-        unsigned nr_threads; /* set before the first thread runs */
-        unsigned started;
-        char name[16];
+        unsigned nr_threads; /* (c) set before the first thread runs */
+        unsigned started;    /* who opens and closes the loop only */
+        char name[16];       /* (c) */
         struct loop_thread threads[];
 };
 

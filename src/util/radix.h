@@ -16,11 +16,11 @@
 #include "util/table_pool.h"
 
 struct radix {
-        struct mutex lock; /* [r] shape of the tree; pins are taken under it */
-        struct table_pool *pool;
-        void *root;      /* [r] */
-        unsigned height; /* [r] inner levels above the leaf */
-        unsigned entry_shift;
+        struct mutex lock;       /* the shape of the tree; pins are taken under it */
+        struct table_pool *pool; /* (c) */
+        void *root;              /* [radix] */
+        unsigned height;         /* [radix] inner levels above the leaf */
+        unsigned entry_shift;    /* (c) */
 };
 
 void radix_init(struct radix *r, struct table_pool *pool, unsigned entry_shift);

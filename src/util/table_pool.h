@@ -15,19 +15,20 @@
 struct radix;
 
 struct table_header {
-        struct radix *owner;     /* [r] tree the leaf belongs to */
-        uint64_t base;           /* [r] first index of a leaf */
+        struct radix *owner;     /* [radix] tree the leaf belongs to */
+        uint64_t base;           /* [radix] first index of a leaf */
         _Atomic uint32_t used;   /* entries in use; child tables of an inner node */
         _Atomic uint32_t tagged; /* entries tagged (dirty pages) */
         _Atomic uint32_t pins;   /* holders of pointers into the table */
-        uint32_t next_free;      /* [p] unit + 1 */
+        uint32_t next_free;      /* [tables] unit + 1; 0: the last */
 };
 
 struct table_pool {
-        struct mutex lock; /* [p] */
-        char *base;
-        struct table_header *headers;
-        uint32_t units, next, free_head, free_count; /* [p] */
+        struct mutex lock;
+        char *base;                           /* (c) */
+        struct table_header *headers;         /* (c) */
+        uint32_t units;                       /* (c) */
+        uint32_t next, free_head, free_count; /* [tables] */
         _Atomic uint32_t in_use;
 };
 

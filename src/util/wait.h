@@ -20,16 +20,16 @@
 struct waitq;
 
 struct waiter {
-        struct waiter *next, *prev;    /* [q] */
-        struct waitq *q;               /* [q] NULL once woken or removed */
-        const void *key;               /* NULL matches every wake-up */
-        void (*wake)(struct waiter *); /* called without the queue's lock, by whoever wakes */
+        struct waiter *next, *prev;    /* [wq] */
+        struct waitq *q;               /* [wq] NULL once woken or removed */
+        const void *key;               /* [wq] NULL matches every wake-up */
+        void (*wake)(struct waiter *); /* (c) called without the queue's lock, by whoever wakes */
         _Atomic uint32_t woken;        /* futex word of waiters made by waiter_init_sync() */
 };
 
 struct waitq {
-        struct mutex lock;   /* [q] */
-        struct waiter *head; /* [q]; waitq_busy() peeks */
+        struct mutex lock;
+        struct waiter *head; /* [wq]; waitq_busy() peeks */
 };
 
 static inline void waitq_init(struct waitq *q)

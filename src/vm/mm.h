@@ -36,19 +36,19 @@ struct vm_operations {
 
 /* A contiguous, page-aligned span of addresses: start < end, overlapping none. */
 struct vma {
-        TAILQ_ENTRY(vma) vm_list; /* [mm] */
-        RB_ENTRY(vma) vm_rb;      /* [mm] */
-        uint64_t vm_gap;          /* [mm] unmapped bytes before it */
-        uint64_t vm_max_gap;      /* [mm] the largest gap at or below this node of the tree */
-        struct mm *vm_mm;
-        uint64_t vm_start, vm_end; /* [mm], [i_mmap]: both to change, either to read */
-        uint64_t vm_pgoff;         /* [mm], [i_mmap]: first page of the file */
-        int vm_prot, vm_maxprot;   /* [mm] PROT_ */
-        bool vm_shared;            /* MAP_SHARED of a file opened for writing, or read-only */
-        enum vm_advice vm_advice;  /* [mm] */
-        struct file *vm_file;
+        TAILQ_ENTRY(vma) vm_list;    /* [mm] */
+        RB_ENTRY(vma) vm_rb;         /* [mm] */
+        uint64_t vm_gap;             /* [mm] unmapped bytes before it */
+        uint64_t vm_max_gap;         /* [mm] the largest gap at or below this node of the tree */
+        struct mm *vm_mm;            /* (c) */
+        uint64_t vm_start, vm_end;   /* [mm] + [i_mmap] */
+        uint64_t vm_pgoff;           /* [mm] + [i_mmap] first page of the file */
+        int vm_prot, vm_maxprot;     /* [mm] PROT_ */
+        bool vm_shared;              /* (c) MAP_SHARED of a file opened for writing, or read-only */
+        enum vm_advice vm_advice;    /* [mm] */
+        struct file *vm_file;        /* (c) */
         struct mapping_view vm_view; /* [i_mmap] */
-        const struct vm_operations *vm_ops;
+        const struct vm_operations *vm_ops; /* (c) */
 };
 TAILQ_HEAD(vma_list, vma);
 RB_HEAD(vma_tree, vma);
@@ -56,27 +56,27 @@ RB_HEAD(vma_tree, vma);
 struct parked;
 
 struct mm {
-        struct rwlock lock;            /* [mm] */
+        struct rwlock lock;
         struct vma_list mmap;          /* [mm] */
         struct vma_tree mm_rb;         /* [mm] */
         unsigned map_count;            /* [mm] */
         struct radix pgd;              /* page table: index = address / page, entry = pte */
-        uint64_t window_lo, window_hi; /* where gaps are looked for */
-        struct mmu *mmu;
-        struct mmu_client client;
-        struct loop *loop;
+        uint64_t window_lo, window_hi; /* (c) where gaps are looked for */
+        struct mmu *mmu;               /* (c) */
+        struct mmu_client client;      /* (c) */
+        struct loop *loop;             /* (c) */
         struct loop_idle idle;
-        struct page_cache *cache;
-        struct trace *trace;
-        struct mutex park_lock;             /* [park] */
-        struct parked *parked;              /* all of them, reserved memory */
+        struct page_cache *cache; /* (c) */
+        struct trace *trace;      /* (c) */
+        struct mutex park_lock;
+        struct parked *parked;              /* (c) all of them, reserved memory */
         struct parked *free_parked;         /* [park] */
         struct parked *ready, **ready_tail; /* [park] */
         unsigned parked_made;               /* [park] */
         _Atomic unsigned nr_parked;
         struct worker watchdog;
-        uint64_t watchdog_ns; /* 0: there is none */
-        bool quiet;
+        uint64_t watchdog_ns; /* (c) 0: there is none */
+        bool quiet;           /* (c) */
 };
 
 /* One per engine: the engine's view of a process. */

@@ -22,7 +22,8 @@ enum pte_state {
 };
 
 struct pte {
-        _Atomic uint64_t value; /* enum pte_state in the low 3 bits */
+        _Atomic uint64_t
+                value; /* [LOCK] or [mm] to write, see above; enum pte_state in the low 3 bits */
 };
 
 static inline enum pte_state pte_state(const struct pte *p)
