@@ -106,5 +106,10 @@ json_t *bench_machine(const char *path)
         json_object_set_new(object, "file_system", json_string(type));
         json_object_set_new(object, "read_ahead_kb",
                             json_integer((json_int_t)find_readahead(path)));
+#ifndef NDEBUG
+        json_object_set_new(object, "debug", json_true());
+#else
+        json_object_set_new(object, "debug", json_false());
+#endif
         return object;
 }

@@ -109,10 +109,14 @@ const char *bench_fact(const json_t *document, unsigned i, char buf[512])
 
         switch (i) {
         case 0:
-                snprintf(buf, 512, "machine: %s, %.0f cores, Linux %s, %s of memory",
+                snprintf(buf, 512, "machine: %s, %.0f cores, Linux %s, %s of memory%s",
                          bench_string(machine, "cpu"), bench_number(machine, "cores"),
                          bench_string(machine, "kernel"),
-                         text_bytes(a, (uint64_t)bench_number(machine, "memory_bytes")));
+                         text_bytes(a, (uint64_t)bench_number(machine, "memory_bytes")),
+                         json_is_true(json_object_get(machine, "debug"))
+                                 ? "; a debug build, which checks and times its locks: "
+                                   "./dev bench measures a release build"
+                                 : "");
                 return buf;
         case 1:
                 snprintf(buf, 512, "device: %s (%s), read_ahead_kb %.0f; Faultline's window %s",

@@ -10,6 +10,7 @@
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
 faultline=${FAULTLINE:-$root/build/faultline}
+release=${FAULTLINE:-$root/build-release/faultline} # what is measured
 folder=${TMPDIR:-/var/tmp}/faultline-demo
 mib=$((1024 * 1024))
 
@@ -27,7 +28,7 @@ title()
 # Shows a command, then runs it.
 run()
 {
-        printf '$ %s\n' "$*" | sed "s|$faultline|faultline|g"
+        printf '$ %s\n' "$*" | sed -e "s|$release|faultline|g" -e "s|$faultline|faultline|g"
         "$@"
 }
 
@@ -163,7 +164,7 @@ while [ "$size" -gt 64 ] && [ "$(free_mib)" -lt $((size * 2)) ] &&
         size=$((size / 2))
 done
 # Five rows, each beside the side that its ratio is about; ./dev bench measures all.
-run "$faultline" bench rand-read-1 rand-read-8 rand-noadvice-1 seq mapped --quick \
+run "$release" bench rand-read-1 rand-read-8 rand-noadvice-1 seq mapped --quick \
         --pairs --size "${size}M" --dir "$folder" || exit 1
 
 printf '\ndone in %s; what was made is kept in %s\n' "$(seconds "$started")" "$folder"

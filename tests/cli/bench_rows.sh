@@ -46,7 +46,7 @@ sides_here io_uring 10 '\(io_uring\|O_DIRECT\): '
 sides_here fio-psync 10 '\(fio is not\|O_DIRECT: \)'
 sides_here fio-io_uring 10 '\(fio is not\|io_uring: \|O_DIRECT: \)'
 for word in '"cpu": "..*", "cores": [1-9]' '"kernel": "[0-9]' '"read_ahead_kb": [0-9]' \
-        '"floor_permille": 250' '"cache_bytes": 1048576' '"file_bytes": 8388608' \
+        '"debug": \(true\|false\)' '"floor_permille": 250' '"cache_bytes": 1048576' '"file_bytes": 8388608' \
         '"comparable": ' '"elapsed_ns_all": [1-9]' '"cpu_ns_all": [1-9]'; do
         grep -q "$word" out || fail "no $word in $(cat out)"
 done
