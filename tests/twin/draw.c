@@ -28,8 +28,12 @@ static const int advices[] = { MADV_NORMAL,   MADV_RANDOM,   MADV_SEQUENTIAL,
 static const int types[] = { MAP_SHARED,  MAP_SHARED,  MAP_SHARED,         MAP_PRIVATE,
                              MAP_PRIVATE, MAP_PRIVATE, MAP_SHARED_VALIDATE };
 static const int odd_types[] = { 0, MAP_SHARED_VALIDATE | 0x200000, MAP_TYPE & ~3 };
-/* Lengths that wrap, wherever they begin. */
+/* Lengths that wrap, wherever they begin. ThreadSanitizer's own munmap does not survive them. */
+#ifdef __SANITIZE_THREAD__
+static const size_t long_lengths[] = { 0 };
+#else
 static const size_t long_lengths[] = { SIZE_MAX, SIZE_MAX - PAGE };
+#endif
 static const off_t odd_offsets[] = { 512, -(off_t)PAGE, INT64_MAX & ~(off_t)(PAGE - 1) };
 
 #define pick(seed, array) ((array)[random_below((seed), sizeof(array) / sizeof((array)[0]))])
