@@ -129,8 +129,11 @@ void doctor_engine(struct findings *f, const struct options *o)
 {
         struct engine_findings *found = &f->engine;
         struct fl_stats stats = { .size = sizeof(stats) };
-        struct fl_engine *e = open_engine(o, "auto", o->spin);
+        struct fl_engine *e = NULL;
 
+        if (guard_install())
+                return;
+        e = open_engine(o, "auto", o->spin);
         found->automatic = e != NULL;
         if (!e) {
                 char *pointer;
@@ -142,7 +145,7 @@ void doctor_engine(struct findings *f, const struct options *o)
                 e = open_engine(o, "uffd", o->spin);
         }
         found->named = e != NULL;
-        if (!e || guard_install())
+        if (!e)
                 goto out;
         if (!fl_stats(e, &stats))
                 found->cache = stats.budget_bytes;

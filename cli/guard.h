@@ -25,7 +25,7 @@ struct guard {
         const char *volatile address; /* of the touch that failed */
 };
 
-/* Once per process, after the engine has been opened. 0 or -errno. */
+/* Once per process, before the engine is opened, which may put its own on top. 0 or -errno. */
 int guard_install(void);
 void guard_enter(struct guard *g, const void *start, size_t length);
 void guard_leave(void);

@@ -31,12 +31,12 @@ int session_open(struct session *s, const struct options *o, const char *uri, in
         *s = (struct session){ .options = o, .uri = uri };
         if (o->stats)
                 lock_stats_start();
-        s->engine = fl_engine_open(&engine);
-        if (!s->engine)
-                return fail_library();
         error = guard_install();
         if (error)
                 return fail(uri, "catch SIGBUS", "%s", strerror(-error));
+        s->engine = fl_engine_open(&engine);
+        if (!s->engine)
+                return fail_library();
         s->file = fl_file_open(s->engine, uri, flags, config);
         if (!s->file)
                 return fail_library();

@@ -121,7 +121,7 @@ static void usage(void)
 {
         fprintf(stderr,
                 "usage: %s [SECONDS [SEED]] [--faults SPEC] [--uri URI] [--driver NAME] "
-                "[--threads N] [--pagers N] [--cache BYTES] [--perturb SEED]\n",
+                "[--threads N] [--pagers N] [--cache BYTES] [--perturb SEED] [--mmu NAME]\n",
                 run.name);
         exit(2);
 }
@@ -155,6 +155,8 @@ static void parse(int argc, char **argv)
                         test.cache = strtoull(value, NULL, 0);
                 else if (!strcmp(argv[i], "--perturb"))
                         test.perturb = strtoull(value, NULL, 0);
+                else if (!strcmp(argv[i], "--mmu"))
+                        test.mmu = value;
                 else if (!strcmp(argv[i], "--pagers"))
                         test.pagers = (unsigned)strtoul(value, NULL, 0);
                 else
@@ -179,6 +181,7 @@ void test_begin(int argc, char **argv, double shorter, double longer, unsigned s
         if (seconds && *seconds)
                 test.seconds = strtod(seconds, NULL);
         test.seed = (uint64_t)time(NULL) * 1000003u + (uint64_t)getpid();
+        test.mmu = getenv("FAULTLINE_MMU");
         parse(argc, argv);
         run.limit = (unsigned)test.seconds + slack;
         setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
@@ -501,6 +504,8 @@ struct fl_engine *open_engine_with(struct fl_engine_config config)
                 config.driver = test.driver;
         if (!config.faults)
                 config.faults = test.faults;
+        if (!config.mmu)
+                config.mmu = test.mmu;
         if (!config.pagers)
                 config.pagers = test.pagers;
         if (!config.perturb)

@@ -28,6 +28,7 @@ struct test {
         const char *faults; /* --faults SPEC */
         const char *uri;    /* --uri ram:SIZE; NULL: a file of its own */
         const char *driver; /* --driver NAME */
+        const char *mmu;    /* --mmu NAME; else FAULTLINE_MMU */
         unsigned threads;   /* --threads N; 0: the test's own number */
         unsigned pagers;    /* --pagers N */
         uint64_t cache;     /* --cache BYTES; 0: the test's own size */
@@ -36,7 +37,7 @@ struct test {
 extern struct test test;
 
 /* usage: NAME [SECONDS [SEED]] [--faults SPEC] [--uri URI] [--driver NAME] [--threads N]
- *        [--pagers N] [--cache BYTES] [--perturb SEED]
+ *        [--pagers N] [--cache BYTES] [--perturb SEED] [--mmu NAME]
  * SECONDS: else FAULTLINE_TEST_SECONDS; else `longer` if FAULTLINE_TEST_LONG is set, or `shorter`.
  * A test that is not over `slack` seconds after that hangs: the watchdog says where and aborts. */
 void test_begin(int argc, char **argv, double shorter, double longer, unsigned slack);

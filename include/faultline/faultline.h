@@ -13,7 +13,11 @@
  *
  * Threads: every function may be called from any thread, and several at once; a handle must not
  * be used while or after it is closed. Mapped memory may be touched from any thread.
- * Signals: none of these functions is async-signal-safe; touching mapped memory is.
+ * Signals: none of these functions is async-signal-safe; touching mapped memory is. With the MMU
+ * "sigbus" a fault is a SIGBUS, which the library catches and serves in the thread that touched.
+ * What is not its own, and what is an error, goes on to the handler that the program had installed
+ * before the engine was opened. A handler installed later must call the one it took the place of.
+ * A thread that blocks SIGBUS must not touch mappings then: the kernel would end the process.
  * Fork: mappings and engine are absent in the child (MADV_DONTFORK); the child must not call
  * any of these on the parent's handles. exec is safe.
  */
@@ -40,7 +44,7 @@ struct fl_engine_config {
         size_t size;        /* sizeof(struct fl_engine_config) */
         uint64_t cache;     /* the hard budget; default: the smaller of a quarter of MemAvailable
                              * and half the room under the cgroup's limit; at least 64 pages */
-        const char *mmu;    /* "auto" (default), "uffd" */
+        const char *mmu;    /* how faults are taken: "auto" (default), "uffd", "sigbus" */
         const char *policy; /* "linux" (default) */
         const char *driver; /* for host files: "auto" (default), "uring", "posix" */
         uint64_t readahead; /* largest window; default: the device's read_ahead_kb, never more
@@ -64,6 +68,8 @@ FL_API struct fl_engine *fl_engine_open(const struct fl_engine_config *config);
  * could not be written; the engine is gone in either case. Only EBUSY, files opened through it
  * are still open, leaves everything as it is. */
 FL_API int fl_engine_close(struct fl_engine *engine);
+/* The MMU that the engine uses: "uffd", "sigbus". */
+FL_API const char *fl_engine_mmu(const struct fl_engine *engine);
 /* Change the budget; shrinking evicts and waits. EINVAL under 64 pages, EBUSY if what cannot be
  * reclaimed does not fit. */
 FL_API int fl_engine_set_cache(struct fl_engine *engine, uint64_t bytes);
@@ -103,6 +109,14 @@ FL_API int fl_msync(struct fl_engine *engine, void *addr, size_t len, int flags)
 FL_API int fl_madvise(struct fl_engine *engine, void *addr, size_t len, int advice);
 /* mincore(2): vec gets a byte a page, 1 if resident in the cache or as a private copy. */
 FL_API int fl_mincore(struct fl_engine *engine, void *addr, size_t len, unsigned char *vec);
+/* Fault every page of [addr, addr+len) in, as a load (write 0) or a store of this thread would, so
+ * that a system call finds it there. Needed where faults of the kernel are not served: with the MMU
+ * "sigbus", and with "uffd" where only faults of user mode are permitted, read(2) into memory that
+ * is not mapped, or not yet stored to, fails with EFAULT. Nothing keeps the pages from being
+ * evicted, or a page stored to from being written back and so protected again, before the call:
+ * on EFAULT touch and call again. 0, or -1 and errno: EFAULT (not mapped, or not so), or why a page
+ * could not be had (EIO, ENOSPC, ENOMEM; ENXIO past the end of the file); no signal is raised. */
+FL_API int fl_touch_range(struct fl_engine *engine, void *addr, size_t len, int write);
 
 /* pread(2), pwrite(2) through the same pages. The buffer may be a mapping of the same file. */
 FL_API ssize_t fl_pread(struct fl_file *file, void *buf, size_t count, off_t offset);

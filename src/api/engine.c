@@ -222,6 +222,11 @@ int fl_engine_close(struct fl_engine *e)
         return fl_result(r, NULL, "writing the trace");
 }
 
+const char *fl_engine_mmu(const struct fl_engine *e)
+{
+        return e->mm->mmu->ops->name;
+}
+
 int fl_engine_set_cache(struct fl_engine *e, uint64_t bytes)
 {
         if (bytes < CACHE_MIN_PAGES * PAGE_SIZE)

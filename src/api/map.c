@@ -66,6 +66,11 @@ int fl_madvise(struct fl_engine *e, void *addr, size_t len, int advice)
         return map_result(e, mm_advise(e->mm, address(addr), len, advice), addr, "madvise");
 }
 
+int fl_touch_range(struct fl_engine *e, void *addr, size_t len, int write)
+{
+        return map_result(e, mm_touch(e->mm, address(addr), len, write), addr, "touching");
+}
+
 int fl_mincore(struct fl_engine *e, void *addr, size_t len, unsigned char *vec)
 {
         return map_result(e, mm_mincore(e->mm, address(addr), len, vec), addr, "mincore");

@@ -8,21 +8,19 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct mmu_ops *const all[] = { &uffd_mmu_ops };
+/* The first serves everything; the others are for those who name them. */
+static const struct mmu_ops *const all[] = { &uffd_mmu_ops, &sigbus_mmu_ops };
 
 int mmu_open(const char *name, struct mmu_config *cfg, struct mmu **out)
 {
         bool any = !name || !*name || strcmp(name, "auto") == 0;
-        int error = -EINVAL;
 
-        snprintf(cfg->why, sizeof(cfg->why), "no MMU of that name; there are: auto, uffd");
+        snprintf(cfg->why, sizeof(cfg->why), "no MMU of that name; there are: auto, uffd, sigbus");
         for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
                 if (!any && strcmp(name, all[i]->name) != 0)
                         continue;
                 cfg->named = !any;
-                error = all[i]->open(cfg, out);
-                if (error == 0 || !any)
-                        return error;
+                return all[i]->open(cfg, out);
         }
-        return error;
+        return -EINVAL;
 }

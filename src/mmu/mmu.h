@@ -28,11 +28,22 @@ struct mmu_fault {
 };
 enum { MMU_FAULT_MISSING, MMU_FAULT_MINOR, MMU_FAULT_WP };
 
-/* Who gets the faults. */
+/* What became of a fault that was served in the thread itself. */
+enum mmu_verdict {
+        MMU_SERVED,   /* the access is to run again */
+        MMU_NOT_OURS, /* nothing of the client's is mapped there */
+        MMU_SIGSEGV,  /* the program is to get this signal */
+        MMU_SIGBUS,
+};
+
+/* Who gets the faults. Which of the two calls is made depends on the MMU. */
 struct mmu_client {
         /* A batch of faults, on a loop thread. Each one ends in something that wakes the thread:
          * map_run, copy, unprotect, poison or wake. Must not block on I/O. */
         void (*faults)(struct mmu_client *, const struct mmu_fault *, unsigned nr);
+        /* One fault, in the thread that faulted, in its signal handler: sleeps until it is served.
+         * Async-signal-safe. */
+        enum mmu_verdict (*fault)(struct mmu_client *, const struct mmu_fault *);
         void *arg;
 };
 
@@ -79,7 +90,7 @@ struct mmu {
         const struct mmu_ops *ops;
 };
 
-extern const struct mmu_ops uffd_mmu_ops;
+extern const struct mmu_ops uffd_mmu_ops, sigbus_mmu_ops;
 /* "auto": the first that works. 0, or -errno and cfg->why. */
 int mmu_open(const char *name, struct mmu_config *cfg, struct mmu **out);
 

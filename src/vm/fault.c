@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -46,22 +45,26 @@ void release_page(struct vm_fault *vmf)
 static void say_sigbus(struct vm_fault *vmf, int error, const char *tried)
 {
         struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
+        const char *reason = strerrordesc_np(error); /* strerror() is not for a signal handler */
         char line[512];
-        int n = snprintf(line, sizeof(line),
-                         "faultline: %s: %s at offset %llu: %s: SIGBUS raised; %s\n",
-                         vmf->vma->vm_file->inode->name, tried,
-                         (unsigned long long)(vmf->index << PAGE_SHIFT), strerror(error),
-                         error == ENOMEM ? "raise the cache, or unmap private copies"
-                                         : "MADV_DONTNEED makes the page be tried again");
+        struct text t = text_begin(line, sizeof(line) - 1);
 
-        /* A full pipe must not stop the faults of everybody; the signal tells too. */
-        if (n > 1) /* all but the end of the line */
-                line[strlen(line) - 1] = 0;
+        text_add(&t, "faultline: ");
+        text_add(&t, vmf->vma->vm_file->inode->name);
+        text_add(&t, ": ");
+        text_add(&t, tried);
+        text_add(&t, " at offset ");
+        text_add_number(&t, vmf->index << PAGE_SHIFT);
+        text_add(&t, ": ");
+        text_add(&t, reason ? reason : "unknown error");
+        text_add(&t, ": SIGBUS raised; ");
+        text_add(&t, error == ENOMEM ? "raise the cache, or unmap private copies"
+                                     : "MADV_DONTNEED makes the page be tried again");
         text_one_line(line);
-        n = (int)strlen(line);
-        line[n++] = '\n';
-        if (n > 0 && poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) &&
-            write(STDERR_FILENO, line, (size_t)n) < 0)
+        *t.at++ = '\n';
+        /* A full pipe must not stop the faults of everybody; the signal tells too. */
+        if (poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) &&
+            write(STDERR_FILENO, line, (size_t)(t.at - line)) < 0)
                 errno = 0;
 }
 
@@ -85,8 +88,12 @@ static void poison(struct vm_fault *vmf)
 enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *tried)
 {
         struct address_space *m = vmf->vma->vm_file->mapping;
-        struct page *p = grab_page(m, vmf->index);
+        struct page *p;
 
+        vmf->error = -error;
+        if (vmf->asked)
+                return VM_FAULT_SIGBUS;
+        p = grab_page(m, vmf->index);
         if (pte_state(vmf->pte) != PTE_POISONED && !vmf->mm->quiet)
                 say_sigbus(vmf, error, tried);
         if (p)
@@ -112,6 +119,7 @@ enum vm_fault_result result_of(struct vm_fault *vmf, enum filemap_result r)
                 if (vmf->index < pages) /* the host's file has been cut short */
                         return raise_sigbus(vmf, ENXIO, "reading a page for a fault");
                 trace_fault(vmf, SIGNAL, SIGBUS, BUS_ADRERR, vmf->address, 0);
+                vmf->error = -ENXIO;
                 return VM_FAULT_SIGBUS; /* the memfd ends here too: the kernel raises it */
         default:
                 return raise_sigbus(vmf, -vmf->rq.error, "reading a page for a fault");
@@ -252,9 +260,10 @@ static enum vm_fault_result handle_pte_fault(struct vm_fault *vmf)
                  * marker has been taken behind our back: the thread would fault for ever. */
                 mmu->ops->poison(mmu, vmf->address, 1);
                 mmu->ops->wake(mmu, vmf->address, 1);
+                vmf->error = -EIO;
                 return VM_FAULT_SIGBUS;
         case PTE_COPY:
-                if (vmf->kind != MMU_FAULT_WP)
+                if (vmf->kind != MMU_FAULT_WP && !vmf->asked)
                         return do_cow_fault(vmf); /* the copy has gone, or never came */
                 mmu->ops->unprotect(mmu, vmf->address, 1);
                 return VM_FAULT_DONE;
@@ -291,6 +300,7 @@ static enum vm_fault_result handle_mm_fault(struct vm_fault *vmf)
         enum vm_fault_result r;
 
         rwlock_assert_held(&mm->lock);
+        vmf->vma = NULL;
         if (!v || v->vm_start > vmf->address) {
                 trace_fault(vmf, FIND_VMA, 0, 0, 0, 0);
                 return VM_FAULT_SIGSEGV; /* L1 */
@@ -343,6 +353,11 @@ enum vm_fault_result do_page_fault(struct vm_fault *vmf)
                 trace_fault(vmf, RETRY, vmf->rq.wait.kind, vmf->index, 0, 0);
                 /* Only a wait for the page itself means that it has been read for us. */
                 vmf->rq.tried |= vmf->rq.wait.kind == WAIT_PAGE;
+                if (vmf->sleeps) {
+                        sleep_fault(vmf);
+                        vmf->tries++;
+                        continue;
+                }
                 if (park_fault(vmf)) {
                         rwlock_read_unlock(&mm->lock);
                         lock_assert_none();

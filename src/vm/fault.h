@@ -30,6 +30,9 @@ struct vm_fault {
         uint64_t begin_ns;
         unsigned tries;
         bool throttled; /* has paused once for the dirty limit */
+        bool sleeps;    /* the thread that runs it waits itself; else it is parked */
+        bool asked;     /* no access: the caller is told of an error, and no signal is raised */
+        int error;      /* -errno behind VM_FAULT_SIGBUS */
 };
 
 /* A fault that waits, kept aside (park.c). */
@@ -46,12 +49,16 @@ struct parked {
 enum vm_fault_result do_page_fault(struct vm_fault *vmf);
 /* Parks vmf until rq.wait is over, or returns false: try again at once. => mm->lock held */
 bool park_fault(struct vm_fault *vmf);
+/* The same for the thread that faulted: it sleeps itself. => mm->lock held for reading; released */
+void sleep_fault(struct vm_fault *vmf);
 int park_init(struct mm *mm);
 /* No parked fault runs any more. */
 void park_stop(struct mm *mm);
 void park_destroy(struct mm *mm);
 /* mmu_client.faults */
 void mm_faults(struct mmu_client *client, const struct mmu_fault *faults, unsigned nr);
+/* mmu_client.fault (inline.c) */
+enum mmu_verdict mm_fault_inline(struct mmu_client *client, const struct mmu_fault *fault);
 
 /* Steps shared by fault.c, cow.c and filemap_ops.c. => page locked and pinned in rq.page */
 void release_page(struct vm_fault *vmf);

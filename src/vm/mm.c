@@ -50,7 +50,9 @@ int mm_create(struct mm **out, const struct mm_config *cfg)
         find_window(mm);
         error = park_init(mm);
         if (!error) {
-                mm->client = (struct mmu_client){ .faults = mm_faults, .arg = mm };
+                mm->client = (struct mmu_client){ .faults = mm_faults,
+                                                  .fault = mm_fault_inline,
+                                                  .arg = mm };
                 mmu_cfg.client = &mm->client;
                 error = mmu_open(cfg->mmu, &mmu_cfg, &mm->mmu);
                 snprintf(cfg->why, 256, "%s", error ? mmu_cfg.why : "");

@@ -153,6 +153,9 @@ int mm_unmap(struct mm *mm, uint64_t addr, uint64_t len);
 int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, int prot);
 int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec);
 int mm_sync(struct mm *mm, uint64_t addr, uint64_t len, int flags);
+/* inline.c: fault [addr, addr+len) in, as if every page of it were read or stored to. -EFAULT: it
+ * is not mapped so; or why a page could not be had. Nothing keeps the pages from going again. */
+int mm_touch(struct mm *mm, uint64_t addr, uint64_t len, bool write);
 /* advice.c */
 int mm_advise(struct mm *mm, uint64_t addr, uint64_t len, int advice);
 /* Private copies in [addr, addr+len) are gone, nothing is mapped there. => mm->lock, write */

@@ -6,6 +6,9 @@
  * The faulting thread itself sleeps in the kernel all the while. Parking places come from memory
  * reserved at the start, one for each thread that can be in a fault; should they ever run out,
  * the thread is told to fault again, which costs a turn and loses nothing.
+ *
+ * With an MMU whose faults are served by the faulting thread itself (inline.c) it is that thread
+ * that waits, in sleep_fault().
  */
 #include <errno.h>
 #include <string.h>
@@ -15,6 +18,7 @@
 #include "vm/fault.h"
 
 #define MAX_PARKED 16384
+#define SLEEP_NS 100000000ull /* at most, of who waits for something that others may take first */
 
 static void parked_wake(struct waiter *w)
 {
@@ -92,6 +96,34 @@ bool park_fault(struct vm_fault *vmf)
         atomic_fetch_sub(&mm->nr_parked, 1);
         place_put(mm, p);
         return false;
+}
+
+void sleep_fault(struct vm_fault *vmf)
+{
+        struct mm *mm = vmf->mm;
+        struct wait_on on = vmf->rq.wait;
+        bool timed = on.kind != WAIT_PAGE, queued;
+        struct parked *p = place_get(mm); /* for the watchdog; without one it does not see us */
+        struct waiter w;
+
+        vmf->rq.wait.kind = WAIT_NONE;
+        if (p) {
+                p->vmf = *vmf;
+                show_waiting(mm, p, on.kind);
+        }
+        waiter_init_sync(&w);
+        atomic_fetch_add(&mm->nr_parked, 1);
+        perturb_gap();
+        queued = wait_on_add(mm->cache, &on, &w);
+        rwlock_read_unlock(&mm->lock);
+        /* What we wait for may be in our own plug. */
+        blk_finish_plug(vmf->rq.plug);
+        if (queued)
+                waiter_sleep(&w, timed ? SLEEP_NS : 0);
+        blk_start_plug(vmf->rq.plug);
+        if (p)
+                place_put(mm, p);
+        atomic_fetch_sub(&mm->nr_parked, 1);
 }
 
 /* loop_idle: runs the faults that have become ready. */
