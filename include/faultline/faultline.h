@@ -121,7 +121,8 @@ FL_API int fl_touch_range(struct fl_engine *engine, void *addr, size_t len, int 
 /* pread(2), pwrite(2) through the same pages. The buffer may be a mapping of the same file. */
 FL_API ssize_t fl_pread(struct fl_file *file, void *buf, size_t count, off_t offset);
 FL_API ssize_t fl_pwrite(struct fl_file *file, const void *buf, size_t count, off_t offset);
-/* ftruncate(2). EBUSY while the file is mapped. */
+/* ftruncate(2), under whatever maps the file: behind the new end all pages go, private copies too,
+ * and access raises SIGBUS; a private copy of the page with the new end stays as it is. */
 FL_API int fl_ftruncate(struct fl_file *file, off_t length);
 FL_API int fl_fsync(struct fl_file *file);
 FL_API int fl_fstat(struct fl_file *file, struct stat *st);

@@ -27,8 +27,8 @@ struct zap_batch {
         struct mmu *mmu; /* vm's */
 };
 
-/* How the cache reaches mappings; filled in by vm. Pages of the range are locked by the caller
- * (for protect_run: in WRITEBACK, so that no fault makes them writable unseen). */
+/* How the cache reaches mappings; filled in by vm. For zap_run and protect_run the pages of the range
+ * are locked by the caller (or in WRITEBACK, so that no fault makes them writable unseen). */
 struct mapping_ops {
         /* Remove what the view shows of [index, index+nr) of the cache's pages; private copies
          * stay. Added to the batch, done by zap_flush at the latest. */
@@ -37,6 +37,10 @@ struct mapping_ops {
         void (*zap_flush)(struct page_cache *, struct zap_batch *);
         /* The next store to [index, index+nr) is to be an event again. 0 or -errno. */
         int (*protect_run)(struct page_cache *, struct mapping_view *, uint64_t index, uint64_t nr);
+        /* The file ends at `size` from now on, as i_size says already: ends the frames there and
+         * removes every translation behind, private copies too, with no fault under way; then the
+         * file is not `cutting` any more. => i_rwsem held; takes mm->lock. 0 or -errno. */
+        int (*cut)(struct address_space *, uint64_t size);
 };
 
 struct address_space {
@@ -47,7 +51,7 @@ struct address_space {
         struct rwlock i_rwsem;    /* size: fl_pread, fl_pwrite in place share; growing and
                                        * truncating exclude. Held across I/O, never over a copy
                                        * from or to a program, never taken by a fault. */
-        bool no_map;              /* [i_mmap] being truncated: not to be mapped */
+        _Atomic bool cutting;     /* i_size has fallen, and the frames do not end there yet */
         struct rwlock i_mmap_lock;
         struct view_tree i_mmap;   /* [i_mmap] */
         _Atomic uint64_t nr_pages; /* charged */

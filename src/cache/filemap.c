@@ -139,6 +139,7 @@ enum filemap_result filemap_fault(struct filemap_request *rq)
         trace_emit(c->trace, TRACE_FILEMAP_FAULT, rq->fault, rq->index, file_trace_name(rq->file),
                    0, 0);
         rq->wait.kind = WAIT_NONE;
+        rq->error = 0;
         if (rq->index >= mapping_pages(m))
                 return FILEMAP_PAST_END;
         p = find_page(m, rq->index);

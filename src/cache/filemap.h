@@ -32,7 +32,8 @@ struct filemap_request {
         struct blk_plug *plug;
         /* answers: */
         bool major;
-        int error;           /* -errno of FILEMAP_ERROR */
+        int error;           /* -errno of FILEMAP_ERROR; -ENXIO with FILEMAP_PAST_END: the host's
+                              * file is shorter than we know */
         struct page *page;   /* FILEMAP_PAGE: up to date, locked, pinned */
         struct wait_on wait; /* FILEMAP_RETRY */
 };
@@ -82,8 +83,10 @@ int mapping_release(struct address_space *m);
 /* Look at the file's size again: another program may have made it longer or shorter. What is
  * cached behind a new end goes. 0 or -errno. */
 int mapping_refresh(struct address_space *m);
-/* ftruncate of a file that nothing maps; -EBUSY if something does. */
+/* truncate.c: ftruncate, under whatever maps the file. */
 int file_truncate(struct file *f, uint64_t size);
+/* => i_rwsem held for writing, size >= i_size */
+int file_grow(struct file *f, uint64_t size);
 /* Behind `edge` its page is to read as zeros from now on: a file grows from there, or was cut there.
  * Stores through a mapping may have left anything behind the end. A write of the page under way
  * may hold that too, and goes as far as the file does when it gets there: it is waited for, so this

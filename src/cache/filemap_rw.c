@@ -272,25 +272,9 @@ static void balance_dirty_pages(struct page_cache *c)
 /* => i_rwsem held for writing */
 static int grow(struct file *f, uint64_t size)
 {
-        struct address_space *m = f->mapping;
-        struct inode *inode = f->inode;
-        uint64_t old = atomic_load(&inode->i_size);
-        int error;
-
-        rwlock_assert_write_held(&m->i_rwsem);
-        if (size <= old)
+        if (size <= atomic_load(&f->inode->i_size))
                 return 0;
-        if (!inode->i_op->truncate)
-                return -EFBIG;
-        error = zero_behind(m, old);
-        if (!error)
-                error = m->frames->ops->resize(m->frames, size);
-        if (error)
-                return error;
-        error = inode->i_op->truncate(inode, size);
-        if (error) /* the frames must end where the file does, or a fault there never ends */
-                m->frames->ops->resize(m->frames, old);
-        return error;
+        return f->inode->i_op->truncate ? file_grow(f, size) : -EFBIG;
 }
 
 /* => i_rwsem held; for writing if the write ends behind the end of the file */

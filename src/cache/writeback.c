@@ -101,7 +101,11 @@ static unsigned start_pages(struct address_space *m, uint64_t index, unsigned nr
                 page_lock(c, p);
                 if (page_state(p) == PAGE_DIRTY) {
                         page_start_writeback(c, p);
-                        started = true;
+                        /* Looked at only now: a truncation sets the size and then waits for what
+                         * is in WRITEBACK. What it cuts off stays dirty until it is dropped. */
+                        started = index + done < mapping_pages(m);
+                        if (!started)
+                                page_end_writeback(c, p, -ENXIO);
                 }
                 page_unlock(c, p);
                 put_page(m, p);

@@ -85,17 +85,11 @@ static void poison(struct vm_fault *vmf)
         }
 }
 
-enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *tried)
+static enum vm_fault_result poison_page(struct vm_fault *vmf)
 {
         struct address_space *m = vmf->vma->vm_file->mapping;
-        struct page *p;
+        struct page *p = grab_page(m, vmf->index);
 
-        vmf->error = -error;
-        if (vmf->asked)
-                return VM_FAULT_SIGBUS;
-        p = grab_page(m, vmf->index);
-        if (pte_state(vmf->pte) != PTE_POISONED && !vmf->mm->quiet)
-                say_sigbus(vmf, error, tried);
         if (p)
                 page_lock(vmf->mm->cache, p);
         poison(vmf);
@@ -107,19 +101,31 @@ enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *t
         return VM_FAULT_SIGBUS;
 }
 
+enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *tried)
+{
+        vmf->error = -error;
+        if (vmf->asked)
+                return VM_FAULT_SIGBUS;
+        if (pte_state(vmf->pte) != PTE_POISONED && !vmf->mm->quiet)
+                say_sigbus(vmf, error, tried);
+        return poison_page(vmf);
+}
+
 /* What the cache said, when it was not "here is the page". */
 enum vm_fault_result result_of(struct vm_fault *vmf, enum filemap_result r)
 {
-        uint64_t pages = mapping_pages(vmf->vma->vm_file->mapping);
-
         switch (r) {
         case FILEMAP_RETRY:
                 return VM_FAULT_RETRY;
         case FILEMAP_PAST_END:
-                if (vmf->index < pages) /* the host's file has been cut short */
+                if (vmf->rq.error) /* the host's file has been cut short */
                         return raise_sigbus(vmf, ENXIO, "reading a page for a fault");
-                trace_fault(vmf, SIGNAL, SIGBUS, BUS_ADRERR, vmf->address, 0);
+                /* Being cut short: its frames are still there, and the thread would come back
+                 * until they have gone. The poison goes with them. */
                 vmf->error = -ENXIO;
+                if (atomic_load(&vmf->vma->vm_file->mapping->cutting) && !vmf->asked)
+                        return poison_page(vmf);
+                trace_fault(vmf, SIGNAL, SIGBUS, BUS_ADRERR, vmf->address, 0);
                 return VM_FAULT_SIGBUS; /* the memfd ends here too: the kernel raises it */
         default:
                 return raise_sigbus(vmf, -vmf->rq.error, "reading a page for a fault");

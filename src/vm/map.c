@@ -217,7 +217,7 @@ static int map_locked(struct mm *mm, struct vma *v, uint64_t len, int prot, int 
         }
         if (error)
                 return error;
-        error = m->no_map ? -EAGAIN : place(mm, addr, len, prot, flags, fd, offset);
+        error = place(mm, addr, len, prot, flags, fd, offset);
         if (error) {
                 guard_unlock(&guard);
                 return error;

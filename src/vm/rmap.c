@@ -94,8 +94,54 @@ static int vm_protect_run(struct page_cache *c, struct mapping_view *view, uint6
         return error;
 }
 
+/* The mm that maps the file; NULL: none, and whoever maps it from now on sees its new size. All
+ * mappings of one cache's files are in one mm. */
+static struct mm *mm_of(struct address_space *m)
+{
+        struct mapping_view *v;
+        struct mm *mm;
+
+        rwlock_read_lock(&m->i_mmap_lock);
+        v = view_first(&m->i_mmap, 0, UINT64_MAX);
+        mm = v ? vma_of(v)->vm_mm : NULL;
+        rwlock_read_unlock(&m->i_mmap_lock);
+        return mm;
+}
+
+static void forget_behind(struct address_space *m, uint64_t end)
+{
+        struct mapping_view *view;
+
+        rwlock_read_lock(&m->i_mmap_lock);
+        VIEW_FOREACH (view, &m->i_mmap, end, UINT64_MAX) {
+                struct vma *v = vma_of(view);
+                uint64_t addr = vma_address(v, max_u64(view->first, end));
+
+                mm_clear_ptes(v->vm_mm, addr, v->vm_end - addr);
+        }
+        rwlock_read_unlock(&m->i_mmap_lock);
+}
+
+static int vm_cut(struct address_space *m, uint64_t size)
+{
+        struct mm *mm = mm_of(m);
+        int error;
+
+        if (mm)
+                rwlock_write_lock(&mm->lock);
+        /* The kernel takes all that it shows behind the new end, and private copies there. */
+        error = m->frames->ops->resize(m->frames, size);
+        if (mm && !error)
+                forget_behind(m, pages_of(size));
+        atomic_store(&m->cutting, false);
+        if (mm)
+                rwlock_write_unlock(&mm->lock);
+        return error;
+}
+
 const struct mapping_ops vm_mapping_ops = {
         .zap_run = vm_zap_run,
         .zap_flush = vm_zap_flush,
         .protect_run = vm_protect_run,
+        .cut = vm_cut,
 };

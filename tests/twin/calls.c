@@ -259,14 +259,6 @@ long run_set_cache(struct place *w, const struct op *o, struct outcome *out)
 
 /* --- the model --- */
 
-static bool is_mapped(struct lane *l, unsigned file)
-{
-        for (unsigned i = 0; i < REGION; i++)
-                if (l->page[i].mapped && file_of(l->page[i].handle) == file)
-                        return true;
-        return false;
-}
-
 void unmap_all(struct lane *l)
 {
         expect(fl_munmap(l->place[OURS].side->engine, l->place[OURS].base, REGION * PAGE) == 0,
@@ -292,21 +284,6 @@ bool ready_to_drop(struct lane *l, const struct op *o)
                 if (l->page[i].mapped && !l->page[i].shared)
                         return false;
         return true;
-}
-
-/* The engine refuses to truncate what is mapped: it is asked, or everything is unmapped before. */
-bool ready_to_truncate(struct lane *l, const struct op *o)
-{
-        if (!may_write(o->handle) || o->offset < 0 || !is_mapped(l, file_of(o->handle)))
-                return true;
-        if (o->arg % 2) {
-                unmap_all(l);
-                return true;
-        }
-        expect(fl_ftruncate(l->place[OURS].side->file[o->handle], o->offset) == -1 &&
-                       errno == EBUSY,
-               "fl_ftruncate of a mapped file: %s", fl_strerror());
-        return false;
 }
 
 /* May o's buffer, in the region, be touched whole for that? And is it no part of what the call is

@@ -263,18 +263,6 @@ long run_stamped_pwrite(struct place *w, const struct op *o, struct outcome *out
         return n;
 }
 
-/* It is mapped: the engine refuses. The kernel is not asked. */
-long run_refused_truncate(struct place *w, const struct op *o, struct outcome *out)
-{
-        struct fl_engine *e = w->side->engine;
-
-        (void)out;
-        if (e && may_write(o->handle))
-                expect(fl_ftruncate(w->side->file[o->handle], o->offset) == -1 && errno == EBUSY,
-                       "fl_ftruncate of a mapped file: %s", fl_strerror());
-        return 0;
-}
-
 long run_stamped_fstat(struct place *w, const struct op *o, struct outcome *out)
 {
         struct side *s = w->side;

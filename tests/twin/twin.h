@@ -171,7 +171,6 @@ bool ready_to_drop(struct lane *l, const struct op *o);
 bool ready_to_store(struct lane *l, const struct op *o);
 bool ready_to_read_into(struct lane *l, const struct op *o);
 bool ready_to_write_from(struct lane *l, const struct op *o);
-bool ready_to_truncate(struct lane *l, const struct op *o);
 void note_mmap(struct lane *l, const struct op *o, long result);
 void note_mprotect(struct lane *l, const struct op *o, long result);
 void note_munmap(struct lane *l, const struct op *o, long result);
@@ -187,7 +186,6 @@ long run_stamped_store(struct place *w, const struct op *o, struct outcome *out)
 long run_stamped_pread(struct place *w, const struct op *o, struct outcome *out);
 long run_stamped_pwrite(struct place *w, const struct op *o, struct outcome *out);
 long run_stamped_fstat(struct place *w, const struct op *o, struct outcome *out);
-long run_refused_truncate(struct place *w, const struct op *o, struct outcome *out);
 long run_sync_and_look(struct place *w, const struct op *o, struct outcome *out);
 bool ready_to_stamp(struct lane *l, const struct op *o);
 bool ready_to_write(struct lane *l, const struct op *o);

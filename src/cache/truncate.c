@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * truncate.c - a file becomes shorter or longer while it is mapped (L42).
+ *
+ * Shorter: the size first, so that no fault and no write-back that begins now goes beyond it; what
+ * is being written is waited for; then the file system's own truncation, which may fail and leave
+ * all as it was; then translations, private copies and frames behind the end go in one step under
+ * mm->lock, and the pages after them; last, what is left of the last page is cleared. A private
+ * copy of the last page stays as it is.
+ * Longer: what lies behind the old end of the last page is cleared, and only then is there more.
+ */
+#include <errno.h>
+
+#include "cache/filemap.h"
+#include "util/perturb.h"
+
+int zero_behind(struct address_space *m, uint64_t edge)
+{
+        static const char zeros[PAGE_SIZE];
+        struct page_cache *c = m->cache;
+        size_t off = edge & (PAGE_SIZE - 1);
+        struct page *p = off ? find_page(m, edge >> PAGE_SHIFT) : NULL;
+        int error = 0;
+
+        rwlock_assert_write_held(&m->i_rwsem);
+        if (!p)
+                return 0;
+        for (;;) {
+                struct wait_on on;
+                enum page_state s;
+
+                page_lock(c, p);
+                s = page_state(p);
+                if (s != PAGE_READING && s != PAGE_WRITEBACK)
+                        break;
+                page_unlock(c, p);
+                radix_pin(&m->i_pages, p);
+                wait_on_page(&on, m, p, s == PAGE_WRITEBACK);
+                wait_on(c, &on);
+        }
+        if (page_uptodate(p))
+                error = m->frames->ops->copy_in(m->frames, edge, zeros, PAGE_SIZE - off);
+        page_unlock(c, p);
+        put_page(m, p);
+        return error;
+}
+
+/* => i_rwsem held for writing; i_size is the new end, m->cutting set. Behind it everything goes,
+ * mapped or not. */
+static int cut_pages(struct address_space *m, uint64_t size)
+{
+        int error = m->cache->m_ops->cut(m, size), r;
+
+        perturb_gap();
+        /* All reads that a fault may have begun are known now: those are waited for. */
+        truncate_pages(m, pages_of(size));
+        r = zero_behind(m, size);
+        error = error ? error : r;
+        r = m->frames->ops->resize(m->frames, size); /* they have filled frames behind the end */
+        return error ? error : r;
+}
+
+/* => i_rwsem held for writing */
+static int shrink(struct file *f, uint64_t size)
+{
+        struct address_space *m = f->mapping;
+        struct inode *inode = f->inode;
+        uint64_t old = atomic_load(&inode->i_size);
+        int error;
+
+        atomic_store(&m->cutting, true);
+        atomic_store(&inode->i_size, size);
+        perturb_gap();
+        /* A write under way would make the file long again, or put back what is cut off of its
+         * last page. */
+        writeback_wait(m, size >> PAGE_SHIFT, UINT64_MAX);
+        error = inode->i_op->truncate(inode, size);
+        if (!error)
+                return cut_pages(m, size);
+        atomic_store(&inode->i_size, old);
+        atomic_store(&m->cutting, false);
+        return error;
+}
+
+int file_grow(struct file *f, uint64_t size)
+{
+        struct address_space *m = f->mapping;
+        struct inode *inode = f->inode;
+        uint64_t old = atomic_load(&inode->i_size);
+        int error = zero_behind(m, old);
+
+        if (!error)
+                error = m->frames->ops->resize(m->frames, size);
+        if (error)
+                return error;
+        perturb_gap();
+        error = inode->i_op->truncate(inode, size);
+        if (error) /* the frames must end where the file does, or a fault there never ends */
+                m->frames->ops->resize(m->frames, old);
+        return error;
+}
+
+int mapping_refresh(struct address_space *m)
+{
+        struct inode *inode = m->host;
+        uint64_t old, size;
+        int error;
+
+        if (!inode->i_op->refresh)
+                return 0;
+        rwlock_write_lock(&m->i_rwsem);
+        old = atomic_load(&inode->i_size);
+        error = inode->i_op->refresh(inode);
+        size = atomic_load(&inode->i_size);
+        if (!error && size > old) {
+                error = m->frames->ops->resize(m->frames, size);
+                /* The last page was cached as far as the file went. */
+                if (old & (PAGE_SIZE - 1))
+                        invalidate_range(m, old >> PAGE_SHIFT, (old >> PAGE_SHIFT) + 1);
+        } else if (!error && size < old) {
+                atomic_store(&m->cutting, true);
+                writeback_wait(m, pages_of(size), UINT64_MAX);
+                error = cut_pages(m, size);
+        }
+        rwlock_write_unlock(&m->i_rwsem);
+        return error;
+}
+
+int file_truncate(struct file *f, uint64_t size)
+{
+        struct address_space *m = f->mapping;
+        int error;
+
+        if (!f->inode->i_op->truncate)
+                return -EROFS;
+        rwlock_write_lock(&m->i_rwsem);
+        error = size < atomic_load(&f->inode->i_size) ? shrink(f, size) : file_grow(f, size);
+        rwlock_write_unlock(&m->i_rwsem);
+        return error;
+}
