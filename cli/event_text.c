@@ -129,7 +129,7 @@ static const char *const fault_results[] = { "done", "retry", "SIGSEGV", "SIGBUS
 static const char *const page_states[] = {
         "absent", "reading", "clean", "dirty", "writeback", "evicting", "error",
 };
-static const char *const pte_states[] = { "none", "cache", "copy", "swapped", "poisoned" };
+static const char *const pte_states[] = { "none", "cache", "copy", "swapped", "poisoned", "zero" };
 static const char *const retry_whys[] = { "nothing", "the page", "the budget", "staging memory",
                                           "dirty pages to be written" };
 static const char *const writeback_whys[] = { "sync", "background", "periodic", "reclaim",

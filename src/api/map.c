@@ -27,16 +27,18 @@ void *fl_mmap(struct fl_engine *e, void *addr, size_t len, int prot, int flags,
               struct fl_file *file, off_t offset)
 {
         uint64_t at = address(addr);
-        const char *name = file ? file->file->inode->name : NULL;
+        bool anonymous = flags & MAP_ANONYMOUS;
+        const char *name = anonymous ? "anonymous memory" : file ? file->file->inode->name : NULL;
         int error;
 
-        if (!file) {
+        if (!file && !anonymous) {
                 /* The kernel looks at the offset before it looks for the file. */
                 fl_fail((uint64_t)offset & ~PAGE_MASK ? EINVAL : EBADF, NULL, "mapping",
                         "no file given");
                 return MAP_FAILED;
         }
-        error = mm_map(e->mm, &at, len, prot, flags, file->file, (uint64_t)offset);
+        error = mm_map(e->mm, &at, len, prot, flags, anonymous ? NULL : file->file,
+                       (uint64_t)offset);
         if (error) {
                 fl_fail(-error, name, "mapping",
                         error == -ENOMEM ? "Cannot allocate memory; see faultline doctor" : NULL);

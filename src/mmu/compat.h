@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * compat.h - what newer kernels' <linux/userfaultfd.h> says and Debian 12's does not, and what an
+ * compat.h - what newer kernels' headers say and Debian 12's do not (userfaultfd, pagemap), and what an
  * engine needs of it. The doctor reads it too.
  */
 #ifndef FL_MMU_COMPAT_H
 #define FL_MMU_COMPAT_H
 
+#include <linux/fs.h>
 #include <linux/userfaultfd.h>
 
 #ifndef UFFD_FEATURE_WP_HUGETLBFS_SHMEM
@@ -34,6 +35,30 @@ struct uffdio_poison {
 };
 #define _UFFDIO_POISON 0x08
 #define UFFDIO_POISON _IOWR(UFFDIO, _UFFDIO_POISON, struct uffdio_poison)
+#endif
+
+#ifndef PAGEMAP_SCAN
+#define PAGE_IS_PFNZERO (1 << 5)
+struct page_region {
+        __u64 start;
+        __u64 end;
+        __u64 categories;
+};
+struct pm_scan_arg {
+        __u64 size;
+        __u64 flags;
+        __u64 start;
+        __u64 end;
+        __u64 walk_end;
+        __u64 vec;
+        __u64 vec_len;
+        __u64 max_pages;
+        __u64 category_inverted;
+        __u64 category_mask;
+        __u64 category_anyof_mask;
+        __u64 return_mask;
+};
+#define PAGEMAP_SCAN _IOWR('f', 16, struct pm_scan_arg)
 #endif
 
 /* X(name): the features without which there is no engine. */

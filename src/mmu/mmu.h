@@ -60,8 +60,8 @@ struct mmu_ops {
         int (*open)(struct mmu_config *, struct mmu **out);
         void (*close)(struct mmu *);
 
-        /* Map `len` bytes of fd from `offset`; its faults come to the client from the first touch
-         * on. flags: MAP_SHARED or MAP_PRIVATE; with MAP_FIXED whatever is at *addr is replaced
+        /* Map `len` bytes of fd from `offset`, or private memory without a file (fd -1); its faults
+         * come to the client from the first touch on. flags: MAP_SHARED or MAP_PRIVATE; with MAP_FIXED whatever is at *addr is replaced
          * at once, with MAP_FIXED_NOREPLACE -EEXIST. Not inherited by fork, not dumped. */
         int (*reserve)(struct mmu *, uint64_t *addr, uint64_t len, int prot, int flags, int fd,
                        uint64_t offset);
@@ -72,8 +72,16 @@ struct mmu_ops {
          * mapped stay as they are; *existed is then true. -EFAULT: no frame; -ENOENT: the range
          * is not (wholly) mapped any more. */
         int (*map_run)(struct mmu *, uint64_t addr, uint64_t nr, bool wp, bool *existed);
-        /* Give a private mapping its own copy of a page, and wake. -EEXIST. */
-        int (*copy)(struct mmu *, uint64_t addr, const void *page);
+        /* Give a private mapping pages of its own, nr from addr on, with these bytes, and wake.
+         * Those it could make are counted in *done (which may be NULL if nr is 1); then -EEXIST:
+         * something is mapped at the next. */
+        int (*copy)(struct mmu *, uint64_t addr, const void *pages, uint64_t nr, bool wp,
+                    uint64_t *done);
+        /* Show zeros, write-protected, on up to nr (at most 64) pages of private memory without a
+         * file where nothing is mapped, without taking memory. Returns how many, at least one.
+         * A store may get in before the protection, which makes it a page of its own: bit i of *own
+         * says that page i is one, or may be one. Does not wake. -EEXIST */
+        int (*zero)(struct mmu *, uint64_t addr, uint64_t nr, uint64_t *own);
         /* The next store to the run is a fault. */
         int (*write_protect)(struct mmu *, uint64_t addr, uint64_t nr);
         /* Stores may proceed; wakes. */

@@ -100,6 +100,7 @@ const struct mmu_ops sigbus_mmu_ops = {
         .protect = uffd_protect,
         .map_run = uffd_map_run,
         .copy = uffd_copy,
+        .zero = uffd_zero,
         .write_protect = uffd_write_protect,
         .unprotect = uffd_unprotect,
         .unmap = uffd_unmap,

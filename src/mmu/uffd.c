@@ -3,9 +3,9 @@
  * uffd.c - faults by userfaultfd: a thread that touches an absent page sleeps in the kernel, an
  * event comes to a pager (a loop thread), and the ioctl that installs the page wakes it.
  *
- * Ranges are registered MISSING, MINOR and WP on a memfd's mapping. Which of the three an event
- * says is a hint at best (a frame may appear or go meanwhile): the layer above looks at the
- * page's state.
+ * Ranges are registered MISSING, MINOR and WP on a memfd's mapping, MISSING and WP on memory
+ * without a file. Which of the three an event says is a hint at best (a frame may appear or go
+ * meanwhile): the layer above looks at the page's state.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -103,6 +103,7 @@ const struct mmu_ops uffd_mmu_ops = {
         .protect = uffd_protect,
         .map_run = uffd_map_run,
         .copy = uffd_copy,
+        .zero = uffd_zero,
         .write_protect = uffd_write_protect,
         .unprotect = uffd_unprotect,
         .unmap = uffd_unmap,

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "mmu/compat.h"
+#include "mmu/zeropage.h"
 
 /* --- opening ------------------------------------------------------------------------------ */
 
@@ -132,15 +133,17 @@ int uffd_init(struct uffd *u, struct mmu_config *cfg, enum uffd_faults which, ui
         int error;
 
         mutex_init(&u->move_lock, LOCK_MOVE);
-        u->fd = u->pidfd = -1;
+        u->fd = u->pidfd = u->pagemap = -1;
         error = open_descriptor(u, cfg, which);
         if (!error)
                 error = negotiate(u, cfg, features);
-        if (error)
+        if (error) {
                 uffd_exit(u);
-        else
-                probe_madvise_self(u);
-        return error;
+                return error;
+        }
+        probe_madvise_self(u);
+        u->pagemap = zeropage_open();
+        return 0;
 }
 
 void uffd_exit(struct uffd *u)
@@ -149,18 +152,25 @@ void uffd_exit(struct uffd *u)
                 close(u->fd);
         if (u->pidfd >= 0)
                 close(u->pidfd);
-        u->fd = u->pidfd = -1;
+        if (u->pagemap >= 0)
+                close(u->pagemap);
+        u->fd = u->pidfd = u->pagemap = -1;
 }
 
 /* --- ranges ------------------------------------------------------------------------------- */
 
-static int prepare_range(struct uffd *u, void *p, uint64_t len)
+static int prepare_range(struct uffd *u, void *p, uint64_t len, bool file)
 {
         struct uffdio_register reg = {
                 .range = { (uint64_t)(uintptr_t)p, len },
-                .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR |
-                        UFFDIO_REGISTER_MODE_WP,
+                .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP |
+                        (file ? UFFDIO_REGISTER_MODE_MINOR : 0),
         };
+
+        /* A part of a huge page that is given back is not given back: the budget would not hold.
+         * (A kernel without huge pages does not know the advice.) */
+        if (!file)
+                madvise(p, len, MADV_NOHUGEPAGE);
 
         /* A child that touched an unserved page would put zeros into the parent's file. */
         if (munlock(p, len) || madvise(p, len, MADV_DONTFORK) || madvise(p, len, MADV_DONTDUMP) ||
@@ -241,7 +251,7 @@ int uffd_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot, int flag
                  uint64_t offset)
 {
         struct uffd *u = uffd_of(m);
-        int kind = (flags & MAP_SHARED) ? MAP_SHARED : MAP_PRIVATE;
+        int kind = ((flags & MAP_SHARED) ? MAP_SHARED : MAP_PRIVATE) | (fd < 0 ? MAP_ANONYMOUS : 0);
         bool replace = flags & MAP_FIXED;
         void *want = replace ? NULL : (void *)(uintptr_t)*addr;
         /* Without access until it is registered: mlockall(MCL_FUTURE) would fill it with zeros. */
@@ -255,7 +265,7 @@ int uffd_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot, int flag
                 munmap(p, len);
                 return -EEXIST;
         }
-        error = prepare_range(u, p, len);
+        error = prepare_range(u, p, len, fd >= 0);
         if (!error && prot != PROT_NONE && mprotect(p, len, prot))
                 error = -errno;
         if (!error && replace)
@@ -308,18 +318,36 @@ int uffd_map_run(struct mmu *m, uint64_t addr, uint64_t nr, bool wp, bool *exist
         return 0;
 }
 
-int uffd_copy(struct mmu *m, uint64_t addr, const void *page)
+int uffd_copy(struct mmu *m, uint64_t addr, const void *pages, uint64_t nr, bool wp, uint64_t *done)
 {
-        struct uffdio_copy arg = { .dst = addr,
-                                   .src = (uint64_t)(uintptr_t)page,
-                                   .len = PAGE_SIZE };
+        uint64_t at = 0, len = nr << PAGE_SHIFT;
+        int error = 0;
 
-        while (ioctl(uffd_of(m)->fd, UFFDIO_COPY, &arg)) {
-                if (errno != EAGAIN)
-                        return -errno;
-                arg.copy = 0;
+        while (at < len && !error) {
+                struct uffdio_copy arg = {
+                        .dst = addr + at,
+                        .src = (uint64_t)(uintptr_t)pages + at,
+                        .len = len - at,
+                        .mode = wp ? UFFDIO_COPY_MODE_WP : 0,
+                };
+
+                if (ioctl(uffd_of(m)->fd, UFFDIO_COPY, &arg) == 0)
+                        at = len;
+                else if (arg.copy > 0)
+                        at += (uint64_t)arg.copy; /* as far as it came */
+                else if (errno != EAGAIN)
+                        error = -errno;
         }
-        return 0;
+        if (done)
+                *done = at >> PAGE_SHIFT;
+        return error;
+}
+
+int uffd_zero(struct mmu *m, uint64_t addr, uint64_t nr, uint64_t *own)
+{
+        struct uffd *u = uffd_of(m);
+
+        return zeropage_show(u->fd, u->pagemap, addr, nr, own);
 }
 
 static int set_protection(struct uffd *u, uint64_t addr, uint64_t nr, uint64_t mode)

@@ -36,6 +36,7 @@
         X(EVICT, "evict_lock", 5, 0)                                                               \
         X(PAGE, "page LOCK", 6, 0)                                                                 \
         X(I_MMAP, "i_mmap_lock", 7, LOCK_BY_ADDRESS)                                               \
+        X(PTL, "ptl", 8, 0)                                                                        \
         X(MOVE, "move_lock", 8, 0)                                                                 \
         X(RA, "ra_lock", 9, 0)                                                                     \
         X(LRU, "lru.lock", 9, 0)                                                                   \

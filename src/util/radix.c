@@ -139,6 +139,7 @@ static void *leaf_locked(struct radix *r, uint64_t index, bool create)
         h = table_header_of(r->pool, table);
         /* Only when it is new: whoever has it pinned reads these without the lock. */
         if (h->owner != r) {
+                mutex_init(&h->lock, LOCK_PTL); /* only a page table's leaves use it */
                 h->owner = r;
                 h->base = index >> radix_leaf_bits(r) << radix_leaf_bits(r);
         }

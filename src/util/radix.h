@@ -51,6 +51,11 @@ static inline uint64_t radix_index(const struct radix *r, const void *entry)
         return table_header_of(r->pool, entry)->base +
                (((uintptr_t)entry & (PAGE_SIZE - 1)) >> r->entry_shift);
 }
+/* The lock of a page table's leaf (vm/pgtable.h). => the leaf is pinned */
+static inline struct mutex *radix_leaf_lock(const struct radix *r, const void *entry)
+{
+        return &table_header_of(r->pool, entry)->lock;
+}
 static inline void radix_use(struct radix *r, void *entry)
 {
         atomic_fetch_add(&table_header_of(r->pool, entry)->used, 1);

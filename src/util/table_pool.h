@@ -21,6 +21,7 @@ struct table_header {
         _Atomic uint32_t tagged; /* entries tagged (dirty pages) */
         _Atomic uint32_t pins;   /* holders of pointers into the table */
         uint32_t next_free;      /* [tables] unit + 1; 0: the last */
+        struct mutex lock;       /* ptl: of the leaf's entries, if it is a page table's */
 };
 
 struct table_pool {

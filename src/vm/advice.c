@@ -78,6 +78,7 @@ static int advise_willneed(struct mm *mm, uint64_t addr, uint64_t end)
                 struct file *f = NULL;
                 uint64_t first = 0, last = 0;
                 struct vma *v;
+                bool more;
 
                 rwlock_read_lock(&mm->lock);
                 v = find_vma(mm, addr);
@@ -86,14 +87,18 @@ static int advise_willneed(struct mm *mm, uint64_t addr, uint64_t end)
                         uint64_t start = max_u64(addr, v->vm_start);
 
                         f = v->vm_file;
-                        file_get(f);
+                        if (f)
+                                file_get(f);
                         addr = min_u64(end, v->vm_end);
                         first = vma_index(v, start);
                         last = first + ((addr - start) >> PAGE_SHIFT);
                 }
+                more = v && v->vm_start < end;
                 rwlock_read_unlock(&mm->lock);
-                if (!f)
+                if (!more)
                         break;
+                if (!f)
+                        continue;
                 filemap_willneed(f, first, last);
                 file_put(f);
         }

@@ -16,50 +16,8 @@
 #include "util/perturb.h"
 #include "vm/fault.h"
 
-#define RESERVED_PAGES 8 /* that copies leave to the cache, at least */
-
 #define trace_fault(vmf, ev, a, b, c, d)                                                           \
         trace_emit((vmf)->mm->trace, TRACE_##ev, (vmf)->rq.fault, a, b, c, d)
-
-/* Counts one more private page. False: what is left is the cache's. */
-static bool count_private(struct page_cache *c)
-{
-        int64_t limit = atomic_load(&c->budget.limit);
-        int64_t most = limit - (int64_t)max_u64(RESERVED_PAGES, (uint64_t)limit / 32);
-
-        if (atomic_fetch_add(&c->budget.private_pages, 1) < most)
-                return true;
-        atomic_fetch_sub(&c->budget.private_pages, 1);
-        return false;
-}
-
-static bool charge_private(struct page_cache *c)
-{
-        if (!count_private(c))
-                return false;
-        if (budget_charge(c, 1))
-                return true;
-        atomic_fetch_sub(&c->budget.private_pages, 1);
-        return false;
-}
-
-void uncharge_private(struct page_cache *c)
-{
-        atomic_fetch_sub(&c->budget.private_pages, 1);
-        budget_uncharge(c, 1);
-}
-
-static enum vm_fault_result wait_for_budget(struct vm_fault *vmf)
-{
-        struct page_cache *c = vmf->mm->cache;
-
-        if (budget_stuck(c))
-                return raise_sigbus(vmf, ENOMEM, "copying a private page");
-        trace_fault(vmf, BUDGET_WAIT, 1, (uint64_t)atomic_load(&c->budget.charged),
-                    (uint64_t)atomic_load(&c->budget.limit), 0);
-        vmf->rq.wait.kind = WAIT_BUDGET;
-        return VM_FAULT_RETRY;
-}
 
 /* A charge for a private page: a free one, or that of the locked, clean cache page, whose bytes
  * have been taken. 0, -EAGAIN: wait for the budget, -ENOMEM: there will be none. */
@@ -76,7 +34,7 @@ static int charge_copy(struct vm_fault *vmf)
                 return 0;
         taken = page_state(p) == PAGE_CLEAN &&
                 evict_for_private(c, vmf->vma->vm_file->mapping, p) == 0;
-        atomic_fetch_sub(&c->budget.private_pages, 1); /* the one taken is counted already */
+        uncount_private(c, 1); /* the one taken is counted already */
         return taken ? 0 : -EAGAIN;
 }
 
@@ -97,10 +55,12 @@ static bool let_kernel_copy(struct vm_fault *vmf)
                 pte_clear_cache(vmf->mm, vmf->pte);
                 return false;
         }
+        pte_lock(vmf->mm, vmf->pte);
         pte_set(vmf->mm, vmf->pte, PTE_COPY);
         stat_add(&vmf->mm->trace->stats, STAT_cow_copies, 1);
         perturb_gap();
         mmu->ops->unprotect(mmu, vmf->address, 1);
+        pte_unlock(vmf->mm, vmf->pte);
         return true;
 }
 
@@ -125,32 +85,38 @@ enum vm_fault_result do_private_wp(struct vm_fault *vmf)
         return done ? VM_FAULT_DONE : do_cow_fault(vmf);
 }
 
-/* => rq.page locked; buf holds its bytes and the copy is charged. Ends the fault. */
-static enum vm_fault_result install_copy(struct vm_fault *vmf, const void *buf, bool charged)
+/* Puts the copy in its place. True: it is, and its charge with it. => ptl */
+static bool install_locked(struct vm_fault *vmf, const void *buf)
 {
-        struct page_cache *c = vmf->mm->cache;
         struct mmu *mmu = vmf->mm->mmu;
         int error;
 
         page_assert_locked(vmf->rq.page);
-        error = mmu->ops->copy(mmu, vmf->address, buf);
+        error = mmu->ops->copy(mmu, vmf->address, buf, 1, false, NULL);
         if (error && error != -EEXIST) {
                 /* The mapping has changed: nothing was made, the thread faults again. */
-                if (charged)
-                        uncharge_private(c);
-                release_page(vmf);
                 mmu->ops->wake(mmu, vmf->address, 1);
-                return VM_FAULT_DONE;
+                return false;
         }
         if (error == -EEXIST) /* the cache's page, write-protected, or the copy already */
                 mmu->ops->unprotect(mmu, vmf->address, 1);
-        if (pte_set(vmf->mm, vmf->pte, PTE_COPY) == PTE_COPY) {
-                if (charged)
-                        uncharge_private(c);
-        } else {
-                stat_add(&vmf->mm->trace->stats, STAT_cow_copies, 1);
-        }
         trace_fault(vmf, SET_PTE, vmf->address, 1, UINT64_MAX, 1);
+        if (pte_set(vmf->mm, vmf->pte, PTE_COPY) == PTE_COPY)
+                return false; /* charged when it was made */
+        stat_add(&vmf->mm->trace->stats, STAT_cow_copies, 1);
+        return true;
+}
+
+/* => rq.page locked; buf holds its bytes and the copy is charged. Ends the fault. */
+static enum vm_fault_result install_copy(struct vm_fault *vmf, const void *buf, bool charged)
+{
+        bool kept;
+
+        pte_lock(vmf->mm, vmf->pte);
+        kept = install_locked(vmf, buf);
+        pte_unlock(vmf->mm, vmf->pte);
+        if (charged && !kept)
+                uncharge_private(vmf->mm->cache, 1);
         release_page(vmf);
         return VM_FAULT_DONE;
 }
@@ -177,7 +143,7 @@ enum vm_fault_result do_cow_fault(struct vm_fault *vmf)
         error = have ? 0 : charge_copy(vmf);
         if (error) {
                 release_page(vmf);
-                return error == -EAGAIN ? wait_for_budget(vmf)
+                return error == -EAGAIN ? wait_for_private(vmf, "copying a private page")
                                         : raise_sigbus(vmf, -error, "copying a private page");
         }
         perturb_gap();

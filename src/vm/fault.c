@@ -3,6 +3,7 @@
  * fault.c - the fault path, in the kernel's order and with the kernel's names:
  *
  *   do_page_fault -> find_vma -> access check -> handle_pte_fault
+ *      anonymous memory:  do_anonymous_page
  *      pte none:  do_read_fault | do_cow_fault | do_shared_fault
  *      pte set:   do_wp_page, or nothing left to do
  *
@@ -50,15 +51,15 @@ static void say_sigbus(struct vm_fault *vmf, int error, const char *tried)
         struct text t = text_begin(line, sizeof(line) - 1);
 
         text_add(&t, "faultline: ");
-        text_add(&t, vmf->vma->vm_file->inode->name);
+        text_add(&t, vma_name(vmf->vma));
         text_add(&t, ": ");
         text_add(&t, tried);
-        text_add(&t, " at offset ");
+        text_add(&t, vmf->vma->vm_file ? " at offset " : " at address ");
         text_add_number(&t, vmf->index << PAGE_SHIFT);
         text_add(&t, ": ");
         text_add(&t, reason ? reason : "unknown error");
         text_add(&t, ": SIGBUS raised; ");
-        text_add(&t, error == ENOMEM ? "raise the cache, or unmap private copies"
+        text_add(&t, error == ENOMEM ? "raise the cache, or unmap private pages"
                                      : "MADV_DONTNEED makes the page be tried again");
         text_one_line(line);
         *t.at++ = '\n';
@@ -68,8 +69,8 @@ static void say_sigbus(struct vm_fault *vmf, int error, const char *tried)
                 errno = 0;
 }
 
-/* => page locked, if there is one */
-static void poison(struct vm_fault *vmf)
+/* => page locked, if there is one, and ptl */
+static void poison_locked(struct vm_fault *vmf)
 {
         struct mmu *mmu = vmf->mm->mmu;
         struct iovec iov = { (void *)(uintptr_t)vmf->address, PAGE_SIZE };
@@ -79,7 +80,7 @@ static void poison(struct vm_fault *vmf)
         /* A private copy that is there stays; one that never came to be is poisoned too. */
         if (mmu->ops->poison(mmu, vmf->address, 1) == 0) {
                 if (pte_set(vmf->mm, vmf->pte, PTE_POISONED) == PTE_COPY)
-                        uncharge_private(vmf->mm->cache);
+                        uncharge_private(vmf->mm->cache, 1);
         } else {
                 mmu->ops->wake(mmu, vmf->address, 1);
         }
@@ -87,12 +88,14 @@ static void poison(struct vm_fault *vmf)
 
 static enum vm_fault_result poison_page(struct vm_fault *vmf)
 {
-        struct address_space *m = vmf->vma->vm_file->mapping;
-        struct page *p = grab_page(m, vmf->index);
+        struct address_space *m = vmf->vma->vm_file ? vmf->vma->vm_file->mapping : NULL;
+        struct page *p = m ? grab_page(m, vmf->index) : NULL;
 
         if (p)
                 page_lock(vmf->mm->cache, p);
-        poison(vmf);
+        pte_lock(vmf->mm, vmf->pte);
+        poison_locked(vmf);
+        pte_unlock(vmf->mm, vmf->pte);
         if (p) {
                 page_unlock(vmf->mm->cache, p);
                 put_page(m, p);
@@ -260,6 +263,8 @@ static enum vm_fault_result handle_pte_fault(struct vm_fault *vmf)
         enum pte_state s = pte_state(vmf->pte);
 
         trace_fault(vmf, PTE, s, vmf->index, 0, 0);
+        if (s != PTE_POISONED && vma_is_anonymous(vmf->vma))
+                return do_anonymous_page(vmf);
         switch (s) {
         case PTE_POISONED:
                 /* Mostly the thread came before the poison and will meet it now. If not, the

@@ -62,12 +62,34 @@ enum mmu_verdict mm_fault_inline(struct mmu_client *client, const struct mmu_fau
 
 /* Steps shared by fault.c, cow.c and filemap_ops.c. => page locked and pinned in rq.page */
 void release_page(struct vm_fault *vmf);
-void uncharge_private(struct page_cache *c);
 /* Should a mapping of this page make the next store an event? */
 bool wants_notify(const struct vma *v, const struct page *p);
 enum vm_fault_result do_cow_fault(struct vm_fault *vmf);
 enum vm_fault_result do_private_wp(struct vm_fault *vmf);
 enum vm_fault_result result_of(struct vm_fault *vmf, enum filemap_result r);
 enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *tried);
+
+/* private.c: what private pages, copies and anonymous ones, may take of the budget. */
+/* Counts one more private page, which is not charged yet. False: what is left is the cache's. */
+bool count_private(struct page_cache *c);
+void uncount_private(struct page_cache *c, int64_t nr);
+bool charge_private(struct page_cache *c);
+/* One page as above, and up to nr - 1 more of what is free beyond the watermarks: how many, 0: none
+ * at all. */
+uint64_t charge_private_run(struct page_cache *c, uint64_t nr);
+void uncharge_private(struct page_cache *c, int64_t nr);
+/* Up to nr pages, of which most are given back in a moment by keep_as_private(). 0: none. */
+uint64_t charge_for_now(struct page_cache *c, uint64_t nr);
+void keep_as_private(struct page_cache *c, uint64_t charged, uint64_t kept);
+/* Could nr private pages be there at once? */
+bool private_can_fit(struct page_cache *c, uint64_t nr);
+/* There is no charge to be had: wait, or raise SIGBUS if that is of no use. */
+enum vm_fault_result wait_for_private(struct vm_fault *vmf, const char *tried);
+
+/* anon.c */
+#define ANON_RUN_MAX 256u
+int anon_init(struct mm *mm);
+void anon_destroy(struct mm *mm);
+enum vm_fault_result do_anonymous_page(struct vm_fault *vmf);
 
 #endif

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "vm/mm.h"
+#include "vm/fault.h"
 
 #define KNOWN_FLAGS (MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_NORESERVE)
 #define MAX_MAPS 65536u
@@ -47,7 +47,8 @@ static int guard_lock(struct rmap_guard *g, struct mm *mm, uint64_t start, uint6
         if (extra)
                 g->m[n++] = extra;
         for (struct vma *v = find_vma(mm, start); v && v->vm_start < end; v = vma_next(v))
-                g->m[n++] = v->vm_file->mapping;
+                if (v->vm_file)
+                        g->m[n++] = v->vm_file->mapping;
         qsort(g->m, n, sizeof(struct address_space *), compare_pointers);
         for (unsigned i = 0; i < n; i++)
                 if (i == 0 || g->m[i] != g->m[unique - 1])
@@ -77,13 +78,13 @@ void mm_clear_ptes(struct mm *mm, uint64_t addr, uint64_t len)
                 struct pte *table = p;
                 int64_t copies = 0;
 
+                pte_lock(mm, table);
                 for (; addr < stop; addr += PAGE_SIZE, p++)
                         copies += pte_state(p) != PTE_NONE && pte_set(mm, p, PTE_NONE) == PTE_COPY;
+                pte_unlock(mm, table);
                 pte_put(mm, table);
-                if (copies) {
-                        atomic_fetch_sub(&mm->cache->budget.private_pages, copies);
-                        budget_uncharge(mm->cache, copies);
-                }
+                if (copies)
+                        uncharge_private(mm->cache, copies);
         }
 }
 
@@ -94,12 +95,9 @@ static void detach(struct mm *mm, uint64_t start, uint64_t end, struct vma_list 
         struct vma *v = find_vma(mm, start), *next;
 
         for (; v && v->vm_start < end; v = next) {
-                struct address_space *m = v->vm_file->mapping;
-
-                rwlock_assert_write_held(&m->i_mmap_lock);
                 next = vma_next(v);
                 vma_unlink(mm, v);
-                view_remove(&m->i_mmap, &v->vm_view);
+                vma_remove_view_locked(v);
                 TAILQ_INSERT_TAIL(gone, v, vm_list);
         }
 }
@@ -117,9 +115,11 @@ static void free_list(struct vma_list *gone)
 /* L38, L39: 0 and *maxprot, or -errno. */
 static int check_access(struct file *f, int prot, int flags, int *maxprot)
 {
-        int mode = f->oflags & O_ACCMODE;
+        int mode = f ? f->oflags & O_ACCMODE : 0;
 
         *maxprot = PROT_READ | PROT_WRITE | PROT_EXEC;
+        if (!f)
+                return 0;
         if (mode == O_WRONLY)
                 return -EACCES;
         if ((flags & MAP_SHARED) && mode == O_RDONLY) {
@@ -142,7 +142,7 @@ static int check_span(uint64_t addr, uint64_t *len, int flags, const struct file
 
         if (offset & ~PAGE_MASK)
                 return -EINVAL;
-        if (!f)
+        if (!f && !(flags & MAP_ANONYMOUS))
                 return -EBADF;
         if (*len == 0)
                 return -EINVAL;
@@ -155,7 +155,7 @@ static int check_span(uint64_t addr, uint64_t *len, int flags, const struct file
 }
 
 /* And what after that. */
-static int check_kind(uint64_t len, int flags, uint64_t offset)
+static int check_kind(uint64_t len, int flags, struct file *f, uint64_t offset)
 {
         int type = flags & MAP_TYPE;
 
@@ -163,6 +163,8 @@ static int check_kind(uint64_t len, int flags, uint64_t offset)
                 return -EOVERFLOW;
         if (type != MAP_SHARED && type != MAP_PRIVATE && type != MAP_SHARED_VALIDATE)
                 return -EINVAL;
+        if (!f && type != MAP_PRIVATE)
+                return -EINVAL; /* only private memory can be without a file */
         if (type == MAP_SHARED_VALIDATE && (flags & ~(KNOWN_FLAGS | MAP_SHARED_VALIDATE)))
                 return -EOPNOTSUPP;
         return 0;
@@ -198,8 +200,8 @@ static int place(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flag
 static int map_locked(struct mm *mm, struct vma *v, uint64_t len, int prot, int flags,
                       uint64_t offset, uint64_t *addr, struct vma_list *gone)
 {
-        struct address_space *m = v->vm_file->mapping;
-        int fd = m->frames->ops->fd(m->frames);
+        struct address_space *m = v->vm_file ? v->vm_file->mapping : NULL;
+        int fd = m ? m->frames->ops->fd(m->frames) : -1;
         struct rmap_guard guard;
         uint64_t end;
         int error;
@@ -228,8 +230,9 @@ static int map_locked(struct mm *mm, struct vma *v, uint64_t len, int prot, int 
         }
         v->vm_start = *addr;
         v->vm_end = *addr + len;
-        view_update_locked(v);
-        view_insert(&m->i_mmap, &v->vm_view);
+        if (!v->vm_file)
+                v->vm_pgoff = v->vm_start >> PAGE_SHIFT;
+        vma_add_view_locked(v);
         guard_unlock(&guard);
         vma_link(mm, v);
         vma_merge(mm, v);
@@ -256,20 +259,26 @@ int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, str
            uint64_t offset)
 {
         struct vma_list gone = TAILQ_HEAD_INITIALIZER(gone);
-        int error = check_span(*addr, &len, flags, f, offset), maxprot;
         bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
+        int error, maxprot;
         struct vma *v;
 
+        if (flags & MAP_ANONYMOUS)
+                f = NULL; /* as the kernel: the descriptor is ignored */
+        error = check_span(*addr, &len, flags, f, offset);
         if (!error)
                 error = check_place(mm, *addr, len, flags);
         if (!error)
-                error = check_kind(len, flags, offset);
+                error = check_kind(len, flags, f, offset);
         flags = (flags & ~MAP_TYPE) | (shared ? MAP_SHARED : MAP_PRIVATE);
         prot &= PROT_READ | PROT_WRITE | PROT_EXEC;
         if (!error)
                 error = check_access(f, prot, flags, &maxprot);
         if (!error && (flags & MAP_GROWSDOWN))
-                error = -EINVAL; /* not of a file */
+                error = -EINVAL; /* not of a file; and nothing here grows down */
+        if (!error && !f && (prot & PROT_WRITE) && !(flags & MAP_NORESERVE) &&
+            !private_can_fit(mm->cache, len >> PAGE_SHIFT))
+                error = -ENOMEM;
         if (error)
                 return error;
         v = vma_alloc(mm);
@@ -279,9 +288,11 @@ int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, str
         v->vm_maxprot = maxprot;
         v->vm_shared = shared;
         v->vm_file = f;
-        v->vm_pgoff = offset >> PAGE_SHIFT;
-        v->vm_ops = &file_vm_ops;
-        v->vm_ops->open(v);
+        if (f) {
+                v->vm_pgoff = offset >> PAGE_SHIFT;
+                v->vm_ops = &file_vm_ops;
+                v->vm_ops->open(v);
+        }
         rwlock_write_lock(&mm->lock);
         error = map_locked(mm, v, len, prot, flags, offset, addr, &gone);
         rwlock_write_unlock(&mm->lock);
@@ -400,10 +411,10 @@ static bool is_resident(struct mm *mm, struct vma *v, uint64_t addr)
         bool yes = false;
 
         if (pte) {
-                yes = pte_state(pte) == PTE_COPY;
+                yes = pte_state(pte) == PTE_COPY || pte_state(pte) == PTE_ZERO;
                 pte_put(mm, pte);
         }
-        if (!yes && (p = find_page(v->vm_file->mapping, vma_index(v, addr)))) {
+        if (!yes && v->vm_file && (p = find_page(v->vm_file->mapping, vma_index(v, addr)))) {
                 yes = page_uptodate(p);
                 put_page(v->vm_file->mapping, p);
         }

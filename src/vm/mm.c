@@ -48,7 +48,9 @@ int mm_create(struct mm **out, const struct mm_config *cfg)
         RB_INIT(&mm->mm_rb);
         radix_init(&mm->pgd, cfg->tables, PTE_ENTRY_SHIFT);
         find_window(mm);
-        error = park_init(mm);
+        error = anon_init(mm);
+        if (!error)
+                error = park_init(mm);
         if (!error) {
                 mm->client = (struct mmu_client){ .faults = mm_faults,
                                                   .fault = mm_fault_inline,
@@ -77,7 +79,7 @@ const char *mm_name(struct mm *mm, uint64_t addr, char *buf, size_t size)
         rwlock_read_lock(&mm->lock);
         v = find_vma(mm, addr);
         if (v)
-                snprintf(buf, size, "%s", v->vm_file->inode->name);
+                snprintf(buf, size, "%s", vma_name(v));
         rwlock_read_unlock(&mm->lock);
         return v ? buf : NULL;
 }
@@ -102,6 +104,7 @@ void mm_destroy(struct mm *mm)
         if (mm->mmu)
                 mm->mmu->ops->close(mm->mmu);
         park_destroy(mm); /* and the mmu's faults may park */
+        anon_destroy(mm);
         radix_destroy(&mm->pgd);
         free(mm);
 }

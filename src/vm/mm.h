@@ -42,18 +42,27 @@ struct vma {
         uint64_t vm_max_gap;         /* [mm] the largest gap at or below this node of the tree */
         struct mm *vm_mm;            /* (c) */
         uint64_t vm_start, vm_end;   /* [mm] + [i_mmap] */
-        uint64_t vm_pgoff;           /* [mm] + [i_mmap] first page of the file */
+        uint64_t vm_pgoff;           /* [mm] + [i_mmap] first page of the file; of anonymous memory
+                                      * its address in pages, so that neighbours can merge */
         int vm_prot, vm_maxprot;     /* [mm] PROT_ */
         bool vm_shared;              /* (c) MAP_SHARED of a file opened for writing, or read-only */
         enum vm_advice vm_advice;    /* [mm] */
-        struct file *vm_file;        /* (c) */
+        struct file *vm_file;        /* (c) NULL: anonymous memory */
         struct mapping_view vm_view; /* [i_mmap] */
-        const struct vm_operations *vm_ops; /* (c) */
+        const struct vm_operations *vm_ops; /* (c) NULL: anonymous memory */
 };
 TAILQ_HEAD(vma_list, vma);
 RB_HEAD(vma_tree, vma);
 
 struct parked;
+
+/* Threads that take new pages in the order of their addresses; by their id (anon.c). Torn values do
+ * no harm: they decide nothing but how many pages are taken at once. */
+#define MM_STREAMS 64
+struct anon_stream {
+        _Atomic uint64_t next; /* address behind the last run */
+        _Atomic uint32_t tid, run;
+};
 
 struct mm {
         struct rwlock lock;
@@ -74,6 +83,8 @@ struct mm {
         struct parked *ready, **ready_tail; /* [park] */
         unsigned parked_made;               /* [park] */
         _Atomic unsigned nr_parked;
+        struct anon_stream streams[MM_STREAMS];
+        char *zeros; /* ANON_RUN_MAX pages of zeros to copy from, read-only */
         struct worker watchdog;
         uint64_t watchdog_ns; /* (c) 0: there is none */
         bool quiet;           /* (c) */
@@ -117,7 +128,7 @@ uint64_t get_unmapped_area(struct mm *mm, uint64_t hint, uint64_t len);
 int watchdog_start(struct mm *mm, uint64_t ns);
 void watchdog_stop(struct mm *mm);
 
-/* The name of the file mapped at addr or next behind it, in buf; NULL: none. */
+/* The name of what is mapped at addr or next behind it, in buf; NULL: nothing is. */
 const char *mm_name(struct mm *mm, uint64_t addr, char *buf, size_t size);
 
 /* vma.c. => mm->lock held for writing. vm_start and vm_end of a linked VMA change only together with
@@ -144,9 +155,18 @@ static inline uint64_t vma_address(const struct vma *v, uint64_t index)
 {
         return v->vm_start + ((index - v->vm_pgoff) << PAGE_SHIFT);
 }
+static inline bool vma_is_anonymous(const struct vma *v)
+{
+        return !v->vm_ops;
+}
+/* For people: the file's name, or what it is if it has none. */
+const char *vma_name(const struct vma *v);
+/* => the file's i_mmap_lock held for writing, if there is a file */
 void view_update_locked(struct vma *v);
+void vma_add_view_locked(struct vma *v);
+void vma_remove_view_locked(struct vma *v);
 
-/* map.c: mmap, munmap, mprotect, mincore. 0 or -errno. */
+/* map.c: mmap, munmap, mprotect, mincore. 0 or -errno. f: NULL with MAP_ANONYMOUS. */
 int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, struct file *f,
            uint64_t offset);
 int mm_unmap(struct mm *mm, uint64_t addr, uint64_t len);

@@ -8,7 +8,9 @@
 
 const char *pte_state_name(enum pte_state s)
 {
-        static const char *const names[] = { "none", "cache", "copy", "swapped", "poisoned" };
+        static const char *const names[] = {
+                "none", "cache", "copy", "swapped", "poisoned", "zero"
+        };
 
         return (unsigned)s < ARRAY_SIZE(names) ? names[s] : "?";
 }
@@ -23,12 +25,22 @@ void pte_put(struct mm *mm, struct pte *p)
         radix_put(&mm->pgd, p);
 }
 
+void pte_lock(struct mm *mm, struct pte *p)
+{
+        mutex_lock(radix_leaf_lock(&mm->pgd, p));
+}
+
+void pte_unlock(struct mm *mm, struct pte *p)
+{
+        mutex_unlock(radix_leaf_lock(&mm->pgd, p));
+}
+
 enum pte_state pte_set(struct mm *mm, struct pte *p, enum pte_state s)
 {
         enum pte_state old;
 
         rwlock_assert_held(&mm->lock);
-        old = atomic_exchange(&p->value, (uint64_t)s) & 7;
+        old = atomic_exchange(&p->value, (uint64_t)s) & ((1 << PTE_STATE_BITS) - 1);
 
         if (old == PTE_NONE && s != PTE_NONE)
                 radix_use(&mm->pgd, p);

@@ -72,6 +72,11 @@ struct vma *find_vma(struct mm *mm, uint64_t addr)
         return best;
 }
 
+const char *vma_name(const struct vma *v)
+{
+        return v->vm_file ? v->vm_file->inode->name : "anonymous memory";
+}
+
 struct vma *vma_next(struct vma *v)
 {
         return TAILQ_NEXT(v, vm_list);
@@ -173,14 +178,43 @@ void vma_unlink(struct mm *mm, struct vma *v)
 
 void view_update_locked(struct vma *v)
 {
-        rwlock_assert_write_held(&v->vm_file->mapping->i_mmap_lock);
+        if (v->vm_file)
+                rwlock_assert_write_held(&v->vm_file->mapping->i_mmap_lock);
         v->vm_view.first = v->vm_pgoff;
         v->vm_view.last = v->vm_pgoff + ((v->vm_end - v->vm_start) >> PAGE_SHIFT) - 1;
 }
 
+void vma_add_view_locked(struct vma *v)
+{
+        view_update_locked(v);
+        if (v->vm_file) {
+                rwlock_assert_write_held(&v->vm_file->mapping->i_mmap_lock);
+                view_insert(&v->vm_file->mapping->i_mmap, &v->vm_view);
+        }
+}
+
+void vma_remove_view_locked(struct vma *v)
+{
+        if (v->vm_file) {
+                rwlock_assert_write_held(&v->vm_file->mapping->i_mmap_lock);
+                view_remove(&v->vm_file->mapping->i_mmap, &v->vm_view);
+        }
+}
+
+static void lock_views(struct vma *v)
+{
+        if (v->vm_file)
+                rwlock_write_lock(&v->vm_file->mapping->i_mmap_lock);
+}
+
+static void unlock_views(struct vma *v)
+{
+        if (v->vm_file)
+                rwlock_write_unlock(&v->vm_file->mapping->i_mmap_lock);
+}
+
 struct vma *split_vma(struct mm *mm, struct vma *v, uint64_t addr)
 {
-        struct address_space *m = v->vm_file->mapping;
         struct vma *upper = vma_alloc(mm);
 
         rwlock_assert_write_held(&mm->lock);
@@ -196,16 +230,14 @@ struct vma *split_vma(struct mm *mm, struct vma *v, uint64_t addr)
         upper->vm_start = addr;
         upper->vm_end = v->vm_end;
         upper->vm_pgoff = vma_index(v, addr);
-        rwlock_write_lock(&m->i_mmap_lock);
-        view_remove(&m->i_mmap, &v->vm_view);
+        lock_views(v);
+        vma_remove_view_locked(v);
         v->vm_end = addr;
-        view_update_locked(v);
-        view_update_locked(upper);
-        view_insert(&m->i_mmap, &v->vm_view);
-        view_insert(&m->i_mmap, &upper->vm_view);
-        rwlock_write_unlock(&m->i_mmap_lock);
+        vma_add_view_locked(v);
+        vma_add_view_locked(upper);
+        unlock_views(v);
         vma_resized(v);
-        if (upper->vm_ops->open)
+        if (upper->vm_ops && upper->vm_ops->open)
                 upper->vm_ops->open(upper);
         vma_link(mm, upper);
         vma_check(v);
@@ -223,16 +255,13 @@ bool vma_can_merge(const struct vma *a, const struct vma *b)
 /* a takes b in. */
 static void absorb(struct mm *mm, struct vma *a, struct vma *b)
 {
-        struct address_space *m = a->vm_file->mapping;
-
         vma_unlink(mm, b);
-        rwlock_write_lock(&m->i_mmap_lock);
-        view_remove(&m->i_mmap, &b->vm_view);
-        view_remove(&m->i_mmap, &a->vm_view);
+        lock_views(a);
+        vma_remove_view_locked(b);
+        vma_remove_view_locked(a);
         a->vm_end = b->vm_end;
-        view_update_locked(a);
-        view_insert(&m->i_mmap, &a->vm_view);
-        rwlock_write_unlock(&m->i_mmap_lock);
+        vma_add_view_locked(a);
+        unlock_views(a);
         vma_resized(a);
         /* Not the last reference: a has the same file. */
         vma_free(b);
@@ -272,7 +301,8 @@ void vma_check(const struct vma *v)
         assert(v->vm_start < v->vm_end);
         assert(!(v->vm_start & ~PAGE_MASK) && !(v->vm_end & ~PAGE_MASK));
         assert(!(v->vm_prot & ~v->vm_maxprot));
-        assert(v->vm_file && v->vm_ops);
+        assert(vma_is_anonymous(v) ? !v->vm_file : !!v->vm_file);
+        assert(!vma_is_anonymous(v) || v->vm_pgoff == v->vm_start >> PAGE_SHIFT);
         assert(v->vm_view.first == v->vm_pgoff);
         assert(v->vm_view.last - v->vm_view.first + 1 == (v->vm_end - v->vm_start) >> PAGE_SHIFT);
 }
@@ -285,7 +315,7 @@ static int complain(const char *what, const struct vma *v)
         return -EINVAL;
 }
 
-/* Private copies in the span of v, from the page table. */
+/* Private pages in the span of v, from the page table. */
 static uint64_t count_copies(struct mm *mm, const struct vma *v)
 {
         uint64_t addr = v->vm_start, n = 0;
@@ -332,7 +362,7 @@ int mm_check(struct mm *mm)
                 error = -EINVAL;
         }
         if (mm->cache && copies != (uint64_t)atomic_load(&mm->cache->budget.private_pages)) {
-                fprintf(stderr, "faultline: mm: %llu private copies, %lld charged\n",
+                fprintf(stderr, "faultline: mm: %llu private pages, %lld charged\n",
                         (unsigned long long)copies,
                         (long long)atomic_load(&mm->cache->budget.private_pages));
                 error = -EINVAL;

@@ -82,6 +82,15 @@ static void describe(struct mm *mm, uint64_t address, char *buf, size_t size)
                 snprintf(buf, size, "nothing is mapped there any more");
                 return;
         }
+        if (vma_is_anonymous(v)) {
+                struct pte *pte = pte_get(mm, address, false);
+
+                snprintf(buf, size, "anonymous memory; page %s",
+                         pte_state_name(pte ? pte_state(pte) : PTE_NONE));
+                if (pte)
+                        pte_put(mm, pte);
+                return;
+        }
         inode = v->vm_file->inode;
         index = vma_index(v, address);
         p = find_page(v->vm_file->mapping, index);

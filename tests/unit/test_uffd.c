@@ -147,9 +147,9 @@ Test(uffd, a_copy_is_told_that_something_is_there)
         close(memfd);
         map_at(MAP_PRIVATE);
         memset(page, 'x', sizeof(page));
-        cr_assert_eq(mmu->ops->copy(mmu, at(2), page), 0);
+        cr_assert_eq(mmu->ops->copy(mmu, at(2), page, 1, false, NULL), 0);
         cr_assert_eq(*(char *)(uintptr_t)at(2), 'x');
-        cr_assert_eq(mmu->ops->copy(mmu, at(2), page), -EEXIST);
+        cr_assert_eq(mmu->ops->copy(mmu, at(2), page, 1, false, NULL), -EEXIST);
         map(3, 1, true);
-        cr_assert_eq(mmu->ops->copy(mmu, at(3), page), -EEXIST);
+        cr_assert_eq(mmu->ops->copy(mmu, at(3), page, 1, false, NULL), -EEXIST);
 }
