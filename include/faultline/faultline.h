@@ -118,6 +118,40 @@ FL_API int fl_mincore(struct fl_engine *engine, void *addr, size_t len, unsigned
  * could not be had (EIO, ENOSPC, ENOMEM; ENXIO past the end of the file); no signal is raised. */
 FL_API int fl_touch_range(struct fl_engine *engine, void *addr, size_t len, int write);
 
+/* What the mappings of a range follow from now on. Zero every member you do not set: a zero is the
+ * default, that of the engine or of the file, also where something else was set before. The struct
+ * may grow. */
+struct fl_mapping_config {
+        size_t size;        /* sizeof(struct fl_mapping_config) */
+        const char *policy; /* the engine's, "linux"; there is no other yet */
+        uint64_t readahead; /* largest window for faults of these mappings; at least a page and
+                             * never more than an eighth of the cache; default: the file's */
+};
+/* The rules belong to the pages of the range, whatever is mapped there, and stay until they are set
+ * again or unmapped; the mapping is split where it must be, as by mprotect(2), and joined again where
+ * neighbours have the same. config may be NULL: all defaults. 0, or -1 and errno: EINVAL (addr is
+ * not at a page's start; a value that is not allowed), ENOMEM (an address that is not mapped: what
+ * lies before it has been set), E2BIG (a member that this library does not know is not zero). */
+FL_API int fl_mapping_set(struct fl_engine *engine, void *addr, size_t len,
+                          const struct fl_mapping_config *config);
+
+/* The mapping at an address: the largest span around it in which all of this is the same. The
+ * strings are the library's and stay. */
+struct fl_mapping_info {
+        size_t size; /* sizeof(struct fl_mapping_info), set by the caller */
+        void *addr;
+        size_t len;
+        off_t offset; /* in its file, of addr */
+        int prot;     /* PROT_, as mapped or as changed by fl_mprotect */
+        int max_prot; /* what fl_mprotect would allow */
+        int flags;    /* MAP_SHARED or MAP_PRIVATE */
+        const char *policy;
+        uint64_t readahead; /* what counts, if nothing is set the file's */
+};
+/* 0, or -1 and errno: ENOMEM (nothing of this engine is mapped there), EINVAL (size). */
+FL_API int fl_mapping_info(struct fl_engine *engine, const void *addr,
+                           struct fl_mapping_info *info);
+
 /* pread(2), pwrite(2) through the same pages. The buffer may be a mapping of the same file. */
 FL_API ssize_t fl_pread(struct fl_file *file, void *buf, size_t count, off_t offset);
 FL_API ssize_t fl_pwrite(struct fl_file *file, const void *buf, size_t count, off_t offset);

@@ -37,9 +37,9 @@ int file_open(struct page_cache *c, struct inode *inode, int oflags, uint32_t ra
         f->mapping = inode->i_mapping;
         f->mapping->nr_files++;
         f->oflags = oflags;
-        f->ra.ra_pages = ra_pages ? ra_pages : inode->ra_pages;
-        if (f->ra.ra_pages > most)
-                f->ra.ra_pages = most;
+        f->ra_pages = ra_pages ? ra_pages : inode->ra_pages;
+        if (f->ra_pages > most)
+                f->ra_pages = most;
         f->ra.io_pages = inode->io_pages < most ? inode->io_pages : most;
         f->ra.prev_pos = -1;
         atomic_store(&f->refs, 1);

@@ -47,12 +47,13 @@ static void do_async_mmap_readahead(struct filemap_request *rq, struct page *pag
         if (marker && page_state(page) == PAGE_WRITEBACK)
                 marker = false; /* L29 */
         mutex_lock(&f->ra_lock);
+        ra_limit_locked(f, rq->ra_pages);
         win = c->policy->mmap_hit(&q, marker);
         miss = f->ra.mmap_miss;
         mutex_unlock(&f->ra_lock);
         trace_emit(c->trace, TRACE_ASYNC_RA, rq->fault, rq->index, marker, miss, 0);
         /* L29: cleared whatever came of it, or else every fault here asks again. */
-        if (marker && f->ra.ra_pages && rq->advice != ADVICE_RANDOM)
+        if (marker && (rq->ra_pages || f->ra_pages) && rq->advice != ADVICE_RANDOM)
                 page_clear(page, PG_MARKER);
         if (win.nr)
                 do_page_cache_ra(f, &win, UINT64_MAX, 0, rq->fault, rq->plug);
@@ -68,6 +69,7 @@ static void do_sync_mmap_readahead(struct filemap_request *rq)
         uint32_t miss;
 
         mutex_lock(&f->ra_lock);
+        ra_limit_locked(f, rq->ra_pages);
         win = c->policy->mmap_miss(&q);
         miss = f->ra.mmap_miss;
         mutex_unlock(&f->ra_lock);

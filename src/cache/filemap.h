@@ -13,8 +13,9 @@
 struct file {
         struct inode *inode;           /* (c) */
         struct address_space *mapping; /* (c) */
-        struct file_ra_state ra;       /* [ra] but ra_pages and io_pages, which are (c) */
+        struct file_ra_state ra;       /* [ra] but io_pages, which is (c) */
         struct mutex ra_lock;
+        uint32_t ra_pages;        /* (c) largest window of this open */
         int oflags;               /* (c) */
         _Atomic unsigned refs;    /* the handle and each VMA */
         _Atomic uint32_t wb_seen; /* mapping->wb_seq already reported here */
@@ -26,6 +27,7 @@ struct filemap_request {
         uint64_t index;
         uint64_t vma_first, vma_end; /* file pages the VMA covers */
         enum vm_advice advice;
+        uint32_t ra_pages; /* largest window; 0: the file's */
         bool write, exec;
         bool tried; /* has waited once: read this page only */
         uint64_t fault;
@@ -42,6 +44,13 @@ enum filemap_result { FILEMAP_PAGE, FILEMAP_RETRY, FILEMAP_PAST_END, FILEMAP_ERR
 /* The file as an argument of an event: the first letters of its last component; 0 when nothing
  * is being traced. */
 uint64_t file_trace_name(const struct file *f);
+
+/* The largest window of the decision that comes next; 0: the file's. => ra_lock */
+static inline void ra_limit_locked(struct file *f, uint32_t pages)
+{
+        mutex_assert_held(&f->ra_lock);
+        f->ra.ra_pages = pages ? pages : f->ra_pages;
+}
 
 /* Linux's filemap_fault: L14 to L18. Never blocks. */
 enum filemap_result filemap_fault(struct filemap_request *rq);

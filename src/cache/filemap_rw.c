@@ -30,6 +30,7 @@ static void start_read(struct file *f, uint64_t index, uint64_t req, bool marker
         struct blk_plug plug;
 
         mutex_lock(&f->ra_lock);
+        ra_limit_locked(f, 0);
         win = marker ? c->policy->read_marker(&q) : c->policy->read_miss(&q);
         mutex_unlock(&f->ra_lock);
         if (win.nr == 0)

@@ -283,6 +283,7 @@ void filemap_willneed(struct file *f, uint64_t first, uint64_t end)
         struct blk_plug plug;
 
         mutex_lock(&f->ra_lock);
+        ra_limit_locked(f, 0);
         win = f->mapping->cache->policy->willneed(&rq, first, end);
         mutex_unlock(&f->ra_lock);
         if (win.nr == 0)

@@ -329,6 +329,7 @@ static enum vm_fault_result handle_mm_fault(struct vm_fault *vmf)
         vmf->rq.vma_first = v->vm_pgoff;
         vmf->rq.vma_end = vma_index(v, v->vm_end);
         vmf->rq.advice = v->vm_advice;
+        vmf->rq.ra_pages = v->vm_rules.ra_pages;
         vmf->rq.write = vmf->write;
         vmf->rq.exec = v->vm_prot & PROT_EXEC;
         r = handle_pte_fault(vmf);

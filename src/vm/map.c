@@ -288,6 +288,7 @@ int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, str
         v->vm_maxprot = maxprot;
         v->vm_shared = shared;
         v->vm_file = f;
+        v->vm_rules = mm->rules;
         if (f) {
                 v->vm_pgoff = offset >> PAGE_SHIFT;
                 v->vm_ops = &file_vm_ops;

@@ -34,6 +34,11 @@ struct vm_operations {
         int (*page_mkwrite)(struct vm_fault *, struct page *);
 };
 
+/* What fl_mapping_set() says of a mapping. VMAs that differ in it do not merge. */
+struct vma_rules {
+        uint32_t ra_pages; /* largest read-ahead window; 0: the file's */
+};
+
 /* A contiguous, page-aligned span of addresses: start < end, overlapping none. */
 struct vma {
         TAILQ_ENTRY(vma) vm_list;    /* [mm] */
@@ -47,6 +52,7 @@ struct vma {
         int vm_prot, vm_maxprot;     /* [mm] PROT_ */
         bool vm_shared;              /* (c) MAP_SHARED of a file opened for writing, or read-only */
         enum vm_advice vm_advice;    /* [mm] */
+        struct vma_rules vm_rules;   /* [mm] */
         struct file *vm_file;        /* (c) NULL: anonymous memory */
         struct mapping_view vm_view; /* [i_mmap] */
         const struct vm_operations *vm_ops; /* (c) NULL: anonymous memory */
@@ -77,6 +83,7 @@ struct mm {
         struct loop_idle idle;
         struct page_cache *cache; /* (c) */
         struct trace *trace;      /* (c) */
+        struct vma_rules rules;   /* (c) of a new mapping */
         struct mutex park_lock;
         struct parked *parked;              /* (c) all of them, reserved memory */
         struct parked *free_parked;         /* [park] */
@@ -147,6 +154,10 @@ int split_at(struct mm *mm, uint64_t start, uint64_t end);
 bool vma_can_merge(const struct vma *a, const struct vma *b);
 /* Free a VMA that has been unlinked, after mm->lock was released. */
 void vma_free(struct vma *v);
+static inline bool rules_equal(const struct vma_rules *a, const struct vma_rules *b)
+{
+        return a->ra_pages == b->ra_pages;
+}
 static inline uint64_t vma_index(const struct vma *v, uint64_t addr)
 {
         return v->vm_pgoff + ((addr - v->vm_start) >> PAGE_SHIFT);
@@ -176,6 +187,18 @@ int mm_sync(struct mm *mm, uint64_t addr, uint64_t len, int flags);
 /* inline.c: fault [addr, addr+len) in, as if every page of it were read or stored to. -EFAULT: it
  * is not mapped so; or why a page could not be had. Nothing keeps the pages from going again. */
 int mm_touch(struct mm *mm, uint64_t addr, uint64_t len, bool write);
+/* rules.c: the mappings of [addr, addr+len) follow these rules from now on. -EINVAL, -ENOMEM: a
+ * hole, after what lies before it; or no memory for the split. */
+int mm_set_rules(struct mm *mm, uint64_t addr, uint64_t len, const struct vma_rules *rules);
+/* The mapping at addr; its file is held. False: none. */
+struct mapping_report {
+        uint64_t start, end, offset;
+        int prot, maxprot;
+        bool shared;
+        struct file *file;
+        struct vma_rules rules;
+};
+bool mm_report(struct mm *mm, uint64_t addr, struct mapping_report *out);
 /* advice.c */
 int mm_advise(struct mm *mm, uint64_t addr, uint64_t len, int advice);
 /* Private copies in [addr, addr+len) are gone, nothing is mapped there. => mm->lock, write */

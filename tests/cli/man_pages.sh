@@ -78,12 +78,12 @@ same "functions (pages)"
 sed -n 's/^\.Fn \(fl_[a-z_]*\).*/\1/p' "$man/faultline.3" | sort >told
 same "functions (faultline.3)"
 
-# members STRUCT PAGE
+# members STRUCT[\|STRUCT]... PAGE
 members()
 {
-        sed -n "/^struct $1 {/,/^};/p" "$header" | sed -e 1d -e '/^};/d' -e 's/\/\*.*//' |
+        sed -n "/^struct \\($1\\) {/,/^};/p" "$header" | sed -e '/^struct/d' -e '/^};/d' -e 's/\/\*.*//' |
                 grep -v '^ *\*' | tr ',' '\n' | sed -n 's/.*[ *]\([a-z][a-z_0-9]*\);\{0,1\} *$/\1/p' |
-                sort >have
+                sort -u >have
         [ "$(wc -l <have)" -gt 2 ] || fail "no members of $1 in the header"
         grep -e '^\.It Va' -e '^\.Va' "$man/$2" | grep -o '[a-z_0-9]*' |
                 grep -v -x -e 't' -e 'a' -e errno -e uint64_t | sort -u >told
@@ -92,6 +92,7 @@ members()
 members fl_engine_config faultline_engine.3
 members fl_file_config fl_file_open.3
 members fl_stats fl_stats.3
+members 'fl_mapping_config\|fl_mapping_info' fl_mapping_set.3
 
 # --- layout ---------------------------------------------------------------------------------
 

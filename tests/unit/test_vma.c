@@ -90,6 +90,13 @@ Test(vma, other_advice_does_not_merge)
         expect_apart();
 }
 
+Test(vma, other_rules_do_not_merge)
+{
+        draw("AABB");
+        at(2)->vm_rules.ra_pages = 8;
+        expect_apart();
+}
+
 Test(vma, other_operations_do_not_merge)
 {
         draw("AABB");

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * mapping.c - fl_mapping_set and fl_mapping_info: what belongs to a mapping and not to the engine.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "api/engine.h"
+
+static const char tried[] = "setting a mapping's rules";
+
+/* 0 and *rules, or -1 and errno. */
+static int rules_of(struct fl_engine *e, const struct fl_mapping_config *cfg,
+                    struct vma_rules *rules)
+{
+        uint64_t most = (uint64_t)atomic_load(&e->cache->budget.limit) / 8;
+
+        *rules = e->mm->rules;
+        if (policy_find(cfg->policy) != e->cache->policy)
+                return fl_fail(EINVAL, cfg->policy, "choosing a mapping's policy",
+                               "no policy of that name; there is: linux");
+        if (cfg->readahead && cfg->readahead < PAGE_SIZE)
+                return fl_fail(EINVAL, NULL, tried, "a read-ahead window is at least 4096 bytes");
+        rules->ra_pages = (uint32_t)min_u64(cfg->readahead >> PAGE_SHIFT, most);
+        return 0;
+}
+
+int fl_mapping_set(struct fl_engine *e, void *addr, size_t len,
+                   const struct fl_mapping_config *config)
+{
+        struct fl_mapping_config cfg;
+        struct vma_rules rules;
+        int error = copy_config(&cfg, sizeof(cfg), config);
+
+        if (error)
+                return fl_fail(
+                        -error, NULL, tried,
+                        "the config has a wrong size, or members this library does not know");
+        if (rules_of(e, &cfg, &rules))
+                return -1;
+        return fl_result(mm_set_rules(e->mm, (uint64_t)(uintptr_t)addr, len, &rules), NULL, tried);
+}
+
+static void fill_in(struct fl_engine *e, const struct mapping_report *r,
+                    struct fl_mapping_info *info)
+{
+        info->addr = (void *)(uintptr_t)r->start;
+        info->len = r->end - r->start;
+        info->offset = (off_t)r->offset;
+        info->prot = r->prot;
+        info->max_prot = r->maxprot;
+        info->flags = r->shared ? MAP_SHARED : MAP_PRIVATE;
+        info->policy = e->cache->policy->name;
+        if (r->file) {
+                uint32_t ra = r->rules.ra_pages ? r->rules.ra_pages : r->file->ra_pages;
+
+                info->readahead = (uint64_t)ra << PAGE_SHIFT;
+        }
+}
+
+int fl_mapping_info(struct fl_engine *e, const void *addr, struct fl_mapping_info *out)
+{
+        struct fl_mapping_info info = { .size = out->size };
+        struct mapping_report r;
+        size_t size = out->size;
+
+        if (size < sizeof(size_t))
+                return fl_fail(EINVAL, NULL, "looking at a mapping", "size is not set");
+        if (!mm_report(e->mm, (uint64_t)(uintptr_t)addr, &r))
+                return fl_fail(ENOMEM, NULL, "looking at a mapping", "nothing is mapped there");
+        fill_in(e, &r, &info);
+        if (r.file)
+                file_put(r.file);
+        memcpy(out, &info, size < sizeof(info) ? size : sizeof(info));
+        return 0;
+}
