@@ -71,7 +71,7 @@ FL_API int fl_engine_close(struct fl_engine *engine);
 /* The MMU that the engine uses: "uffd", "sigbus". */
 FL_API const char *fl_engine_mmu(const struct fl_engine *engine);
 /* Change the budget; shrinking evicts and waits. EINVAL under 64 pages, EBUSY if what cannot be
- * reclaimed does not fit. */
+ * reclaimed, or what files have been promised (fl_mapping_set), does not fit. */
 FL_API int fl_engine_set_cache(struct fl_engine *engine, uint64_t bytes);
 
 /* The sentence that belongs to the last error of this thread: "URI: what was tried: reason".
@@ -126,12 +126,18 @@ struct fl_mapping_config {
         const char *policy; /* the engine's, "linux"; there is no other yet */
         uint64_t readahead; /* largest window for faults of these mappings; at least a page and
                              * never more than an eighth of the cache; default: the file's */
+        uint64_t share;     /* bytes of the cache that are its file's: while the cache holds no
+                             * more of the file, nothing that is read elsewhere evicts any of it.
+                             * The file has the largest share that one of its mappings asks for, as
+                             * long as that is mapped. What it does not fill others may use. All
+                             * files' shares and private copies together leave an eighth of the
+                             * cache free, at least 16 pages. Default: none */
 };
 /* The rules belong to the pages of the range, whatever is mapped there, and stay until they are set
  * again or unmapped; the mapping is split where it must be, as by mprotect(2), and joined again where
  * neighbours have the same. config may be NULL: all defaults. 0, or -1 and errno: EINVAL (addr is
- * not at a page's start; a value that is not allowed), ENOMEM (an address that is not mapped: what
- * lies before it has been set), E2BIG (a member that this library does not know is not zero). */
+ * not at a page's start; a value that is not allowed), ENOMEM (an address that is not mapped, or a
+ * share that does not fit: what lies before it has been set), E2BIG (a member that this library does not know is not zero). */
 FL_API int fl_mapping_set(struct fl_engine *engine, void *addr, size_t len,
                           const struct fl_mapping_config *config);
 
@@ -147,6 +153,8 @@ struct fl_mapping_info {
         int flags;    /* MAP_SHARED or MAP_PRIVATE */
         const char *policy;
         uint64_t readahead; /* what counts, if nothing is set the file's */
+        uint64_t share;     /* what this mapping asks for */
+        uint64_t cached;    /* bytes of its file in the cache now, of which that many stay */
 };
 /* 0, or -1 and errno: ENOMEM (nothing of this engine is mapped there), EINVAL (size). */
 FL_API int fl_mapping_info(struct fl_engine *engine, const void *addr,

@@ -23,7 +23,19 @@ static int rules_of(struct fl_engine *e, const struct fl_mapping_config *cfg,
         if (cfg->readahead && cfg->readahead < PAGE_SIZE)
                 return fl_fail(EINVAL, NULL, tried, "a read-ahead window is at least 4096 bytes");
         rules->ra_pages = (uint32_t)min_u64(cfg->readahead >> PAGE_SHIFT, most);
+        /* More than there is stays more than there is. */
+        rules->share = pages_of(min_u64(cfg->share, 1ull << 48));
         return 0;
+}
+
+/* NULL: what the errno says is enough. */
+static const char *why_not(int error, const struct vma_rules *rules)
+{
+        if (error != -ENOMEM)
+                return NULL;
+        return rules->share ? "an address is not mapped, or the shares together leave too little "
+                              "of the cache"
+                            : "an address is not mapped";
 }
 
 int fl_mapping_set(struct fl_engine *e, void *addr, size_t len,
@@ -39,7 +51,8 @@ int fl_mapping_set(struct fl_engine *e, void *addr, size_t len,
                         "the config has a wrong size, or members this library does not know");
         if (rules_of(e, &cfg, &rules))
                 return -1;
-        return fl_result(mm_set_rules(e->mm, (uint64_t)(uintptr_t)addr, len, &rules), NULL, tried);
+        error = mm_set_rules(e->mm, (uint64_t)(uintptr_t)addr, len, &rules);
+        return error ? fl_fail(-error, NULL, tried, why_not(error, &rules)) : 0;
 }
 
 static void fill_in(struct fl_engine *e, const struct mapping_report *r,
@@ -56,6 +69,8 @@ static void fill_in(struct fl_engine *e, const struct mapping_report *r,
                 uint32_t ra = r->rules.ra_pages ? r->rules.ra_pages : r->file->ra_pages;
 
                 info->readahead = (uint64_t)ra << PAGE_SHIFT;
+                info->share = r->rules.share << PAGE_SHIFT;
+                info->cached = atomic_load(&r->file->mapping->nr_pages) << PAGE_SHIFT;
         }
 }
 

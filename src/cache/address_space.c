@@ -48,6 +48,7 @@ void mapping_destroy(struct address_space *m)
         assert(m->i_mmap.nr == 0);
         mutex_lock(&c->lock);
         TAILQ_REMOVE(&c->mappings, m, link);
+        assert(atomic_load(&m->share) == 0);
         m->gone = true;
         mutex_unlock(&c->lock);
         for (uint32_t n; (n = atomic_load(&m->users)) != 0;)

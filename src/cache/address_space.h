@@ -55,6 +55,8 @@ struct address_space {
         struct rwlock i_mmap_lock;
         struct view_tree i_mmap;   /* [i_mmap] */
         _Atomic uint64_t nr_pages; /* charged */
+        _Atomic uint64_t share;    /* [cache] to write; so many of these reclaim leaves it */
+        unsigned nr_taken;         /* [evict] of these, in the hands of reclaim */
         _Atomic uint64_t nr_dirty; /* DIRTY */
         _Atomic uint64_t nr_writeback;
         _Atomic uint64_t dirtied_at; /* ns, when it last went from no dirty page to one; 0: none */

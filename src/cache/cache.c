@@ -132,7 +132,13 @@ int cache_resize(struct page_cache *c, uint64_t bytes)
         /* The staging pool stays as it was made, so it may be too large for a small budget. */
         if (limit < (int64_t)c->staging.pages)
                 return -EINVAL;
+        mutex_lock(&c->lock);
+        if (!shares_fit(c, atomic_load(&c->budget.shares), limit)) {
+                mutex_unlock(&c->lock);
+                return -EBUSY;
+        }
         budget_set_limit(c, bytes);
+        mutex_unlock(&c->lock);
         for (unsigned idle = 0; budget_free(c) < 0;) {
                 struct reclaim_result r;
 

@@ -23,6 +23,7 @@ struct budget {
         _Atomic int64_t charged;       /* all of it */
         _Atomic int64_t private_pages; /* of these: private copies, not reclaimable */
         _Atomic int64_t limit;         /* the budget less the staging pool */
+        _Atomic int64_t shares;        /* [cache] to write; the files' shares together */
         _Atomic int64_t low, high;     /* free pages: reclaim starts below low, stops at high */
         _Atomic int64_t peak;
         _Atomic uint32_t stuck; /* reclaim found nothing and nothing is on its way */
@@ -109,6 +110,12 @@ bool budget_charge(struct page_cache *c, int64_t pages);
 /* True when waiting cannot help: nothing to reclaim, nothing in flight. */
 bool budget_stuck(struct page_cache *c);
 void budget_set_limit(struct page_cache *c, uint64_t bytes);
+
+/* share.c: may files be promised so much of `limit` pages? => c->lock */
+bool shares_fit(struct page_cache *c, int64_t shares, int64_t limit);
+/* The shares that the views of a file ask for have changed. -ENOMEM: there is not so much to give,
+ * and the file keeps what it had. */
+int share_update(struct address_space *m);
 
 /* lru: reclaim.c */
 void lru_add(struct page_cache *c, struct page *p);

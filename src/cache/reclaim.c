@@ -8,6 +8,9 @@
  * unmapped and untouched is evicted. Victims are zapped and punched in runs, the scattered ones
  * by one system call, since a TLB shootdown costs more than the page.
  *
+ * A file may have been promised a share of the budget (share.c): while it holds no more than that
+ * its pages are passed over. There are always others, since the shares leave room.
+ *
  * The policy decides per page (`reclaim`); this file carries it out.
  */
 #include <assert.h>
@@ -18,6 +21,7 @@
 #include "util/perturb.h"
 
 #define BATCH ZAP_BATCH
+#define KEEP_MAX 256                /* pages passed over in one go, with lru.lock held */
 #define RECLAIM_TICK_NS 20000000ull /* how long a waiter may wait unlooked at */
 
 struct victim {
@@ -36,23 +40,30 @@ static uint32_t number_of(struct page_cache *c, const struct page *p)
         return (uint32_t)(p - (struct page *)c->tables->base) + 1;
 }
 
-void lru_add(struct page_cache *c, struct page *p)
+static void link_locked(struct page_cache *c, struct page *p)
 {
         struct lru *l = &c->lru;
         uint32_t n = number_of(c, p);
 
+        mutex_assert_held(&l->lock);
+        p->lru_prev = l->tail;
+        p->lru_next = 0;
+        if (l->tail)
+                page_at(c, l->tail)->lru_next = n;
+        else
+                l->head = n;
+        l->tail = n;
+        atomic_fetch_add(&l->nr, 1);
+}
+
+void lru_add(struct page_cache *c, struct page *p)
+{
+        struct lru *l = &c->lru;
+
         mutex_lock(&l->lock);
         /* A page on its way out is not put back by somebody who only looked at it. */
-        if (page_uptodate(p) && !page_set(p, PG_LRU)) {
-                p->lru_prev = l->tail;
-                p->lru_next = 0;
-                if (l->tail)
-                        page_at(c, l->tail)->lru_next = n;
-                else
-                        l->head = n;
-                l->tail = n;
-                atomic_fetch_add(&l->nr, 1);
-        }
+        if (page_uptodate(p) && !page_set(p, PG_LRU))
+                link_locked(c, p);
         mutex_unlock(&l->lock);
 }
 
@@ -81,19 +92,38 @@ void lru_remove(struct page_cache *c, struct page *p)
         mutex_unlock(&c->lru.lock);
 }
 
+/* Has the file no more pages left than are its own? => evict_lock */
+static bool within_share(struct address_space *m)
+{
+        uint64_t share = atomic_load(&m->share);
+
+        return share && atomic_load(&m->nr_pages) <= share + m->nr_taken;
+}
+
 /* Takes up to `max` pages off the head, their files in use and their leaves pinned (a page on the
- * list is in use, so its leaf and its file are there). */
-static unsigned isolate(struct page_cache *c, struct page **out, unsigned max)
+ * list is in use, so its leaf and its file are there). Those of files that keep to their share go to
+ * the tail instead, *kept of them. => evict_lock */
+static unsigned isolate(struct page_cache *c, struct page **out, unsigned max, unsigned *kept)
 {
         unsigned n = 0;
 
+        mutex_assert_held(&c->evict_lock);
+        *kept = 0;
         mutex_lock(&c->lru.lock);
-        while (n < max && c->lru.head) {
+        while (n < max && c->lru.head && *kept < KEEP_MAX) {
                 struct page *p = page_at(c, c->lru.head);
+                struct address_space *m = page_mapping(c, p);
 
-                mapping_use(page_mapping(c, p));
-                radix_pin(&page_mapping(c, p)->i_pages, p);
                 unlink_locked(c, p);
+                if (within_share(m)) {
+                        page_set(p, PG_LRU);
+                        link_locked(c, p);
+                        ++*kept;
+                        continue;
+                }
+                mapping_use(m);
+                radix_pin(&m->i_pages, p);
+                m->nr_taken++;
                 out[n++] = p;
         }
         mutex_unlock(&c->lru.lock);
@@ -105,6 +135,7 @@ static void put_back(struct page_cache *c, struct page *p, bool locked)
         struct address_space *m = page_mapping(c, p);
 
         lru_add(c, p);
+        m->nr_taken--;
         if (locked)
                 page_unlock(c, p);
         put_page(m, p);
@@ -187,6 +218,7 @@ static unsigned evict_victims(struct page_cache *c, struct victim *v, unsigned n
                 }
         }
         for (unsigned i = 0; i < nr; i++) {
+                v[i].m->nr_taken--;
                 page_unlock(c, v[i].page);
                 put_page(v[i].m, v[i].page);
                 mapping_unuse(v[i].m);
@@ -199,9 +231,8 @@ static bool shrink_batch(struct page_cache *c, unsigned max, struct reclaim_resu
 {
         struct page *pages[BATCH];
         struct victim zap[BATCH], evict[BATCH];
-        unsigned nz = 0, ne = 0, n = isolate(c, pages, max);
+        unsigned nz = 0, ne = 0, kept, n = isolate(c, pages, max, &kept);
 
-        mutex_assert_held(&c->evict_lock);
         for (unsigned i = 0; i < n; i++) {
                 struct page *p = pages[i];
                 uint32_t w;
@@ -237,8 +268,8 @@ static bool shrink_batch(struct page_cache *c, unsigned max, struct reclaim_resu
         zap_victims(c, zap, nz);
         r->evicted += evict_victims(c, evict, ne);
         r->zapped += nz;
-        r->scanned += n;
-        return n > 0;
+        r->scanned += n + kept;
+        return n + kept > 0;
 }
 
 struct reclaim_result shrink_list(struct page_cache *c, unsigned want)

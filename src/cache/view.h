@@ -22,6 +22,7 @@ struct mapping_view {
         uint64_t first, last;  /* pages of the file, last included; fixed while it is in a tree */
         uint64_t subtree_last; /* the largest last at or below this node */
         bool locked;           /* its pages are not reclaimed (mlock) */
+        uint64_t share;        /* pages of the budget that it asks for its file (share.c) */
 };
 RB_HEAD(view_rb, mapping_view);
 

@@ -18,6 +18,8 @@ static void file_vma_open(struct vma *v)
 
 static void file_vma_close(struct vma *v)
 {
+        if (v->vm_rules.share)
+                share_update(v->vm_file->mapping);
         file_put(v->vm_file);
 }
 

@@ -37,6 +37,7 @@ struct vm_operations {
 /* What fl_mapping_set() says of a mapping. VMAs that differ in it do not merge. */
 struct vma_rules {
         uint32_t ra_pages; /* largest read-ahead window; 0: the file's */
+        uint64_t share;    /* pages of the budget for its file */
 };
 
 /* A contiguous, page-aligned span of addresses: start < end, overlapping none. */
@@ -156,7 +157,7 @@ bool vma_can_merge(const struct vma *a, const struct vma *b);
 void vma_free(struct vma *v);
 static inline bool rules_equal(const struct vma_rules *a, const struct vma_rules *b)
 {
-        return a->ra_pages == b->ra_pages;
+        return a->ra_pages == b->ra_pages && a->share == b->share;
 }
 static inline uint64_t vma_index(const struct vma *v, uint64_t addr)
 {
@@ -187,8 +188,8 @@ int mm_sync(struct mm *mm, uint64_t addr, uint64_t len, int flags);
 /* inline.c: fault [addr, addr+len) in, as if every page of it were read or stored to. -EFAULT: it
  * is not mapped so; or why a page could not be had. Nothing keeps the pages from going again. */
 int mm_touch(struct mm *mm, uint64_t addr, uint64_t len, bool write);
-/* rules.c: the mappings of [addr, addr+len) follow these rules from now on. -EINVAL, -ENOMEM: a
- * hole, after what lies before it; or no memory for the split. */
+/* rules.c: the mappings of [addr, addr+len) follow these rules from now on. -EINVAL; -ENOMEM: a
+ * hole, no memory for a split, or no such share to be had. What lies before has been done. */
 int mm_set_rules(struct mm *mm, uint64_t addr, uint64_t len, const struct vma_rules *rules);
 /* The mapping at addr; its file is held. False: none. */
 struct mapping_report {

@@ -3,7 +3,7 @@
  * private.c - what private pages may take of the budget: copies of file pages and anonymous ones.
  *
  * They cannot be evicted. So they leave a few pages to the cache, or else nothing of any file could
- * be read any more.
+ * be read any more; and they leave alone what files have been promised (cache/share.c).
  */
 #include <errno.h>
 
@@ -15,7 +15,8 @@ static int64_t most_private(struct page_cache *c)
 {
         int64_t limit = atomic_load(&c->budget.limit);
 
-        return limit - (int64_t)max_u64(RESERVED_PAGES, (uint64_t)limit / 32);
+        return limit - atomic_load(&c->budget.shares) -
+               (int64_t)max_u64(RESERVED_PAGES, (uint64_t)limit / 32);
 }
 
 bool count_private(struct page_cache *c)
@@ -82,7 +83,9 @@ void uncharge_private(struct page_cache *c, int64_t nr)
 
 bool private_can_fit(struct page_cache *c, uint64_t nr)
 {
-        return nr <= (uint64_t)most_private(c);
+        int64_t most = most_private(c);
+
+        return most > 0 && nr <= (uint64_t)most;
 }
 
 enum vm_fault_result wait_for_private(struct vm_fault *vmf, const char *tried)

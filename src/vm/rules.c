@@ -9,6 +9,35 @@
 
 #include "vm/mm.h"
 
+static void put_locked(struct vma *v, const struct vma_rules *rules)
+{
+        struct address_space *m = v->vm_file ? v->vm_file->mapping : NULL;
+
+        if (m)
+                rwlock_write_lock(&m->i_mmap_lock);
+        v->vm_rules = *rules;
+        v->vm_view.share = rules->share;
+        if (m)
+                rwlock_write_unlock(&m->i_mmap_lock);
+}
+
+/* v begins and ends where it should. All of the rules or, if they cannot be had, none. */
+static int follow_locked(struct mm *mm, struct vma *v, const struct vma_rules *rules)
+{
+        struct vma_rules old = v->vm_rules;
+        int error = 0;
+
+        if (rules->share && !v->vm_file)
+                return -EINVAL; /* there is no file to have it */
+        put_locked(v, rules);
+        if (rules->share != old.share)
+                error = share_update(v->vm_file->mapping);
+        if (error)
+                put_locked(v, &old);
+        vma_merge(mm, v);
+        return error;
+}
+
 /* => mm->lock held for writing. Up to the first hole, as mprotect. */
 static int set_locked(struct mm *mm, uint64_t addr, uint64_t end, const struct vma_rules *rules)
 {
@@ -16,6 +45,7 @@ static int set_locked(struct mm *mm, uint64_t addr, uint64_t end, const struct v
         while (addr < end) {
                 struct vma *v = find_vma(mm, addr);
                 uint64_t stop;
+                int error;
 
                 if (!v || v->vm_start > addr)
                         return -ENOMEM;
@@ -23,9 +53,9 @@ static int set_locked(struct mm *mm, uint64_t addr, uint64_t end, const struct v
                 if (!rules_equal(&v->vm_rules, rules)) {
                         if (split_at(mm, addr, stop))
                                 return -ENOMEM;
-                        v = find_vma(mm, addr);
-                        v->vm_rules = *rules;
-                        vma_merge(mm, v);
+                        error = follow_locked(mm, find_vma(mm, addr), rules);
+                        if (error)
+                                return error;
                 }
                 addr = stop;
         }
