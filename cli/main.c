@@ -22,7 +22,7 @@ static const char common_help[] =
         "Options of every command (each has an environment twin: FAULTLINE_CACHE, ...):\n"
         "  --cache SIZE       hard limit of the page cache; at least 256K (K, M, G)\n"
         "  --policy linux     what decides read-ahead, write-back and reclaim\n"
-        "  --mmu auto|uffd|sigbus     how page faults are taken\n"
+        "  --mmu auto|uffd|sigbus|sigsegv   how page faults are taken\n"
         "  --driver auto|uring|posix   how host files are read and written\n"
         "  --readahead SIZE   largest read-ahead window; 4K reads single pages\n"
         "  --faults SPEC      make I/O fail: eio@OFF+LEN[*COUNT],enospc@OFF+LEN,delay=TIME\n"

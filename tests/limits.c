@@ -132,6 +132,15 @@ static void copy_that_cannot_return(void)
         struct caught got;
 
         test_at("copy that cannot return");
+        if (!strcmp(fl_engine_mmu(e), "sigsegv")) {
+                fprintf(stderr,
+                        "limits: with sigsegv nobody sees what madvise(2) does: left out\n");
+                unmap(e, p, 64 * PAGE);
+                close_file(f);
+                close_file(g);
+                close_engine(e);
+                return;
+        }
         *copy = 1;
         for (int i = 0; i < 400; i++) /* push the page it was made of out of the cache */
                 expect(fl_pread(g, buf, PAGE, i * (off_t)PAGE) == (ssize_t)PAGE, "%s",

@@ -440,7 +440,7 @@ static void cancelled(void)
 
 static void two_engines(void)
 {
-        static const char *const names[] = { "uffd", "sigbus", NULL };
+        static const char *const names[] = { "uffd", "sigbus", "sigsegv", NULL };
         struct ground g = begin("own");
 
         for (unsigned i = 0; names[i]; i++) {

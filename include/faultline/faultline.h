@@ -14,10 +14,10 @@
  * Threads: every function may be called from any thread, and several at once; a handle must not
  * be used while or after it is closed. Mapped memory may be touched from any thread.
  * Signals: none of these functions is async-signal-safe; touching mapped memory is. With the MMU
- * "sigbus" a fault is a SIGBUS, which the library catches and serves in the thread that touched.
+ * "sigbus" a fault is a SIGBUS, with "sigsegv" a SIGSEGV, which the library catches and serves in the thread that touched.
  * What is not its own, and what is an error, goes on to the handler that the program had installed
  * before the engine was opened. A handler installed later must call the one it took the place of.
- * A thread that blocks SIGBUS must not touch mappings then: the kernel would end the process.
+ * A thread that blocks the signal must not touch mappings then: the kernel would end the process.
  * Fork: mappings and engine are absent in the child (MADV_DONTFORK); the child must not call
  * any of these on the parent's handles. exec is safe.
  */
@@ -44,7 +44,8 @@ struct fl_engine_config {
         size_t size;        /* sizeof(struct fl_engine_config) */
         uint64_t cache;     /* the hard budget; default: the smaller of a quarter of MemAvailable
                              * and half the room under the cgroup's limit; at least 64 pages */
-        const char *mmu;    /* how faults are taken: "auto" (default), "uffd", "sigbus" */
+        const char *mmu;    /* how faults are taken: "auto" (default), "uffd", "sigbus",
+                             * "sigsegv"; see faultline(7) */
         const char *policy; /* "linux" (default) */
         const char *driver; /* for host files: "auto" (default), "uring", "posix" */
         uint64_t readahead; /* largest window; default: the device's read_ahead_kb, never more
@@ -68,7 +69,7 @@ FL_API struct fl_engine *fl_engine_open(const struct fl_engine_config *config);
  * could not be written; the engine is gone in either case. Only EBUSY, files opened through it
  * are still open, leaves everything as it is. */
 FL_API int fl_engine_close(struct fl_engine *engine);
-/* The MMU that the engine uses: "uffd", "sigbus". */
+/* The MMU that the engine uses: "uffd", "sigbus", "sigsegv". */
 FL_API const char *fl_engine_mmu(const struct fl_engine *engine);
 /* Change the budget; shrinking evicts and waits. EINVAL under 64 pages, EBUSY if what cannot be
  * reclaimed, or what files have been promised (fl_mapping_set), does not fit. */

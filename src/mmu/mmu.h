@@ -19,10 +19,12 @@
 #include "util/loop.h"
 
 struct mmu;
+struct table_pool;
 
 struct mmu_fault {
         uint64_t address; /* of the page */
         bool write;
+        bool exec;     /* an instruction was fetched; false if not known */
         uint32_t kind; /* MMU_FAULT_, for the trace only: the page's state decides */
         uint32_t tid;  /* of the faulting thread, 0 if not known */
 };
@@ -30,9 +32,10 @@ enum { MMU_FAULT_MISSING, MMU_FAULT_MINOR, MMU_FAULT_WP };
 
 /* What became of a fault that was served in the thread itself. */
 enum mmu_verdict {
-        MMU_SERVED,   /* the access is to run again */
-        MMU_NOT_OURS, /* nothing of the client's is mapped there */
-        MMU_SIGSEGV,  /* the program is to get this signal */
+        MMU_SERVED,      /* the access is to run again */
+        MMU_NOT_OURS,    /* nothing of the client's is mapped there */
+        MMU_SIGSEGV,     /* the program is to get this signal */
+        MMU_SIGSEGV_KEY, /* the same, as by a protection key */
         MMU_SIGBUS,
 };
 
@@ -51,6 +54,8 @@ struct mmu_config {
         struct loop *loop;
         struct trace *trace;
         struct mmu_client *client;
+        struct table_pool *tables; /* for what an MMU has to remember a page */
+        uint64_t max_vmas;         /* of the kernel's that it may use; 0: as the kernel allows */
         bool named;    /* the user asked for this MMU by name: accept its limited form */
         char why[256]; /* out, on error: one line for people */
 };
@@ -98,7 +103,7 @@ struct mmu {
         const struct mmu_ops *ops;
 };
 
-extern const struct mmu_ops uffd_mmu_ops, sigbus_mmu_ops;
+extern const struct mmu_ops uffd_mmu_ops, sigbus_mmu_ops, sigsegv_mmu_ops;
 /* "auto": the first that works. 0, or -errno and cfg->why. */
 int mmu_open(const char *name, struct mmu_config *cfg, struct mmu **out);
 

@@ -227,6 +227,9 @@ static void on_trap(int signo, siginfo_t *info, void *context)
                 other.si_addr = info->si_addr;
                 pass_on(SIGBUS, &other, context, false);
                 return;
+        case MMU_SIGSEGV_KEY:
+                info->si_code = SEGV_PKUERR;
+                break;
         case MMU_NOT_OURS:
         case MMU_SIGSEGV:
                 break;

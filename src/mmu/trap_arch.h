@@ -10,12 +10,13 @@
 
 #include "mmu/mmu.h"
 
-/* Fills in write and kind from the state in which the instruction was interrupted. */
+/* Fills in write, exec and kind from the state in which the instruction was interrupted. */
 static inline void trap_arch_access(const ucontext_t *uc, struct mmu_fault *f)
 {
         uint64_t error = (uint64_t)uc->uc_mcontext.gregs[REG_ERR]; /* of the page fault */
 
         f->write = error & 2;
+        f->exec = error & 16;
         /* Present, and yet not to be stored to: what has been write-protected. */
         f->kind = (error & 3) == 3 ? MMU_FAULT_WP : MMU_FAULT_MINOR;
 }

@@ -38,6 +38,7 @@
         X(I_MMAP, "i_mmap_lock", 7, LOCK_BY_ADDRESS)                                               \
         X(PTL, "ptl", 8, 0)                                                                        \
         X(MOVE, "move_lock", 8, 0)                                                                 \
+        X(SIGSEGV, "sigsegv.lock", 9, 0)                                                           \
         X(RA, "ra_lock", 9, 0)                                                                     \
         X(LRU, "lru.lock", 9, 0)                                                                   \
         X(CACHE, "page_cache.lock", 9, 0)                                                          \

@@ -177,6 +177,8 @@ static enum vm_fault_result finish_fault(struct vm_fault *vmf)
                 mmu->ops->wake(mmu, vmf->address, 1);
         }
         release_page(vmf);
+        if (error == -ENOMEM) /* the MMU is at its end: it would fault for ever */
+                return raise_sigbus(vmf, ENOMEM, "mapping a page");
         return VM_FAULT_DONE;
 }
 
@@ -233,6 +235,7 @@ static enum vm_fault_result do_wp_page_shared(struct vm_fault *vmf)
         struct mmu *mmu = vmf->mm->mmu;
         struct page *p = find_page(m, vmf->index);
         enum vm_fault_result r;
+        int error;
 
         if (!p)
                 return do_shared_fault(vmf); /* evicted since */
@@ -251,9 +254,11 @@ static enum vm_fault_result do_wp_page_shared(struct vm_fault *vmf)
                 return finish_fault(vmf); /* unmapped behind our back: map it anew */
         page_set(p, PG_REFERENCED);
         perturb_gap();
-        mmu->ops->unprotect(mmu, vmf->address, 1);
+        error = mmu->ops->unprotect(mmu, vmf->address, 1);
         trace_fault(vmf, SET_PTE, vmf->address, 1, vmf->index << PAGE_SHIFT, 1);
         release_page(vmf);
+        if (error == -ENOMEM)
+                return raise_sigbus(vmf, ENOMEM, "making a page writable");
         return VM_FAULT_DONE;
 }
 

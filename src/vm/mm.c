@@ -34,7 +34,9 @@ static void find_window(struct mm *mm)
 int mm_create(struct mm **out, const struct mm_config *cfg)
 {
         struct mm *mm = calloc(1, sizeof(*mm));
-        struct mmu_config mmu_cfg = { .loop = cfg->loop, .trace = cfg->trace };
+        struct mmu_config mmu_cfg = { .loop = cfg->loop,
+                                      .trace = cfg->trace,
+                                      .tables = cfg->tables };
         int error;
 
         if (!mm)

@@ -117,6 +117,10 @@ static void forget_behind(struct address_space *m, uint64_t end)
                 struct vma *v = vma_of(view);
                 uint64_t addr = vma_address(v, max_u64(view->first, end));
 
+                struct iovec iov = { (void *)(uintptr_t)addr, v->vm_end - addr };
+
+                /* For an MMU that remembers what it has shown. */
+                v->vm_mm->mmu->ops->unmap(v->vm_mm->mmu, &iov, 1);
                 mm_clear_ptes(v->vm_mm, addr, v->vm_end - addr);
         }
         rwlock_read_unlock(&m->i_mmap_lock);
