@@ -106,8 +106,15 @@ FL_API int fl_mprotect(struct fl_engine *engine, void *addr, size_t len, int pro
 /* msync(2). MS_SYNC writes exactly the pages of the range and returns when they are durable.
  * An earlier failed write-back of the file is reported once (EIO, ENOSPC). */
 FL_API int fl_msync(struct fl_engine *engine, void *addr, size_t len, int flags);
-/* madvise(2): MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED. */
+/* madvise(2): MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, DONTNEED_LOCKED, FREE, REMOVE,
+ * COLD, PAGEOUT, POPULATE_READ, POPULATE_WRITE, DONTFORK, DOFORK, WIPEONFORK, KEEPONFORK. COLD and
+ * PAGEOUT act on the file's pages that no other mapping shows; PAGEOUT evicts the clean ones and
+ * starts writing the others. FREE frees at once. Children have no mappings whatever DOFORK says. */
 FL_API int fl_madvise(struct fl_engine *engine, void *addr, size_t len, int advice);
+/* Drop the clean pages that are mapped there from the cache, whoever else shows them; they are read
+ * again when touched. Dirty and private ones stay (fl_msync first). What is not mapped is passed by.
+ * The bytes really dropped, or -1 and errno: EINVAL, addr is not at a page. */
+FL_API ssize_t fl_evict(struct fl_engine *engine, void *addr, size_t len);
 /* mincore(2): vec gets a byte a page, 1 if resident in the cache or as a private copy. */
 FL_API int fl_mincore(struct fl_engine *engine, void *addr, size_t len, unsigned char *vec);
 /* Fault every page of [addr, addr+len) in, as a load (write 0) or a store of this thread would, so

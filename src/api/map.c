@@ -68,6 +68,13 @@ int fl_madvise(struct fl_engine *e, void *addr, size_t len, int advice)
         return map_result(e, mm_advise(e->mm, address(addr), len, advice), addr, "madvise");
 }
 
+ssize_t fl_evict(struct fl_engine *e, void *addr, size_t len)
+{
+        int64_t bytes = mm_evict(e->mm, address(addr), len);
+
+        return bytes < 0 ? map_result(e, (int)bytes, addr, "evicting") : (ssize_t)bytes;
+}
+
 int fl_touch_range(struct fl_engine *e, void *addr, size_t len, int write)
 {
         return map_result(e, mm_touch(e->mm, address(addr), len, write), addr, "touching");

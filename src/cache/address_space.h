@@ -41,6 +41,8 @@ struct mapping_ops {
          * removes every translation behind, private copies too, with no fault under way; then the
          * file is not `cutting` any more. => i_rwsem held; takes mm->lock. 0 or -errno. */
         int (*cut)(struct address_space *, uint64_t size);
+        /* Does the view show the page, as far as we know? => i_mmap_lock */
+        bool (*shows)(struct mapping_view *, uint64_t index);
 };
 
 struct address_space {
@@ -52,6 +54,7 @@ struct address_space {
                                        * truncating exclude. Held across I/O, never over a copy
                                        * from or to a program, never taken by a fault. */
         _Atomic bool cutting;     /* i_size has fallen, and the frames do not end there yet */
+        _Atomic uint64_t hole_first, hole_end; /* pages being punched out: not to be written */
         struct rwlock i_mmap_lock;
         struct view_tree i_mmap;   /* [i_mmap] */
         _Atomic uint64_t nr_pages; /* charged */
@@ -110,9 +113,13 @@ void mapping_zap(struct address_space *m, const struct page_span *spans, unsigne
  * some mapping may still be stored to unseen. */
 int mapping_protect(struct address_space *m, uint64_t index, uint64_t nr);
 
-/* Throw away the pages from `index` on, dirty or not, waiting for I/O in flight. Nothing maps
- * them. */
-void truncate_pages(struct address_space *m, uint64_t index);
+/* Throw away the pages [index, end), dirty or not, waiting for I/O in flight. */
+void drop_pages(struct address_space *m, uint64_t index, uint64_t end);
+/* The same up to the last. */
+static inline void truncate_pages(struct address_space *m, uint64_t index)
+{
+        drop_pages(m, index, UINT64_MAX);
+}
 
 /* Did a write-back fail a moment ago? Then the flusher leaves the file alone for a while. */
 bool mapping_write_failed(struct address_space *m);

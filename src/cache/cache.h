@@ -120,6 +120,8 @@ int share_update(struct address_space *m);
 /* lru: reclaim.c */
 void lru_add(struct page_cache *c, struct page *p);
 void lru_remove(struct page_cache *c, struct page *p);
+/* To the head of the list: the next to go. */
+void lru_cold(struct page_cache *c, struct page *p);
 /* Try to free `want` pages; returns how many were freed or made closer to free. */
 struct reclaim_result {
         unsigned scanned, zapped, evicted, rotated, dirty, busy;

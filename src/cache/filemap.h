@@ -78,8 +78,15 @@ uint64_t writeback_start(struct address_space *m, uint64_t first, uint64_t end, 
 void writeback_wait(struct address_space *m, uint64_t first, uint64_t end);
 /* Linux's vfs_fsync_range: write, wait, flush the device. 0 or -errno, once per failure. */
 int fsync_range(struct file *f, uint64_t first, uint64_t end, bool datasync);
+
+/* evict.c. Ranges are pages, end excluded. most_shown: what more mappings than this show is left
+ * alone. */
 /* Drop clean, unmapped pages of the range. */
 void invalidate_range(struct address_space *m, uint64_t first, uint64_t end);
+/* Drop clean pages, mapped or not; how many. */
+uint64_t evict_range(struct address_space *m, uint64_t first, uint64_t end, unsigned most_shown);
+/* Reclaim looks at these first. */
+void cold_range(struct address_space *m, uint64_t first, uint64_t end, unsigned most_shown);
 
 int file_open(struct page_cache *c, struct inode *inode, int oflags, uint32_t ra_pages,
               struct file **out);
@@ -96,6 +103,8 @@ int mapping_refresh(struct address_space *m);
 int file_truncate(struct file *f, uint64_t size);
 /* => i_rwsem held for writing, size >= i_size */
 int file_grow(struct file *f, uint64_t size);
+/* The pages [first, end) become a hole, in the file and in every shared mapping. 0 or -errno. */
+int file_punch_hole(struct file *f, uint64_t first, uint64_t end);
 /* Behind `edge` its page is to read as zeros from now on: a file grows from there, or was cut there.
  * Stores through a mapping may have left anything behind the end. A write of the page under way
  * may hold that too, and goes as far as the file does when it gets there: it is waited for, so this

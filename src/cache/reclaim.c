@@ -92,6 +92,27 @@ void lru_remove(struct page_cache *c, struct page *p)
         mutex_unlock(&c->lru.lock);
 }
 
+void lru_cold(struct page_cache *c, struct page *p)
+{
+        struct lru *l = &c->lru;
+        uint32_t n = number_of(c, p);
+
+        mutex_lock(&l->lock);
+        if (page_test(p, PG_LRU) && l->head != n) {
+                unlink_locked(c, p);
+                page_set(p, PG_LRU);
+                p->lru_prev = 0;
+                p->lru_next = l->head;
+                if (l->head)
+                        page_at(c, l->head)->lru_prev = n;
+                else
+                        l->tail = n;
+                l->head = n;
+                atomic_fetch_add(&l->nr, 1);
+        }
+        mutex_unlock(&l->lock);
+}
+
 /* Has the file no more pages left than are its own? => evict_lock */
 static bool within_share(struct address_space *m)
 {

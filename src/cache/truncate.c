@@ -138,3 +138,26 @@ int file_truncate(struct file *f, uint64_t size)
         rwlock_write_unlock(&m->i_rwsem);
         return error;
 }
+
+/* Dirty pages are not written meanwhile, and dropped only when the file has its hole: should it not
+ * get one, nothing is lost. A page that is read in between may be from before: it is dropped too. */
+int file_punch_hole(struct file *f, uint64_t first, uint64_t end)
+{
+        struct address_space *m = f->mapping;
+        int error;
+
+        if (!f->inode->i_op->punch)
+                return -EOPNOTSUPP;
+        rwlock_write_lock(&m->i_rwsem);
+        atomic_store(&m->hole_first, first);
+        atomic_store(&m->hole_end, end);
+        perturb_gap();
+        writeback_wait(m, first, end);
+        error = f->inode->i_op->punch(f->inode, first, end);
+        perturb_gap();
+        if (!error)
+                drop_pages(m, first, end);
+        atomic_store(&m->hole_end, 0);
+        rwlock_write_unlock(&m->i_rwsem);
+        return error;
+}

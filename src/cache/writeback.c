@@ -86,6 +86,12 @@ static bool is_dirty(struct address_space *m, uint64_t index)
         return dirty;
 }
 
+/* Is the page about to be punched out of the file? */
+static bool in_hole(struct address_space *m, uint64_t index)
+{
+        return index < atomic_load(&m->hole_end) && index >= atomic_load(&m->hole_first);
+}
+
 /* DIRTY -> WRITEBACK for up to nr pages from index, as far as they go without a gap. */
 static unsigned start_pages(struct address_space *m, uint64_t index, unsigned nr)
 {
@@ -101,9 +107,9 @@ static unsigned start_pages(struct address_space *m, uint64_t index, unsigned nr
                 page_lock(c, p);
                 if (page_state(p) == PAGE_DIRTY) {
                         page_start_writeback(c, p);
-                        /* Looked at only now: a truncation sets the size and then waits for what
-                         * is in WRITEBACK. What it cuts off stays dirty until it is dropped. */
-                        started = index + done < mapping_pages(m);
+                        /* Looked at only now: a truncation, or who makes a hole, says so and then
+                         * waits for what is in WRITEBACK. What is to go stays dirty until then. */
+                        started = index + done < mapping_pages(m) && !in_hole(m, index + done);
                         if (!started)
                                 page_end_writeback(c, p, -ENXIO);
                 }
@@ -252,32 +258,6 @@ int fsync_range(struct file *f, uint64_t first, uint64_t end, bool datasync)
         if (atomic_exchange(&f->wb_seen, seq) != seq)
                 return atomic_load(&m->wb_error);
         return error;
-}
-
-void invalidate_range(struct address_space *m, uint64_t first, uint64_t end)
-{
-        struct page_cache *c = m->cache;
-        uint64_t index = first;
-        struct page *p;
-
-        while (index < end && (p = radix_next(&m->i_pages, &index, end - 1, false))) {
-                uint64_t leaf_end = min_u64(radix_leaf_end(&m->i_pages, index), end);
-                struct page *leaf = p;
-
-                for (; index < leaf_end; index++, p++) {
-                        if (!page_trylock(p))
-                                continue;
-                        if (page_state(p) == PAGE_CLEAN && !page_test(p, PG_MAPPED)) {
-                                page_start_evict(c, p);
-                                if (m->frames->ops->release(m->frames, index, 1))
-                                        page_cancel_evict(c, p);
-                                else
-                                        page_end_evict(c, p, false);
-                        }
-                        page_unlock(c, p);
-                }
-                put_page(m, leaf);
-        }
 }
 
 /* The next file after `prev` that has dirty pages, in use; NULL at the end of the list. */

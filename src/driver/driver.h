@@ -70,6 +70,9 @@ struct driver_ops {
         int (*refresh)(struct device *, uint64_t *size);
         /* Make the device this long. NULL: cannot. */
         int (*resize)(struct device *, uint64_t size);
+        /* These bytes read as zeros from now on, and need no room: 0 or -errno, as fallocate(2)
+         * with FALLOC_FL_PUNCH_HOLE. Blocks. NULL: cannot. */
+        int (*punch)(struct device *, uint64_t offset, uint64_t len);
         /* The host's descriptor (buffered). NULL: has none. */
         int (*fd)(const struct device *);
 };

@@ -292,6 +292,13 @@ static int faulty_resize(struct device *dev, uint64_t size)
         return err;
 }
 
+static int faulty_punch(struct device *dev, uint64_t offset, uint64_t len)
+{
+        struct device *inner = to_faulty(dev)->inner;
+
+        return inner->ops->punch ? inner->ops->punch(inner, offset, len) : -EOPNOTSUPP;
+}
+
 static int faulty_fd(const struct device *dev)
 {
         return device_fd(to_faulty(dev)->inner);
@@ -345,5 +352,6 @@ static const struct driver_ops faulty_ops = {
         .close = faulty_close,
         .refresh = faulty_refresh,
         .resize = faulty_resize,
+        .punch = faulty_punch,
         .fd = faulty_fd,
 };

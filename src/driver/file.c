@@ -174,6 +174,19 @@ int file_resize(struct device *dev, uint64_t size)
         return 0;
 }
 
+int file_punch(struct device *dev, uint64_t offset, uint64_t len)
+{
+        int err;
+
+        if (dev->read_only)
+                return -EROFS;
+        do {
+                err = fallocate(to_file(dev)->buffered, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                (off_t)offset, (off_t)len);
+        } while (err && errno == EINTR);
+        return err ? -errno : 0;
+}
+
 int file_fd(const struct device *dev)
 {
         return container_of(dev, const struct file_device, dev)->buffered;

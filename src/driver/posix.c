@@ -204,5 +204,6 @@ const struct driver_ops posix_ops = {
         .close = file_close,
         .refresh = file_refresh,
         .resize = file_resize,
+        .punch = file_punch,
         .fd = file_fd,
 };

@@ -312,5 +312,6 @@ const struct driver_ops uring_ops = {
         .close = file_close,
         .refresh = file_refresh,
         .resize = file_resize,
+        .punch = file_punch,
         .fd = file_fd,
 };

@@ -62,6 +62,9 @@ struct inode_operations {
         /* Set the size; i_size is updated by it. 0 or -errno. NULL: -EROFS. May block. No write-back
          * of pages that it cuts off may be in flight: their blocks may be given away. */
         int (*truncate)(struct inode *, uint64_t size);
+        /* Whole pages [first, end) read as zeros from now on, and give their room back. No write-back
+         * of them is in flight. The size stays. 0 or -errno. NULL: -EOPNOTSUPP. May block. */
+        int (*punch)(struct inode *, uint64_t first, uint64_t end);
         /* Look at the size again (another program may have changed it); updates i_size. */
         int (*refresh)(struct inode *);
         /* Everything written so far becomes durable. 0 or -errno. Blocks. */

@@ -104,6 +104,15 @@ static int hostfs_truncate(struct inode *inode, uint64_t size)
         return err;
 }
 
+static int hostfs_punch(struct inode *inode, uint64_t first, uint64_t end)
+{
+        struct device *dev = hostfs_device(inode);
+
+        if (!dev->ops->punch)
+                return -EOPNOTSUPP;
+        return dev->ops->punch(dev, first << PAGE_SHIFT, (end - first) << PAGE_SHIFT);
+}
+
 static int hostfs_refresh(struct inode *inode)
 {
         uint64_t size;
@@ -150,6 +159,7 @@ const struct super_operations hostfs_super_ops = {
 
 const struct inode_operations hostfs_inode_ops = {
         .truncate = hostfs_truncate,
+        .punch = hostfs_punch,
         .refresh = hostfs_refresh,
         .fsync = hostfs_fsync,
         .getattr = hostfs_getattr,

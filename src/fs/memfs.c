@@ -9,6 +9,7 @@
  *   - ->write_begin: find room before a page becomes dirty, so that write-back cannot fail for
  *     want of it
  *   - ->truncate: set the size; what was cut off reads as zeros if the file grows again
+ *   - ->punch: blocks in the middle go; they read as zeros
  * The names and maps are in memory only and go with the super block; the bytes are on the device.
  *
  * A block keeps whatever its last owner wrote. Therefore an extent says how many of its bytes
@@ -258,16 +259,22 @@ static struct extent *replace_map_locked(struct memfs_file *file, struct extent 
         return old;
 }
 
-static void cut_locked(struct memfs *fs, struct memfs_file *file, uint64_t size)
+static void free_pages_locked(struct memfs *fs, struct memfs_file *file, uint64_t first,
+                              uint64_t end)
 {
         mutex_assert_held(&fs->lock);
-        for (uint64_t i = pages_of(size); i < pages_of(file->size); i++) {
+        for (uint64_t i = first; i < end; i++) {
                 if (file->map[i].block != NO_BLOCK) {
                         free_block_locked(fs, file->map[i].block);
                         file->blocks--;
                 }
                 file->map[i] = (struct extent){ .block = NO_BLOCK };
         }
+}
+
+static void cut_locked(struct memfs *fs, struct memfs_file *file, uint64_t size)
+{
+        free_pages_locked(fs, file, pages_of(size), pages_of(file->size));
         if (size % PAGE_SIZE) {
                 struct extent *last = &file->map[size / PAGE_SIZE];
 
@@ -312,6 +319,17 @@ static int memfs_truncate(struct inode *inode, uint64_t size)
         if (!err)
                 atomic_store(&inode->i_size, size);
         return err;
+}
+
+static int memfs_punch(struct inode *inode, uint64_t first, uint64_t end)
+{
+        struct memfs *fs = memfs_of(inode);
+        struct memfs_file *file = file_of(inode);
+
+        mutex_lock(&fs->lock);
+        free_pages_locked(fs, file, first, min_u64(end, pages_of(file->size)));
+        mutex_unlock(&fs->lock);
+        return 0;
 }
 
 /* Nobody but us changes the size. */
@@ -553,6 +571,7 @@ static const struct super_operations memfs_super_ops = {
 
 static const struct inode_operations memfs_inode_ops = {
         .truncate = memfs_truncate,
+        .punch = memfs_punch,
         .refresh = memfs_refresh,
         .fsync = memfs_fsync,
         .getattr = memfs_getattr,

@@ -1,11 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * advice.c - madvise: L35. Holes are skipped, the rest is done, ENOMEM comes at the end.
+ * advice.c - madvise: L35. A table says what each piece of advice does to a piece of a VMA. Holes
+ * are skipped, the rest is done, ENOMEM comes at the end; but an error ends it at once.
+ *
+ * What changes VMAs or translations has mm->lock for writing all the way. What does I/O has no lock
+ * but the file, one VMA at a time: what is mapped may change meanwhile, as it may in the kernel.
  */
 #include <errno.h>
 #include <sys/mman.h>
 
 #include "vm/mm.h"
+
+/* What older headers do not say. */
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
+struct advice_ops {
+        int advice;
+        /* May it be given here? 0 or -errno. => mm->lock held. NULL: always. */
+        int (*check)(const struct vma *);
+        /* Either: do it to the piece. => mm->lock held for writing. */
+        int (*change)(struct mm *, struct vma *, uint64_t start, uint64_t end);
+        /* Or: to these pages of the file. => no lock held, the file is. */
+        int (*io)(struct file *, uint64_t first, uint64_t end);
+        /* Or: to the range, holes and all. => no lock held. */
+        int (*whole)(struct mm *, uint64_t addr, uint64_t end);
+};
+
+/* --- what changes VMAs --- */
 
 static int set_advice(struct mm *mm, struct vma *v, uint64_t start, uint64_t end,
                       enum vm_advice advice)
@@ -20,87 +47,224 @@ static int set_advice(struct mm *mm, struct vma *v, uint64_t start, uint64_t end
         return 0;
 }
 
-/* Translations go, private copies with them; the file's pages in the cache stay. */
-static int dontneed(struct mm *mm, uint64_t start, uint64_t end)
+static int advise_normal(struct mm *mm, struct vma *v, uint64_t start, uint64_t end)
+{
+        return set_advice(mm, v, start, end, ADVICE_NORMAL);
+}
+
+static int advise_random(struct mm *mm, struct vma *v, uint64_t start, uint64_t end)
+{
+        return set_advice(mm, v, start, end, ADVICE_RANDOM);
+}
+
+static int advise_sequential(struct mm *mm, struct vma *v, uint64_t start, uint64_t end)
+{
+        return set_advice(mm, v, start, end, ADVICE_SEQUENTIAL);
+}
+
+static int set_flags(struct mm *mm, struct vma *v, uint64_t start, uint64_t end, unsigned flags)
+{
+        if (v->vm_flags == flags)
+                return 0;
+        if (split_at(mm, start, end))
+                return -EAGAIN;
+        v = find_vma(mm, start);
+        v->vm_flags = flags;
+        vma_merge(mm, v);
+        return 0;
+}
+
+static int advise_dontfork(struct mm *mm, struct vma *v, uint64_t start, uint64_t end)
+{
+        return set_flags(mm, v, start, end, v->vm_flags | VM_DONTCOPY);
+}
+
+static int advise_dofork(struct mm *mm, struct vma *v, uint64_t start, uint64_t end)
+{
+        return set_flags(mm, v, start, end, v->vm_flags & ~VM_DONTCOPY);
+}
+
+static int advise_wipeonfork(struct mm *mm, struct vma *v, uint64_t start, uint64_t end)
+{
+        return set_flags(mm, v, start, end, v->vm_flags | VM_WIPEONFORK);
+}
+
+static int advise_keeponfork(struct mm *mm, struct vma *v, uint64_t start, uint64_t end)
+{
+        return set_flags(mm, v, start, end, v->vm_flags & ~VM_WIPEONFORK);
+}
+
+/* --- what takes translations away --- */
+
+static int check_unlocked(const struct vma *v)
+{
+        return v->vm_flags & VM_LOCKED ? -EINVAL : 0;
+}
+
+static int check_private_memory(const struct vma *v)
+{
+        return v->vm_file || v->vm_shared ? -EINVAL : 0;
+}
+
+static int check_free(const struct vma *v)
+{
+        return check_unlocked(v) ? -EINVAL : check_private_memory(v);
+}
+
+/* Translations go, private copies with them; the file's pages in the cache stay. FREE does it too:
+ * what may be taken any time is taken now. */
+static int dontneed(struct mm *mm, struct vma *v, uint64_t start, uint64_t end)
 {
         struct iovec iov = { (void *)(uintptr_t)start, end - start };
         int error = mm->mmu->ops->unmap(mm->mmu, &iov, 1);
 
+        (void)v;
         if (error) /* locked in memory, say: it is still shown, and must be known to be */
                 return error;
         mm_clear_ptes(mm, start, end - start);
         return 0;
 }
 
-static int advise_piece(struct mm *mm, struct vma *v, uint64_t start, uint64_t end, int advice)
+/* --- what does I/O on the file --- */
+
+static int willneed(struct file *f, uint64_t first, uint64_t end)
 {
-        switch (advice) {
-        case MADV_NORMAL:
-                return set_advice(mm, v, start, end, ADVICE_NORMAL);
-        case MADV_RANDOM:
-                return set_advice(mm, v, start, end, ADVICE_RANDOM);
-        case MADV_SEQUENTIAL:
-                return set_advice(mm, v, start, end, ADVICE_SEQUENTIAL);
-        default:
-                return dontneed(mm, start, end);
-        }
+        filemap_willneed(f, first, end);
+        return 0;
 }
 
-static int advise_locked(struct mm *mm, uint64_t addr, uint64_t end, int advice)
+static int cold(struct file *f, uint64_t first, uint64_t end)
+{
+        cold_range(f->mapping, first, end, 1);
+        return 0;
+}
+
+static int pageout(struct file *f, uint64_t first, uint64_t end)
+{
+        evict_range(f->mapping, first, end, 1);
+        writeback_start(f->mapping, first, end, UINT64_MAX, 0, WB_RECLAIM, 0);
+        return 0;
+}
+
+static int check_remove(const struct vma *v)
+{
+        if ((v->vm_flags & VM_LOCKED) || !v->vm_file)
+                return -EINVAL;
+        return v->vm_shared && (v->vm_maxprot & PROT_WRITE) ? 0 : -EACCES;
+}
+
+/* --- what faults --- */
+
+static int populate_read(struct mm *mm, uint64_t addr, uint64_t end)
+{
+        return mm_populate(mm, addr, end, POPULATE_READ);
+}
+
+static int populate_write(struct mm *mm, uint64_t addr, uint64_t end)
+{
+        return mm_populate(mm, addr, end, POPULATE_WRITE);
+}
+
+static const struct advice_ops advices[] = {
+        { MADV_NORMAL, .change = advise_normal },
+        { MADV_RANDOM, .change = advise_random },
+        { MADV_SEQUENTIAL, .change = advise_sequential },
+        { MADV_WILLNEED, .io = willneed },
+        { MADV_DONTNEED, .check = check_unlocked, .change = dontneed },
+        { MADV_DONTNEED_LOCKED, .change = dontneed },
+        { MADV_FREE, .check = check_free, .change = dontneed },
+        { MADV_REMOVE, .check = check_remove, .io = file_punch_hole },
+        { MADV_COLD, .check = check_unlocked, .io = cold },
+        { MADV_PAGEOUT, .check = check_unlocked, .io = pageout },
+        { MADV_POPULATE_READ, .whole = populate_read },
+        { MADV_POPULATE_WRITE, .whole = populate_write },
+        { MADV_DONTFORK, .change = advise_dontfork },
+        { MADV_DOFORK, .change = advise_dofork },
+        { MADV_WIPEONFORK, .check = check_private_memory, .change = advise_wipeonfork },
+        { MADV_KEEPONFORK, .change = advise_keeponfork },
+};
+
+static const struct advice_ops *find_ops(int advice)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(advices); i++)
+                if (advices[i].advice == advice)
+                        return &advices[i];
+        return NULL;
+}
+
+/* The piece of [*addr, end) at or behind *addr, which becomes its start; NULL: none. *hole is set if
+ * something before it is not mapped. => mm->lock */
+static struct vma *next_piece(struct mm *mm, uint64_t *addr, uint64_t end, bool *hole)
+{
+        struct vma *v = find_vma(mm, *addr);
+
+        *hole |= !v || v->vm_start > *addr;
+        if (!v || v->vm_start >= end)
+                return NULL;
+        *addr = max_u64(*addr, v->vm_start);
+        return v;
+}
+
+static int change_all(struct mm *mm, uint64_t addr, uint64_t end, const struct advice_ops *ops)
 {
         bool hole = false;
+        int error = 0;
+        struct vma *v;
 
-        rwlock_assert_write_held(&mm->lock);
-        while (addr < end) {
-                struct vma *v = find_vma(mm, addr);
-                uint64_t start, stop;
-                int error;
+        rwlock_write_lock(&mm->lock);
+        while (!error && addr < end && (v = next_piece(mm, &addr, end, &hole))) {
+                uint64_t stop = min_u64(end, v->vm_end);
 
-                hole |= !v || v->vm_start > addr;
-                if (!v || v->vm_start >= end)
-                        break;
-                start = max_u64(addr, v->vm_start);
-                stop = min_u64(end, v->vm_end);
-                error = advise_piece(mm, v, start, stop, advice);
-                if (error)
-                        return error;
+                error = ops->check ? ops->check(v) : 0;
+                if (!error)
+                        error = ops->change(mm, v, addr, stop);
                 addr = stop;
         }
-        return hole ? -ENOMEM : 0;
+        rwlock_write_unlock(&mm->lock);
+        return error || !hole ? error : -ENOMEM;
 }
 
-/* Reads, so no lock is held: one VMA at a time, its file held. */
-static int advise_willneed(struct mm *mm, uint64_t addr, uint64_t end)
+/* A piece of a file, held, from *addr on; *addr moves behind it. 1: *f is one (or NULL, if it has no
+ * file), 0: there is none, or -errno. */
+static int take_piece(struct mm *mm, uint64_t *addr, uint64_t end, int (*check)(const struct vma *),
+                      bool *hole, struct file **f, struct page_span *pages)
 {
+        struct vma *v;
+        int r = 0;
+
+        rwlock_read_lock(&mm->lock);
+        v = next_piece(mm, addr, end, hole);
+        if (v) {
+                uint64_t start = *addr;
+
+                r = check ? check(v) : 0;
+                r = r ? r : 1;
+                *addr = min_u64(end, v->vm_end);
+                *pages = (struct page_span){ vma_index(v, start), (*addr - start) >> PAGE_SHIFT };
+                *f = r > 0 ? v->vm_file : NULL;
+                if (*f)
+                        file_get(*f);
+        }
+        rwlock_read_unlock(&mm->lock);
+        return r;
+}
+
+static int io_all(struct mm *mm, uint64_t addr, uint64_t end, const struct advice_ops *ops)
+{
+        struct page_span pages;
         bool hole = false;
+        struct file *f;
+        int r;
 
-        while (addr < end) {
-                struct file *f = NULL;
-                uint64_t first = 0, last = 0;
-                struct vma *v;
-                bool more;
-
-                rwlock_read_lock(&mm->lock);
-                v = find_vma(mm, addr);
-                hole |= !v || v->vm_start > addr;
-                if (v && v->vm_start < end) {
-                        uint64_t start = max_u64(addr, v->vm_start);
-
-                        f = v->vm_file;
-                        if (f)
-                                file_get(f);
-                        addr = min_u64(end, v->vm_end);
-                        first = vma_index(v, start);
-                        last = first + ((addr - start) >> PAGE_SHIFT);
-                }
-                more = v && v->vm_start < end;
-                rwlock_read_unlock(&mm->lock);
-                if (!more)
-                        break;
+        while (addr < end && (r = take_piece(mm, &addr, end, ops->check, &hole, &f, &pages))) {
+                if (r < 0)
+                        return r;
                 if (!f)
                         continue;
-                filemap_willneed(f, first, last);
+                r = ops->io(f, pages.index, pages.index + pages.nr);
                 file_put(f);
+                if (r)
+                        return r;
         }
         return hole ? -ENOMEM : 0;
 }
@@ -108,19 +272,31 @@ static int advise_willneed(struct mm *mm, uint64_t addr, uint64_t end)
 int mm_advise(struct mm *mm, uint64_t addr, uint64_t len, int advice)
 {
         uint64_t end = addr + round_up_u64(len, PAGE_SIZE);
-        int error;
+        const struct advice_ops *ops = find_ops(advice);
 
-        if (advice != MADV_NORMAL && advice != MADV_RANDOM && advice != MADV_SEQUENTIAL &&
-            advice != MADV_WILLNEED && advice != MADV_DONTNEED)
-                return -EINVAL;
-        if ((addr & ~PAGE_MASK) || end < addr || (len && end == addr))
+        if (!ops || (addr & ~PAGE_MASK) || end < addr || (len && end == addr))
                 return -EINVAL;
         if (len == 0)
                 return 0;
-        if (advice == MADV_WILLNEED)
-                return advise_willneed(mm, addr, end);
-        rwlock_write_lock(&mm->lock);
-        error = advise_locked(mm, addr, end, advice);
-        rwlock_write_unlock(&mm->lock);
-        return error;
+        if (ops->whole)
+                return ops->whole(mm, addr, end);
+        return ops->io ? io_all(mm, addr, end, ops) : change_all(mm, addr, end, ops);
+}
+
+int64_t mm_evict(struct mm *mm, uint64_t addr, uint64_t len)
+{
+        uint64_t end = addr + round_up_u64(len, PAGE_SIZE), evicted = 0;
+        struct page_span pages;
+        bool hole = false;
+        struct file *f;
+
+        if ((addr & ~PAGE_MASK) || end < addr || (len && end == addr))
+                return -EINVAL;
+        while (addr < end && take_piece(mm, &addr, end, NULL, &hole, &f, &pages)) {
+                if (!f)
+                        continue;
+                evicted += evict_range(f->mapping, pages.index, pages.index + pages.nr, UINT32_MAX);
+                file_put(f);
+        }
+        return (int64_t)(evicted << PAGE_SHIFT);
 }

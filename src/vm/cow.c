@@ -93,6 +93,13 @@ static bool install_locked(struct vm_fault *vmf, const void *buf)
 
         page_assert_locked(vmf->rq.page);
         error = mmu->ops->copy(mmu, vmf->address, buf, 1, false, NULL);
+        if (error == -EEXIST && vmf->asked && pte_state(vmf->pte) == PTE_CACHE) {
+                /* No store follows that would make the kernel copy the page that is shown. */
+                struct iovec iov = { (void *)(uintptr_t)vmf->address, PAGE_SIZE };
+
+                mmu->ops->unmap(mmu, &iov, 1);
+                error = mmu->ops->copy(mmu, vmf->address, buf, 1, false, NULL);
+        }
         if (error && error != -EEXIST) {
                 /* The mapping has changed: nothing was made, the thread faults again. */
                 mmu->ops->wake(mmu, vmf->address, 1);

@@ -7,6 +7,7 @@
  * interrupted code may hold (none of ours is held while mapped memory is touched), no stdio.
  */
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "vm/fault.h"
 
@@ -68,4 +69,66 @@ int mm_touch(struct mm *mm, uint64_t addr, uint64_t len, bool write)
                         return vmf.error;
         }
         return 0;
+}
+
+/* 1: the page is shown as it should be, 0: it has to be faulted in, or -errno. */
+static int look_at(struct vm_fault *vmf, enum populate how)
+{
+        struct mm *mm = vmf->mm;
+        struct vma *v = find_vma(mm, vmf->address);
+        enum pte_state s = PTE_NONE;
+        struct pte *pte;
+
+        if (!v || v->vm_start > vmf->address)
+                return -ENOMEM;
+        if (how == POPULATE_NATURAL && !v->vm_prot)
+                return -EFAULT;
+        if ((how == POPULATE_READ && !(v->vm_prot & PROT_READ)) ||
+            (how == POPULATE_WRITE && !(v->vm_prot & PROT_WRITE)))
+                return -EINVAL;
+        vmf->write = how == POPULATE_WRITE ||
+                     (how == POPULATE_NATURAL && !v->vm_shared && (v->vm_prot & PROT_WRITE));
+        pte = pte_get(mm, vmf->address, false);
+        if (pte) {
+                s = pte_state(pte);
+                pte_put(mm, pte);
+        }
+        if (s == PTE_POISONED)
+                return -EHWPOISON;
+        return s == PTE_COPY || (!vmf->write && s != PTE_NONE && s != PTE_SWAPPED);
+}
+
+static int populate_page(struct mm *mm, uint64_t addr, enum populate how)
+{
+        struct vm_fault vmf = {
+                .mm = mm,
+                .address = addr,
+                .kind = MMU_FAULT_MINOR,
+                .tid = thread_id(),
+                .asked = true,
+        };
+        int there;
+
+        rwlock_read_lock(&mm->lock);
+        there = look_at(&vmf, how);
+        rwlock_read_unlock(&mm->lock);
+        if (there)
+                return there < 0 ? there : 0;
+        switch (run_fault(&vmf)) {
+        case VM_FAULT_SIGSEGV:
+                return -ENOMEM; /* unmapped meanwhile */
+        case VM_FAULT_SIGBUS:
+                return vmf.error == -ENOMEM ? -ENOMEM : -EFAULT;
+        default:
+                return 0;
+        }
+}
+
+int mm_populate(struct mm *mm, uint64_t addr, uint64_t end, enum populate how)
+{
+        int error = 0;
+
+        for (; !error && addr < end; addr += PAGE_SIZE)
+                error = populate_page(mm, addr, how);
+        return error;
 }

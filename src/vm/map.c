@@ -12,7 +12,10 @@
 
 #include "vm/fault.h"
 
-#define KNOWN_FLAGS (MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_NORESERVE)
+/* What MAP_SHARED_VALIDATE takes: these, and what has no effect on mappings of files. */
+#define KNOWN_FLAGS                                                                                \
+        (MAP_TYPE | MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_NORESERVE | MAP_ANONYMOUS | MAP_LOCKED | \
+         MAP_POPULATE | MAP_NONBLOCK | MAP_GROWSDOWN | MAP_STACK | MAP_DENYWRITE | MAP_EXECUTABLE)
 #define MAX_MAPS 65536u
 
 /* The files whose mappings a change touches, each with its i_mmap_lock held for writing: no
@@ -165,7 +168,7 @@ static int check_kind(uint64_t len, int flags, struct file *f, uint64_t offset)
                 return -EINVAL;
         if (!f && type != MAP_PRIVATE)
                 return -EINVAL; /* only private memory can be without a file */
-        if (type == MAP_SHARED_VALIDATE && (flags & ~(KNOWN_FLAGS | MAP_SHARED_VALIDATE)))
+        if (type == MAP_SHARED_VALIDATE && (flags & ~KNOWN_FLAGS))
                 return -EOPNOTSUPP;
         return 0;
 }

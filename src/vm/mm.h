@@ -40,6 +40,11 @@ struct vma_rules {
         uint64_t share;    /* pages of the budget for its file */
 };
 
+#define VM_LOCKED (1u << 0)      /* mlock */
+#define VM_LOCKONFAULT (1u << 1) /* mlock2 with MLOCK_ONFAULT: with LOCKED */
+#define VM_DONTCOPY (1u << 2)    /* MADV_DONTFORK */
+#define VM_WIPEONFORK (1u << 3)
+
 /* A contiguous, page-aligned span of addresses: start < end, overlapping none. */
 struct vma {
         TAILQ_ENTRY(vma) vm_list;    /* [mm] */
@@ -54,6 +59,7 @@ struct vma {
         bool vm_shared;              /* (c) MAP_SHARED of a file opened for writing, or read-only */
         enum vm_advice vm_advice;    /* [mm] */
         struct vma_rules vm_rules;   /* [mm] */
+        unsigned vm_flags;           /* [mm] VM_ */
         struct file *vm_file;        /* (c) NULL: anonymous memory */
         struct mapping_view vm_view; /* [i_mmap] */
         const struct vm_operations *vm_ops; /* (c) NULL: anonymous memory */
@@ -200,8 +206,15 @@ struct mapping_report {
         struct vma_rules rules;
 };
 bool mm_report(struct mm *mm, uint64_t addr, struct mapping_report *out);
+/* The same in the kernel's terms: -ENOMEM: a hole, or no memory; -EINVAL: no right to it; -EHWPOISON:
+ * it could not be read before; -EFAULT: not now, or past the end of the file. NATURAL: as the program
+ * would touch it, which is a store where that makes a private page; -EFAULT: no right to it. */
+enum populate { POPULATE_READ, POPULATE_WRITE, POPULATE_NATURAL };
+int mm_populate(struct mm *mm, uint64_t addr, uint64_t end, enum populate how);
 /* advice.c */
 int mm_advise(struct mm *mm, uint64_t addr, uint64_t len, int advice);
+/* Drop the clean pages of files that are mapped there; bytes, or -EINVAL. */
+int64_t mm_evict(struct mm *mm, uint64_t addr, uint64_t len);
 /* Private copies in [addr, addr+len) are gone, nothing is mapped there. => mm->lock, write */
 void mm_clear_ptes(struct mm *mm, uint64_t addr, uint64_t len);
 

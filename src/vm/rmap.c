@@ -94,6 +94,17 @@ static int vm_protect_run(struct page_cache *c, struct mapping_view *view, uint6
         return error;
 }
 
+static bool vm_shows(struct mapping_view *view, uint64_t index)
+{
+        struct vma *v = vma_of(view);
+        struct pte *pte = pte_get(v->vm_mm, vma_address(v, index), false);
+        bool yes = pte && pte_state(pte) == PTE_CACHE;
+
+        if (pte)
+                pte_put(v->vm_mm, pte);
+        return yes;
+}
+
 /* The mm that maps the file; NULL: none, and whoever maps it from now on sees its new size. All
  * mappings of one cache's files are in one mm. */
 static struct mm *mm_of(struct address_space *m)
@@ -148,4 +159,5 @@ const struct mapping_ops vm_mapping_ops = {
         .zap_flush = vm_zap_flush,
         .protect_run = vm_protect_run,
         .cut = vm_cut,
+        .shows = vm_shows,
 };

@@ -227,6 +227,7 @@ struct vma *split_vma(struct mm *mm, struct vma *v, uint64_t addr)
         upper->vm_shared = v->vm_shared;
         upper->vm_advice = v->vm_advice;
         upper->vm_rules = v->vm_rules;
+        upper->vm_flags = v->vm_flags;
         upper->vm_file = v->vm_file;
         upper->vm_ops = v->vm_ops;
         upper->vm_start = addr;
@@ -250,8 +251,8 @@ bool vma_can_merge(const struct vma *a, const struct vma *b)
 {
         return a->vm_end == b->vm_start && a->vm_file == b->vm_file && a->vm_prot == b->vm_prot &&
                a->vm_maxprot == b->vm_maxprot && a->vm_shared == b->vm_shared &&
-               a->vm_advice == b->vm_advice && a->vm_ops == b->vm_ops &&
-               rules_equal(&a->vm_rules, &b->vm_rules) &&
+               a->vm_advice == b->vm_advice && a->vm_flags == b->vm_flags &&
+               a->vm_ops == b->vm_ops && rules_equal(&a->vm_rules, &b->vm_rules) &&
                a->vm_pgoff + ((a->vm_end - a->vm_start) >> PAGE_SHIFT) == b->vm_pgoff;
 }
 

@@ -8,6 +8,11 @@
 
 #include "threads.h"
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
 /* Those that are met often are there more than once. */
 static const int prots[] = { PROT_READ,
                              PROT_READ,
@@ -25,6 +30,11 @@ static const int odd_prots[] = { 0x100, PROT_READ | 0x40000, PROT_GROWSDOWN | PR
 static const int advices[] = { MADV_NORMAL,   MADV_RANDOM,   MADV_SEQUENTIAL,
                                MADV_WILLNEED, MADV_DONTNEED, MADV_DONTNEED,
                                1234 };
+/* Where nobody else stores to the file. */
+static const int more_advices[] = { MADV_COLD,         MADV_PAGEOUT,       MADV_REMOVE,
+                                    MADV_FREE,         MADV_POPULATE_READ, MADV_POPULATE_WRITE,
+                                    MADV_DONTFORK,     MADV_DOFORK,        MADV_WIPEONFORK,
+                                    MADV_POPULATE_READ };
 static const int types[] = { MAP_SHARED,  MAP_SHARED,  MAP_SHARED,         MAP_PRIVATE,
                              MAP_PRIVATE, MAP_PRIVATE, MAP_SHARED_VALIDATE };
 static const int odd_types[] = { 0, MAP_SHARED_VALIDATE | 0x200000, MAP_TYPE & ~3 };
@@ -82,6 +92,12 @@ void draw_advise(struct op *o, uint64_t *s)
 {
         draw_range(o, s);
         o->arg = pick(s, advices);
+}
+
+void draw_any_advice(struct op *o, uint64_t *s)
+{
+        draw_range(o, s);
+        o->arg = random_below(s, 2) ? pick(s, advices) : pick(s, more_advices);
 }
 
 void draw_access(struct op *o, uint64_t *s)

@@ -132,6 +132,7 @@ void draw_map(struct op *o, uint64_t *s);
 void draw_range(struct op *o, uint64_t *s);
 void draw_protect(struct op *o, uint64_t *s);
 void draw_advise(struct op *o, uint64_t *s);
+void draw_any_advice(struct op *o, uint64_t *s);
 void draw_access(struct op *o, uint64_t *s);
 void draw_io(struct op *o, uint64_t *s);
 void draw_io_at(struct op *o, uint64_t *s);

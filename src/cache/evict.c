@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * evict.c - pages that go, or are to go first, because somebody asks: madvise, fl_evict, a file
+ * that another program has changed. What reclaim takes by itself is in reclaim.c.
+ *
+ * A page that somebody has in hand is left alone, and so is one that is dirty or being written.
+ */
+#include "cache/filemap.h"
+#include "util/perturb.h"
+
+#define RUN 64
+
+/* Do more mappings than that show it? */
+static bool shown_by_more(struct address_space *m, uint64_t index, unsigned most)
+{
+        struct mapping_view *v;
+        unsigned n = 0;
+
+        rwlock_read_lock(&m->i_mmap_lock);
+        if (m->i_mmap.nr > most)
+                VIEW_FOREACH (v, &m->i_mmap, index, index) {
+                        n += m->cache->m_ops->shows(v, index);
+                        if (n > most)
+                                break;
+                }
+        rwlock_read_unlock(&m->i_mmap_lock);
+        return n > most;
+}
+
+/* The page locked, if it can go. */
+static bool take(struct address_space *m, struct page *p, uint64_t index, unsigned most_shown)
+{
+        if (page_state(p) != PAGE_CLEAN || !page_trylock(p))
+                return false;
+        if (page_state(p) == PAGE_CLEAN &&
+            !(page_test(p, PG_MAPPED) && shown_by_more(m, index, most_shown)))
+                return true;
+        page_unlock(m->cache, p);
+        return false;
+}
+
+/* Neighbours, locked and clean, whose leaf is pinned. How many have gone. */
+static uint64_t evict_run(struct address_space *m, struct page *first, uint64_t index, unsigned nr)
+{
+        struct page_cache *c = m->cache;
+        bool mapped = false, gone;
+
+        for (unsigned i = 0; i < nr; i++) {
+                page_start_evict(c, first + i);
+                mapped |= page_test(first + i, PG_MAPPED);
+        }
+        if (mapped)
+                mapping_zap(m, &(struct page_span){ index, nr }, 1);
+        perturb_gap();
+        gone = m->frames->ops->release(m->frames, index, nr) == 0;
+        for (unsigned i = 0; i < nr; i++) {
+                if (gone)
+                        page_end_evict(c, first + i, false);
+                else
+                        page_cancel_evict(c, first + i);
+                page_unlock(c, first + i);
+        }
+        return gone ? nr : 0;
+}
+
+uint64_t evict_range(struct address_space *m, uint64_t first, uint64_t end, unsigned most_shown)
+{
+        uint64_t index = first, evicted = 0;
+        struct page *p;
+
+        while (index < end && (p = radix_next(&m->i_pages, &index, end - 1, false))) {
+                uint64_t leaf_end = min_u64(radix_leaf_end(&m->i_pages, index), end);
+                struct page *leaf = p;
+
+                while (index < leaf_end) {
+                        unsigned nr = 0;
+
+                        while (nr < RUN && index + nr < leaf_end &&
+                               take(m, p + nr, index + nr, most_shown))
+                                nr++;
+                        if (nr)
+                                evicted += evict_run(m, p, index, nr);
+                        p += nr ? nr : 1;
+                        index += nr ? nr : 1;
+                }
+                put_page(m, leaf);
+        }
+        return evicted;
+}
+
+void cold_range(struct address_space *m, uint64_t first, uint64_t end, unsigned most_shown)
+{
+        uint64_t index = first;
+        struct page *p;
+
+        while (index < end && (p = radix_next(&m->i_pages, &index, end - 1, false))) {
+                uint64_t leaf_end = min_u64(radix_leaf_end(&m->i_pages, index), end);
+                struct page *leaf = p;
+
+                for (; index < leaf_end; index++, p++) {
+                        if (!page_uptodate(p) || shown_by_more(m, index, most_shown))
+                                continue;
+                        page_clear(p, PG_REFERENCED);
+                        lru_cold(m->cache, p);
+                }
+                put_page(m, leaf);
+        }
+}
+
+void invalidate_range(struct address_space *m, uint64_t first, uint64_t end)
+{
+        uint64_t index = first;
+        struct page *p;
+
+        while (index < end && (p = radix_next(&m->i_pages, &index, end - 1, false))) {
+                uint64_t leaf_end = min_u64(radix_leaf_end(&m->i_pages, index), end);
+                struct page *leaf = p;
+
+                for (; index < leaf_end; index++, p++) {
+                        if (!page_trylock(p))
+                                continue;
+                        if (page_state(p) == PAGE_CLEAN && !page_test(p, PG_MAPPED))
+                                evict_run(m, p, index, 1);
+                        else
+                                page_unlock(m->cache, p);
+                }
+                put_page(m, leaf);
+        }
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * errno.h - every errno of the mapping calls, by name: the same call on an engine's mappings and on
+ * the kernel's own of a twin file.
+ *
+ *   main.c      lays out the two sides anew for each case, makes the calls and compares
+ *   mapping.c   the cases of mmap, munmap, mprotect, mincore, msync
+ *   advising.c  of madvise
+ *
+ * To add a case: a row. What a call does is in main.c.
+ */
+#ifndef FAULTLINE_TESTS_ERRNO_H
+#define FAULTLINE_TESTS_ERRNO_H
+
+#include <sys/types.h>
+
+#include "../harness.h"
+
+#define PAGE ((long)TEST_PAGE)
+
+/* What is mapped before each call, at these pages. The file has FILE_PAGES pages. */
+enum {
+        FILE_PAGES = 8,
+        RW = 0,       /* 4 pages, shared, of the file's first */
+        HOLE = 4,     /* 1 page */
+        RO = 5,       /* 2 pages, shared, of a file open for reading, PROT_READ */
+        PRIVATE = 7,  /* 2 pages, private, PROT_READ | PROT_WRITE */
+        PAST_END = 9, /* 4 pages, shared; the file ends after two of them */
+        NONE = 13,    /* 1 page, shared, PROT_NONE */
+        WONLY = 14,   /* 1 page, shared, PROT_WRITE */
+        ANON = 15,    /* 2 pages without a file, private, PROT_READ | PROT_WRITE */
+        END = 17,     /* from here on: nothing */
+        REGION = 40
+};
+#define AT(page) ((page)*PAGE)
+/* An address that is none of the region's. */
+#define FAR(address) ((address) | LONG_MIN)
+
+enum handle { H_RW, H_RO, H_WO, H_NONE, H_PIPE, NR_HANDLES };
+
+struct side;
+
+struct errno_case {
+        const char *name;
+        long (*call)(struct side *, const struct errno_case *);
+        long at, len; /* bytes; at: from the region's begin */
+        int arg;      /* prot, advice, flags */
+        int flags;
+        long offset;
+        enum handle handle;
+        int want;     /* errno, 0: none */
+        bool only_us; /* the kernel cannot be asked */
+};
+
+struct case_list {
+        const char *name; /* of the call */
+        const struct errno_case *cases;
+        unsigned nr;
+};
+extern const struct case_list mapping_cases[], advising_cases[];
+
+/* main.c */
+long call_mmap(struct side *s, const struct errno_case *c);
+long call_munmap(struct side *s, const struct errno_case *c);
+long call_mprotect(struct side *s, const struct errno_case *c);
+long call_mincore(struct side *s, const struct errno_case *c);
+long call_msync(struct side *s, const struct errno_case *c);
+long call_madvise(struct side *s, const struct errno_case *c);
+
+#endif

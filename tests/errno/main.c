@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * main.c - see errno.h.
+ */
+#include "errno.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct side {
+        struct fl_engine *engine; /* NULL: the kernel's */
+        struct fl_file *file[NR_HANDLES];
+        int fd[NR_HANDLES];
+        char *base;
+};
+
+static void *address(struct side *s, const struct errno_case *c)
+{
+        return c->at < 0 ? (void *)(c->at & LONG_MAX) : s->base + c->at;
+}
+
+static void *side_mmap(struct side *s, void *p, size_t len, int prot, int flags, enum handle h,
+                       long offset)
+{
+        return s->engine ? fl_mmap(s->engine, p, len, prot, flags, s->file[h], offset)
+                         : mmap(p, len, prot, flags, s->fd[h], offset);
+}
+
+long call_mmap(struct side *s, const struct errno_case *c)
+{
+        void *p =
+                side_mmap(s, address(s, c), (size_t)c->len, c->arg, c->flags, c->handle, c->offset);
+
+        if (p == MAP_FAILED)
+                return -1;
+        if (!(c->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE))) {
+                int error = s->engine ? fl_munmap(s->engine, p, (size_t)c->len)
+                                      : munmap(p, (size_t)c->len);
+
+                expect(error == 0, "%s: what was mapped is unmapped: %s", c->name, strerror(errno));
+        }
+        return 0;
+}
+
+long call_munmap(struct side *s, const struct errno_case *c)
+{
+        void *p = address(s, c);
+
+        return s->engine ? fl_munmap(s->engine, p, (size_t)c->len) : munmap(p, (size_t)c->len);
+}
+
+long call_mprotect(struct side *s, const struct errno_case *c)
+{
+        void *p = address(s, c);
+
+        return s->engine ? fl_mprotect(s->engine, p, (size_t)c->len, c->arg)
+                         : mprotect(p, (size_t)c->len, c->arg);
+}
+
+long call_mincore(struct side *s, const struct errno_case *c)
+{
+        void *p = address(s, c);
+        unsigned char vec[2 * REGION];
+
+        return s->engine ? fl_mincore(s->engine, p, (size_t)c->len, vec)
+                         : mincore(p, (size_t)c->len, vec);
+}
+
+long call_msync(struct side *s, const struct errno_case *c)
+{
+        void *p = address(s, c);
+
+        return s->engine ? fl_msync(s->engine, p, (size_t)c->len, c->arg)
+                         : msync(p, (size_t)c->len, c->arg);
+}
+
+long call_madvise(struct side *s, const struct errno_case *c)
+{
+        void *p = address(s, c);
+
+        return s->engine ? fl_madvise(s->engine, p, (size_t)c->len, c->arg)
+                         : madvise(p, (size_t)c->len, c->arg);
+}
+
+/* --- the two sides --- */
+
+static void unmap_all(struct side *s)
+{
+        if (s->engine)
+                expect(fl_munmap(s->engine, s->base, REGION * TEST_PAGE) == 0, "%s", fl_strerror());
+        else
+                munmap(s->base, REGION * TEST_PAGE);
+}
+
+static void lay_out(struct side *s)
+{
+        static const struct {
+                int page, nr, prot, flags;
+                enum handle handle;
+                long offset;
+        } maps[] = {
+                { RW, 4, PROT_READ | PROT_WRITE, MAP_SHARED, H_RW, 0 },
+                { RO, 2, PROT_READ, MAP_SHARED, H_RO, 0 },
+                { PRIVATE, 2, PROT_READ | PROT_WRITE, MAP_PRIVATE, H_RO, 0 },
+                { PAST_END, 4, PROT_READ | PROT_WRITE, MAP_SHARED, H_RW, FILE_PAGES - 2 },
+                { NONE, 1, PROT_NONE, MAP_SHARED, H_RW, 0 },
+                { WONLY, 1, PROT_WRITE, MAP_SHARED, H_RW, 2 },
+                { ANON, 2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, H_NONE, 0 },
+        };
+
+        unmap_all(s);
+        for (unsigned i = 0; i < sizeof(maps) / sizeof(maps[0]); i++)
+                require(side_mmap(s, s->base + maps[i].page * PAGE, (size_t)maps[i].nr * TEST_PAGE,
+                                  maps[i].prot, maps[i].flags | MAP_FIXED, maps[i].handle,
+                                  maps[i].offset * PAGE) != MAP_FAILED,
+                        "laying out: %s", strerror(errno));
+}
+
+static void open_side(struct side *s, const char *path)
+{
+        static const int how[] = { [H_RW] = O_RDWR, [H_RO] = O_RDONLY, [H_WO] = O_WRONLY };
+
+        for (unsigned h = H_RW; h <= H_WO; h++) {
+                if (s->engine)
+                        s->file[h] = open_file(s->engine, path, how[h]);
+                else
+                        s->fd[h] = open(path, how[h] | O_CLOEXEC);
+        }
+        s->fd[H_NONE] = -1;
+}
+
+/* Of a file of its own, so that nobody is given the addresses: shared and untouched. */
+static char *find_place(struct fl_engine *e, struct fl_file *f)
+{
+        size_t size = 1ull << 44;
+        char *p;
+
+        if (e) {
+                p = map_file(e, f, REGION * TEST_PAGE, PROT_READ, MAP_SHARED, 0);
+                expect(fl_munmap(e, p, REGION * TEST_PAGE) == 0, "%s", fl_strerror());
+                return p;
+        }
+        p = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        require(p != MAP_FAILED, "16 TiB of addresses: %s", strerror(errno));
+        munmap(p, size);
+        return p + size / 8 * 5;
+}
+
+static int result_of(struct side *s, const struct errno_case *c)
+{
+        lay_out(s);
+        errno = 0;
+        return c->call(s, c) ? errno : 0;
+}
+
+static void try_case(struct side *ours, struct side *kernels, const char *call,
+                     const struct errno_case *c)
+{
+        int a = result_of(ours, c), k = c->only_us ? c->want : result_of(kernels, c);
+
+        expect(a == c->want, "%s, %s: %s, not %s", call, c->name, strerror(a), strerror(c->want));
+        expect(k == c->want, "%s, %s: the kernel says %s, not %s", call, c->name, strerror(k),
+               strerror(c->want));
+}
+
+static unsigned try_lists(struct side *ours, struct side *kernels, const struct case_list *lists)
+{
+        unsigned n = 0;
+
+        for (; lists->name; lists++)
+                for (unsigned i = 0; i < lists->nr; i++, n++) {
+                        test_at(lists->cases[i].name);
+                        try_case(ours, kernels, lists->name, &lists->cases[i]);
+                }
+        return n;
+}
+
+int main(int argc, char **argv)
+{
+        static struct side ours, kernels;
+        const char *path[2];
+        unsigned n;
+
+        test_begin(argc, argv, 1, 1, 60);
+        path[0] = test_stamped_file("ours", FILE_PAGES);
+        path[1] = test_stamped_file("kernels", FILE_PAGES);
+        ours.engine = open_engine_with(
+                (struct fl_engine_config){ .cache = 128 * TEST_PAGE, .flags = FL_ENGINE_QUIET });
+        open_side(&ours, path[0]);
+        open_side(&kernels, path[1]);
+        ours.base = find_place(ours.engine, ours.file[H_RO]);
+        kernels.base = find_place(NULL, NULL);
+        n = try_lists(&ours, &kernels, mapping_cases);
+        n += try_lists(&ours, &kernels, advising_cases);
+        printf("%u cases\n", n);
+        unmap_all(&ours);
+        unmap_all(&kernels);
+        check_engine(ours.engine);
+        for (unsigned h = H_RW; h <= H_WO; h++) {
+                close_file(ours.file[h]);
+                close(kernels.fd[h]);
+        }
+        close_engine(ours.engine);
+        return test_end();
+}
