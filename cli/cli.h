@@ -30,7 +30,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 /* The options every command takes; 0 or NULL: not given. */
 struct options {
         uint64_t cache, readahead, spin, perturb, watchdog;
-        const char *mmu, *policy, *driver, *faults, *trace;
+        const char *mmu, *policy, *driver, *faults, *trace, *swap;
         bool stats, json, help;
         const struct command *command;
 };
@@ -137,6 +137,8 @@ struct session {
 /* All return 0 or EXIT_FAILED, having said why. */
 int session_open(struct session *s, const struct options *o, const char *uri, int flags,
                  const struct fl_file_config *config);
+/* Without a file, for `size` bytes of memory. */
+int session_open_anon(struct session *s, const struct options *o, uint64_t size);
 /* Looks at the size again. */
 int session_refresh(struct session *s);
 /* Prints --stats, closes what is open. Call it on every path; `status` is what has happened so

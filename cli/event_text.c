@@ -124,14 +124,20 @@ static void name_or_number(char *buf, uint64_t value)
 static const char *const access_kinds[] = { "missing", "minor", "write-protect" };
 static const char *const copy_ways[] = { "shared: dirty it", "private: kernel copies",
                                          "private: copy at once" };
-static const char *const fault_kinds[] = { "read", "cow", "shared" };
+static const char *const fault_kinds[] = { "read", "cow", "shared", "anonymous", "swap" };
 static const char *const fault_results[] = { "done", "retry", "SIGSEGV", "SIGBUS" };
 static const char *const page_states[] = {
         "absent", "reading", "clean", "dirty", "writeback", "evicting", "error",
 };
-static const char *const pte_states[] = { "none", "cache", "copy", "swapped", "poisoned", "zero" };
-static const char *const retry_whys[] = { "nothing", "the page", "the budget", "staging memory",
-                                          "dirty pages to be written" };
+static const char *const pte_states[] = { "none",     "cache", "copy",     "swapped",
+                                          "poisoned", "zero",  "swapping", "swapin" };
+static const char *const retry_whys[] = { "nothing",
+                                          "the page",
+                                          "the budget",
+                                          "staging memory",
+                                          "dirty pages to be written",
+                                          "room for private pages",
+                                          "a page from swap" };
 static const char *const writeback_whys[] = { "sync", "background", "periodic", "reclaim",
                                               "close" };
 

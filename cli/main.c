@@ -28,6 +28,7 @@ static const char common_help[] =
         "  --faults SPEC      make I/O fail: eio@OFF+LEN[*COUNT],enospc@OFF+LEN,delay=TIME\n"
         "  --trace FILE       write every event of every layer to FILE\n"
         "  --spin on|off|TIME poll this long before sleeping\n"
+        "  --swap PATH[:SIZE] where private pages go when the cache is full (off)\n"
         "  --watchdog TIME    report each page fault that waits longer than this\n"
         "  --perturb SEED     for tests: random sleeps where threads may race\n"
         "  --stats            print all counters to stderr at the end\n"

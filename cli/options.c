@@ -14,7 +14,7 @@
 #include "cli.h"
 
 #define SPIN_ON 50000u /* ns: about what waking an idle core costs */
-#define NR_COMMON 13
+#define NR_COMMON 14
 
 static void common_options(struct options *o, struct option_spec spec[NR_COMMON + 1])
 {
@@ -25,6 +25,7 @@ static void common_options(struct options *o, struct option_spec spec[NR_COMMON 
                 { "driver", OPTION_CHOICE, &o->driver, "auto|uring|posix", 0 },
                 { "readahead", OPTION_SIZE, &o->readahead, NULL, PAGE_SIZE },
                 { "faults", OPTION_STRING, &o->faults, NULL, 0 },
+                { "swap", OPTION_STRING, &o->swap, NULL, 0 },
                 { "trace", OPTION_STRING, &o->trace, NULL, 0 },
                 { "spin", OPTION_SPIN, &o->spin, NULL, 0 },
                 { "perturb", OPTION_COUNT, &o->perturb, NULL, 0 },

@@ -9,8 +9,7 @@
 #include "guard.h"
 #include "util/lockdep.h"
 
-int session_open(struct session *s, const struct options *o, const char *uri, int flags,
-                 const struct fl_file_config *config)
+static int open_engine(struct session *s, const struct options *o, const char *uri)
 {
         struct fl_engine_config engine = {
                 .size = sizeof(engine),
@@ -24,6 +23,7 @@ int session_open(struct session *s, const struct options *o, const char *uri, in
                 .spin = o->spin,
                 .perturb = o->perturb,
                 .watchdog = o->watchdog,
+                .swap = o->swap,
                 .flags = FL_ENGINE_QUIET, /* guard.c sees the signal, and the command says why */
         };
         int error;
@@ -35,8 +35,24 @@ int session_open(struct session *s, const struct options *o, const char *uri, in
         if (error)
                 return fail(uri, "catch SIGBUS", "%s", strerror(-error));
         s->engine = fl_engine_open(&engine);
-        if (!s->engine)
-                return fail_library();
+        return s->engine ? 0 : fail_library();
+}
+
+int session_open_anon(struct session *s, const struct options *o, uint64_t size)
+{
+        int status = open_engine(s, o, "anonymous memory");
+
+        s->size = size;
+        return status;
+}
+
+int session_open(struct session *s, const struct options *o, const char *uri, int flags,
+                 const struct fl_file_config *config)
+{
+        int status = open_engine(s, o, uri);
+
+        if (status)
+                return status;
         s->file = fl_file_open(s->engine, uri, flags, config);
         if (!s->file)
                 return fail_library();
@@ -69,7 +85,11 @@ int session_close(struct session *s, int status)
 const char *session_reason(struct session *s, uint64_t offset, bool private_store)
 {
         char byte;
-        ssize_t got = fl_pread(s->file, &byte, 1, (off_t)offset);
+        ssize_t got;
+
+        if (!s->file)
+                return "it does not fit into the cache and the swap area (--cache, --swap)";
+        got = fl_pread(s->file, &byte, 1, (off_t)offset);
 
         if (got < 0)
                 return strerror(errno);

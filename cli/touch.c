@@ -28,6 +28,7 @@ struct touch {
         struct access_plan plan;
         const char *advice;
         bool write, verify, private, mincore;
+        uint64_t anon; /* bytes of memory without a file; 0: the URI's */
         char *mapping;
         /* results */
         uint64_t access_ns, msync_ns, verify_ns;
@@ -140,7 +141,8 @@ static int judge(struct touch *t, const struct walker *walkers, enum phase phase
                 fail(t->session.uri, what,
                      "%" PRIu64 " accesses failed, the first at page %" PRIu64 ": %s", errors,
                      first_error,
-                     session_reason(&t->session, first_error * PAGE_SIZE, t->private && t->write));
+                     session_reason(&t->session, first_error * PAGE_SIZE,
+                                    (t->private || t->anon) && t->write));
         if (wrong)
                 fail(t->session.uri, what,
                      "%" PRIu64 " stamps are missing or wrong, the first at page %" PRIu64, wrong,
@@ -282,6 +284,9 @@ static int print_report(struct touch *t, const struct fl_stats *stats)
         fprintf(out, "         median %s, 99%% below %s, longest %s\n",
                 text_time(a, stats->fault_ns_p50), text_time(b, stats->fault_ns_p99),
                 text_time(c, stats->fault_ns_max));
+        if (stats->swap_outs || stats->swap_ins)
+                fprintf(out, "swap     %s pages out, %s in\n", text_count(a, stats->swap_outs),
+                        text_count(b, stats->swap_ins));
         fprintf(out, "I/O      %s read, %s written, %s requests\n",
                 text_bytes(a, stats->read_bytes), text_bytes(b, stats->write_bytes),
                 text_count(c, stats->requests));
@@ -343,7 +348,7 @@ static int run_mapped(struct touch *t)
         if (status)
                 return status;
         status = run_phase(t, t->write ? PHASE_WRITE : PHASE_READ, &t->access_ns);
-        if (t->write && !t->private) {
+        if (t->write && !t->private && !t->anon) {
                 later = sync_mapping(t);
                 status = status ? status : later;
         }
@@ -372,7 +377,10 @@ static int touch(struct touch *t)
         status = access_prepare(&t->plan);
         if (status)
                 return status;
-        t->mapping = fl_mmap(s->engine, NULL, size, prot, t->private ? MAP_PRIVATE : MAP_SHARED,
+        t->mapping = fl_mmap(s->engine, NULL, size, prot,
+                             t->anon      ? MAP_PRIVATE | MAP_ANONYMOUS
+                             : t->private ? MAP_PRIVATE
+                                          : MAP_SHARED,
                              s->file, 0);
         if (t->mapping == MAP_FAILED)
                 return fail_library();
@@ -396,21 +404,31 @@ static int run(struct options *o, int argc, char **argv)
                 { "advice", OPTION_CHOICE, &t.advice, "normal|random|sequential|willneed|dontneed",
                   0 },
                 { "private", OPTION_FLAG, &t.private, NULL, 0 },
+                { "anon", OPTION_SIZE, &t.anon, NULL, PAGE_SIZE },
                 { "mincore", OPTION_FLAG, &t.mincore, NULL, 0 },
                 { 0 },
         };
-        const char *uri;
-        int status = options_parse_uri(o, own, argc, argv, &uri);
+        int status = options_parse(o, own, &argc, argv);
 
-        if (!uri)
+        if (status)
                 return status;
+        if (o->help)
+                return print_command_help(o->command);
+        if (t.anon && argc > 1)
+                return fail_usage(o, "--anon SIZE or a URI, not both");
+        if (!t.anon && argc != 2)
+                return fail_usage(o, argc < 2 ? "no URI given" : "one URI, please");
         if (t.plan.threads > MAX_THREADS)
                 return fail_usage(o, "--threads %" PRIu64 ": at most %d", t.plan.threads,
                                   MAX_THREADS);
         status = access_parse(&t.plan, o, pattern);
         if (status)
                 return status;
-        status = session_open(&t.session, o, uri, t.write && !t.private ? O_RDWR : O_RDONLY, NULL);
+        if (t.anon)
+                status = session_open_anon(&t.session, o, t.anon);
+        else
+                status = session_open(&t.session, o, argv[1],
+                                      t.write && !t.private ? O_RDWR : O_RDONLY, NULL);
         if (!status)
                 status = touch(&t);
         access_free(&t.plan);
@@ -420,19 +438,21 @@ static int run(struct options *o, int argc, char **argv)
 const struct command command_touch = {
         .name = "touch",
         .summary = "accesses to a mapping in a pattern, and what they cost",
-        .help = "touch URI [--pattern seq|back|random|stride=SIZE|list=FILE] [--count N]\n"
-                "                [--threads N] [--seed N] [--write] [--verify] [--private]\n"
+        .help = "touch URI|--anon SIZE [--pattern seq|back|random|stride=SIZE|list=FILE]\n"
+                "                [--count N] [--threads N] [--seed N] [--write] [--verify] "
+                "[--private]\n"
                 "                [--advice normal|random|sequential|willneed|dontneed] "
                 "[--mincore]\n"
                 "                [OPTIONS]\n"
                 "\n"
                 "Maps the whole file and touches one page an access.\n"
+                "  --anon      memory without a file instead, which needs no URI; see --swap\n"
                 "  --pattern   the order (seq); list=FILE: one page number a line\n"
                 "  --count     accesses of all threads together (each page of the pattern once)\n"
                 "  --threads   the count is split evenly; thread t draws from stream (seed, t)\n"
                 "  --write     store instead of load: the page's number and a mix of it with the\n"
-                "              seed, in its first 16 bytes; then msync, unless --private.\n"
-                "              THIS CHANGES THE FILE\n"
+                "              seed, in its first 16 bytes; then msync, unless --private\n"
+                "              or --anon. THIS CHANGES THE FILE\n"
                 "  --verify    afterwards, walk the same accesses again and check those stamps\n"
                 "  --private   MAP_PRIVATE: stores stay in this process\n"
                 "  --mincore   print the resident pages, a-b (half open), one range a line;\n"
@@ -444,6 +464,7 @@ const struct command command_touch = {
                 "ahead?\n"
                 "  faultline touch scratch.bin --pattern random --count 200000 --threads 8 \\\n"
                 "          --write --verify --cache 32M --json\n"
+                "  faultline touch --anon 1G --swap /var/tmp/swap:2G --cache 64M --write --verify\n"
                 "  faultline touch scratch.bin --verify --seed 1              are they still "
                 "there?\n",
         .run = run,

@@ -58,6 +58,8 @@ struct fl_engine_config {
         uint64_t perturb;   /* for tests: random yields and sleeps where threads may race, from this
                              * seed, in the whole process; 0: none */
         uint64_t watchdog;  /* a line on stderr for each fault that waits longer; 0: none */
+        const char *swap;   /* where private pages go when the cache is full: PATH[:SIZE] of a file
+                             * or block device, ram:SIZE, or "off" (default): faultline(1), --swap */
 };
 #define FL_ENGINE_QUIET 1u /* no line on stderr when a SIGBUS is raised: the program tells */
 
@@ -94,9 +96,11 @@ FL_API struct fl_file *fl_file_open(struct fl_engine *engine, const char *uri, i
 FL_API int fl_file_close(struct fl_file *file);
 
 /* mmap(2). flags: MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE, with MAP_FIXED,
- * MAP_FIXED_NOREPLACE, MAP_NORESERVE. MAP_FAILED and errno: EACCES, EBADF, EEXIST,
- * EINVAL, ENODEV, ENOMEM, EOPNOTSUPP, EOVERFLOW. Access beyond the last page of the file, a page
- * that cannot be read, or one that does not fit into the budget raises SIGBUS. */
+ * MAP_FIXED_NOREPLACE, MAP_NORESERVE; MAP_ANONYMOUS with MAP_PRIVATE, then file is ignored.
+ * MAP_FAILED and errno: EACCES, EBADF, EEXIST, EINVAL, ENODEV, ENOMEM (also: anonymous memory that
+ * can never fit into cache and swap area, unless MAP_NORESERVE), EOPNOTSUPP, EOVERFLOW. Access
+ * beyond the last page of the file, a page that cannot be read, or one that does not fit into the
+ * budget raises SIGBUS. */
 FL_API void *fl_mmap(struct fl_engine *engine, void *addr, size_t len, int prot, int flags,
                      struct fl_file *file, off_t offset);
 /* munmap(2): any part of mappings of this engine. Dirty pages stay in the cache. */

@@ -85,6 +85,18 @@ static int open_lower(struct fl_engine *e, const struct fl_engine_config *cfg)
         return table_pool_init(&e->tables, MAX_TABLES);
 }
 
+/* Says itself what is wrong with it. */
+static int open_swap(struct fl_engine *e, const struct fl_engine_config *cfg)
+{
+        const char *why = NULL;
+        int error;
+
+        if (!cfg->swap || !*cfg->swap || strcmp(cfg->swap, "off") == 0)
+                return 0;
+        error = swap_area_open(&e->swap, &e->drivers, e->block_pool, &e->trace, cfg->swap, &why);
+        return error ? fl_fail(-error, cfg->swap, "opening the swap area", why) : 0;
+}
+
 static int open_upper(struct fl_engine *e, const struct fl_engine_config *cfg, char *why)
 {
         struct mm_config mm_cfg = {
@@ -108,8 +120,9 @@ static int open_upper(struct fl_engine *e, const struct fl_engine_config *cfg, c
                 error = cache_create(&e->cache, &cache_cfg);
         if (error)
                 return error;
-        mm_set_cache(e->mm, e->cache);
-        error = watchdog_start(e->mm, cfg->watchdog);
+        error = mm_set_cache(e->mm, e->cache, e->swap);
+        if (!error)
+                error = watchdog_start(e->mm, cfg->watchdog);
         if (error)
                 return error;
         return task_create(&e->task, e->mm);
@@ -122,10 +135,14 @@ static void dispose(struct fl_engine *e)
                 watchdog_stop(e->mm);
         if (e->task)
                 task_destroy(e->task);
+        if (e->cache)
+                cache_stop(e->cache); /* it may be about to swap something of the mm's out */
         if (e->mm)
                 mm_destroy(e->mm);
         if (e->cache)
                 cache_destroy(e->cache);
+        if (e->swap)
+                swap_area_close(e->swap);
         fs_env_destroy(&e->fs);
         driver_env_destroy(&e->drivers);
         if (e->loop)
@@ -169,6 +186,12 @@ struct fl_engine *fl_engine_open(const struct fl_engine_config *config)
                 return NULL;
         }
         error = open_lower(e, &cfg);
+        if (!error && open_swap(e, &cfg)) {
+                error = errno;
+                dispose(e);
+                errno = error;
+                return NULL;
+        }
         if (!error)
                 error = open_upper(e, &cfg, why);
         if (error) {

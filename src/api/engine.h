@@ -7,6 +7,7 @@
 
 #include <faultline/faultline.h>
 
+#include "block/swapfile.h"
 #include "cache/filemap.h"
 #include "vm/mm.h"
 
@@ -17,6 +18,7 @@ struct fl_engine {
         struct driver_env drivers;
         struct block_pool *block_pool;
         struct fs_env fs;
+        struct swap_area *swap; /* NULL: none */
         struct mm *mm;
         struct task *task;
         struct page_cache *cache;

@@ -17,6 +17,16 @@ static void note_peak(struct budget *b, int64_t now)
                 ;
 }
 
+#define RESERVED_PAGES 8 /* that private pages leave to the files, at least */
+
+int64_t budget_private_most(struct page_cache *c)
+{
+        int64_t limit = atomic_load(&c->budget.limit);
+
+        return limit - atomic_load(&c->budget.shares) -
+               (int64_t)max_u64(RESERVED_PAGES, (uint64_t)limit / 32);
+}
+
 bool budget_try_charge(struct page_cache *c, int64_t pages)
 {
         struct budget *b = &c->budget;
@@ -38,6 +48,7 @@ void budget_uncharge(struct page_cache *c, int64_t pages)
 
         atomic_fetch_sub(&b->charged, pages);
         atomic_store(&b->stuck, 0);
+        atomic_store(&b->private_stuck, 0);
         waitq_wake(&b->wq, NULL);
 }
 
@@ -84,5 +95,6 @@ void budget_set_limit(struct page_cache *c, uint64_t bytes)
         atomic_store(&b->high, low + (low > 64 ? 64 : low / 2 + 1));
         atomic_store(&b->limit, pages);
         atomic_store(&b->stuck, 0);
+        atomic_store(&b->private_stuck, 0);
         waitq_wake(&b->wq, NULL);
 }

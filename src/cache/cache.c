@@ -114,14 +114,25 @@ fail:
         return -ENOMEM;
 }
 
+void cache_stop(struct page_cache *c)
+{
+        worker_stop(&c->flusher);
+        worker_stop(&c->reclaimer);
+}
+
 void cache_destroy(struct page_cache *c)
 {
         assert(TAILQ_EMPTY(&c->mappings));
-        worker_stop(&c->flusher);
-        worker_stop(&c->reclaimer);
+        cache_stop(c);
         staging_destroy(&c->staging);
         free(c->runs);
         free(c);
+}
+
+void cache_set_private(struct page_cache *c, const struct private_ops *ops, void *arg)
+{
+        c->p_arg = arg;
+        atomic_store(&c->p_ops, ops);
 }
 
 int cache_resize(struct page_cache *c, uint64_t bytes)
@@ -167,11 +178,14 @@ static struct waitq *queue_for(struct page_cache *c, const struct wait_on *on)
 {
         switch (on->kind) {
         case WAIT_BUDGET:
+        case WAIT_PRIVATE:
                 return &c->budget.wq;
         case WAIT_STAGING:
                 return &c->staging.wq;
         case WAIT_DIRTY:
                 return &c->dirty_wq;
+        case WAIT_SWAP:
+                return on->q;
         default:
                 return NULL;
         }
@@ -182,6 +196,11 @@ static bool still_blocked(struct page_cache *c, const struct wait_on *on)
         switch (on->kind) {
         case WAIT_BUDGET:
                 return budget_free(c) < 1 && !budget_stuck(c);
+        case WAIT_PRIVATE:
+                return atomic_load(&c->budget.private_pages) >= budget_private_most(c) &&
+                       !atomic_load(&c->budget.private_stuck);
+        case WAIT_SWAP:
+                return on->blocked(on);
         case WAIT_STAGING:
                 return !staging_available(&c->staging, on->write);
         case WAIT_DIRTY:
@@ -201,7 +220,7 @@ bool wait_on_add(struct page_cache *c, struct wait_on *on, struct waiter *w)
                                        on->write ? page_busy_writeback : page_busy_reading);
                 put_page(on->mapping, on->page);
         } else if (q) {
-                waitq_add(q, w, NULL);
+                waitq_add(q, w, on->key);
                 queued = still_blocked(c, on) || !waitq_remove(q, w);
                 /* Only now can it see that somebody waits, and hold the pause short. */
                 if (queued && on->kind == WAIT_DIRTY)
@@ -215,7 +234,7 @@ bool wait_on_add(struct page_cache *c, struct wait_on *on, struct waiter *w)
 
 void wait_on(struct page_cache *c, struct wait_on *on)
 {
-        bool timed = on->kind != WAIT_PAGE;
+        bool timed = on->kind != WAIT_PAGE && on->kind != WAIT_SWAP;
         struct waiter w;
 
         waiter_init_sync(&w);

@@ -26,8 +26,9 @@ struct budget {
         _Atomic int64_t shares;        /* [cache] to write; the files' shares together */
         _Atomic int64_t low, high;     /* free pages: reclaim starts below low, stops at high */
         _Atomic int64_t peak;
-        _Atomic uint32_t stuck; /* reclaim found nothing and nothing is on its way */
-        struct waitq wq;        /* those who wait for a page */
+        _Atomic uint32_t stuck;         /* reclaim found nothing and nothing is on its way */
+        _Atomic uint32_t private_stuck; /* the same of private pages: none can go to swap */
+        struct waitq wq;                /* those who wait for a page */
 };
 
 struct lru {
@@ -47,17 +48,28 @@ struct worker {
 
 struct io_run;
 
+/* How reclaim reaches private pages; filled in by vm. */
+struct private_ops {
+        /* Send about `want` private pages to the swap area: those that are there already go at once,
+         * others when they are written. How many went or are on their way; 0: none can. Called by
+         * the reclaimer, which holds nothing. */
+        unsigned (*shrink)(void *arg, unsigned want);
+};
+
 struct page_cache {
         struct table_pool *tables;          /* (c) */
         struct trace *trace;                /* (c) */
         const struct vm_policy_ops *policy; /* (c) */
         const struct mapping_ops *m_ops;    /* (c) */
+        const struct private_ops *_Atomic p_ops;
+        void *p_arg; /* (c) of p_ops; set before it */
         struct budget budget;
         struct staging staging;
         struct lru lru;
         struct waitq page_wq[PAGE_WAITQS];
         struct waitq dirty_wq; /* dirtiers that were told to pause */
         _Atomic int64_t nr_dirty, nr_writeback, nr_reading;
+        _Atomic int64_t nr_swapping_out, nr_swapping_in; /* private pages on their way */
         struct worker reclaimer, flusher;
         _Atomic uint32_t reclaim_wants;  /* pages that reclaim asks the flusher to clean */
         _Atomic uint64_t writeback_done; /* pages cleaned so far, to see progress */
@@ -81,13 +93,29 @@ struct cache_config {
 };
 
 int cache_create(struct page_cache **out, const struct cache_config *cfg);
+/* Ends its threads: nothing is reclaimed or written any more of its own accord. */
+void cache_stop(struct page_cache *c);
 /* All mappings are destroyed. */
 void cache_destroy(struct page_cache *c);
+/* Once, before there is a private page. Without, private pages stay in memory. */
+void cache_set_private(struct page_cache *c, const struct private_ops *ops, void *arg);
 int cache_resize(struct page_cache *c, uint64_t bytes);
 
 /* What a step found it has to wait for. Filled in by the step that returned "retry". */
 struct wait_on {
-        enum { WAIT_NONE, WAIT_PAGE, WAIT_BUDGET, WAIT_STAGING, WAIT_DIRTY } kind;
+        enum {
+                WAIT_NONE,
+                WAIT_PAGE,
+                WAIT_BUDGET,
+                WAIT_STAGING,
+                WAIT_DIRTY,
+                WAIT_PRIVATE, /* for room among the private pages */
+                WAIT_SWAP     /* for a page that is coming in: q, key, blocked */
+        } kind;
+        struct waitq *q;
+        const void *key;                         /* NULL but for WAIT_SWAP */
+        bool (*blocked)(const struct wait_on *); /* still? */
+        void *arg;
         struct address_space *mapping;
         struct page *page; /* WAIT_PAGE: pinned; wait_on_add() or wait_on_done() unpins */
         bool write;        /* WAIT_PAGE: for write-back to end; else for a read */
@@ -99,6 +127,9 @@ bool wait_on_add(struct page_cache *c, struct wait_on *on, struct waiter *w);
 void wait_on(struct page_cache *c, struct wait_on *on);
 
 /* budget.c */
+/* How many private pages may be in memory: a few are left to the files, or else nothing of any
+ * could be read any more. */
+int64_t budget_private_most(struct page_cache *c);
 bool budget_try_charge(struct page_cache *c, int64_t pages);
 void budget_uncharge(struct page_cache *c, int64_t pages);
 static inline int64_t budget_free(struct page_cache *c)

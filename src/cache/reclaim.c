@@ -342,7 +342,8 @@ static bool is_stuck(struct page_cache *c)
         struct address_space *m;
         bool hope = false;
 
-        if (atomic_load(&c->nr_reading) || atomic_load(&c->nr_writeback))
+        if (atomic_load(&c->nr_reading) || atomic_load(&c->nr_writeback) ||
+            atomic_load(&c->nr_swapping_out) || atomic_load(&c->nr_swapping_in))
                 return false;
         mutex_lock(&c->lock);
         TAILQ_FOREACH (m, &c->mappings, link)
@@ -351,22 +352,76 @@ static bool is_stuck(struct page_cache *c)
         return !hope;
 }
 
+/* Pages that the budget lacks, beyond those that are on their way to swap. */
+static int64_t lacking(struct page_cache *c)
+{
+        return atomic_load(&c->budget.high) - budget_free(c) - atomic_load(&c->nr_swapping_out);
+}
+
+/* Private pages that are too many, so that a new one would have to wait, likewise. */
+static int64_t too_private(struct page_cache *c)
+{
+        int64_t low = atomic_load(&c->budget.low) / 2;
+
+        if (!atomic_load(&c->p_ops))
+                return 0;
+        return atomic_load(&c->budget.private_pages) + low - budget_private_most(c) -
+               atomic_load(&c->nr_swapping_out);
+}
+
+/* How many of `want` pages should be private ones: in proportion to what there is of either, the
+ * policy weighing them (L51). */
+static unsigned private_share(struct page_cache *c, unsigned want)
+{
+        uint64_t own = (uint64_t)atomic_load(&c->budget.private_pages) * c->policy->swappiness;
+        uint64_t files = atomic_load(&c->lru.nr) * (200 - c->policy->swappiness);
+
+        if (!atomic_load(&c->p_ops) || own == 0)
+                return 0;
+        return (unsigned)((want * own + own + files - 1) / (own + files));
+}
+
+static unsigned shrink_private(struct page_cache *c, unsigned want)
+{
+        const struct private_ops *ops = atomic_load(&c->p_ops);
+
+        return ops && want ? ops->shrink(c->p_arg, want) : 0;
+}
+
+static struct reclaim_result shrink_files(struct page_cache *c, unsigned want)
+{
+        struct reclaim_result r = { 0 };
+
+        if (!want)
+                return r;
+        mutex_lock(&c->evict_lock);
+        r = shrink_list(c, want);
+        mutex_unlock(&c->evict_lock);
+        if (r.dirty) {
+                atomic_store(&c->reclaim_wants, r.dirty < BATCH ? BATCH : r.dirty);
+                flusher_kick(c);
+        }
+        return r;
+}
+
 /* One round at the watermarks. Returns true if nothing could be done. */
 static bool balance(struct page_cache *c, uint64_t *cleaned)
 {
-        struct budget *b = &c->budget;
-
-        for (int64_t want; (want = atomic_load(&b->high) - budget_free(c)) > 0;) {
+        for (;;) {
+                int64_t lack = lacking(c), excess = too_private(c);
+                unsigned want = lack <= 0 ? 0 : lack < BATCH ? (unsigned)lack : BATCH;
+                unsigned at_least = excess <= 0 ? 0 : excess < BATCH ? (unsigned)excess : BATCH;
+                unsigned share = private_share(c, want), went;
                 struct reclaim_result r;
 
-                mutex_lock(&c->evict_lock);
-                r = shrink_list(c, (unsigned)(want < BATCH ? want : BATCH));
-                mutex_unlock(&c->evict_lock);
-                if (r.dirty) {
-                        atomic_store(&c->reclaim_wants, r.dirty < BATCH ? BATCH : r.dirty);
-                        flusher_kick(c);
-                }
-                if (r.evicted == 0) {
+                if (!want && !at_least)
+                        return false;
+                share = share > at_least ? share : at_least;
+                went = shrink_private(c, share);
+                r = shrink_files(c, want > went ? want - went : 0);
+                if (!went && !r.evicted && share < want)
+                        went = shrink_private(c, want);
+                if (!went && !r.evicted) {
                         uint64_t done = atomic_load(&c->writeback_done);
                         bool moved = done != *cleaned || r.zapped || r.rotated || r.busy;
 
@@ -374,7 +429,13 @@ static bool balance(struct page_cache *c, uint64_t *cleaned)
                         return !moved;
                 }
         }
-        return false;
+}
+
+/* Is the next private page one too many? */
+static bool no_room(struct page_cache *c)
+{
+        return atomic_load(&c->p_ops) &&
+               atomic_load(&c->budget.private_pages) >= budget_private_most(c);
 }
 
 void *reclaim_thread(void *arg)
@@ -383,19 +444,22 @@ void *reclaim_thread(void *arg)
         struct worker *w = &c->reclaimer;
         uint64_t cleaned = 0;
         uint32_t seen = 0;
-        unsigned fruitless = 0;
+        unsigned fruitless = 0, roomless = 0;
 
         while (!atomic_load(&w->stop)) {
-                bool low = budget_free(c) < atomic_load(&c->budget.low);
+                bool low = budget_free(c) < atomic_load(&c->budget.low) || too_private(c) > 0;
+                bool stuck;
 
                 worker_sleep(w, &seen, low ? RECLAIM_TICK_NS : 0);
-                fruitless = balance(c, &cleaned) && budget_free(c) < 1 && is_stuck(c)
-                                    ? fruitless + 1
-                                    : 0;
+                stuck = balance(c, &cleaned) && is_stuck(c);
+                fruitless = stuck && budget_free(c) < 1 ? fruitless + 1 : 0;
+                roomless = stuck && no_room(c) ? roomless + 1 : 0;
                 if (fruitless >= 3)
                         atomic_store(&c->budget.stuck, 1);
+                if (roomless >= 3)
+                        atomic_store(&c->budget.private_stuck, 1);
                 /* Look in on the waiters also when no uncharge has woken them. */
-                if (budget_free(c) > 0 || fruitless >= 3)
+                if (budget_free(c) > 0 || fruitless >= 3 || roomless >= 3)
                         waitq_wake(&c->budget.wq, NULL);
         }
         return NULL;

@@ -347,6 +347,29 @@ static uint8_t want_mapped(uint8_t old, const struct range *r, void *arg)
         return old | SHOWN | TOUCHED | (run->wp ? 0 : WRITABLE);
 }
 
+/* By way of /proc/self/mem, which reads below any protection. A page of a file's private mapping that
+ * the kernel may not have copied yet is left alone. */
+static uint64_t sigsegv_read(struct mmu *m, uint64_t addr, uint64_t nr, char *buf)
+{
+        struct sigsegv *s = sigsegv_of(m);
+        struct range *r;
+        uint64_t n = 0;
+        ssize_t got;
+
+        mutex_lock(&s->lock);
+        r = range_find(&s->shadow.ranges, addr);
+        if (r && r->start <= addr) {
+                uint8_t need = r->fd < 0 ? SHOWN : SHOWN | COPIED;
+
+                nr = min_u64(nr, (r->end - addr) >> PAGE_SHIFT);
+                while (n < nr && (shadow_byte(&s->shadow, addr + (n << PAGE_SHIFT)) & need) == need)
+                        n++;
+        }
+        mutex_unlock(&s->lock);
+        got = n ? pread(s->mem, buf, n << PAGE_SHIFT, (off_t)addr) : 0;
+        return got > 0 ? (uint64_t)got >> PAGE_SHIFT : 0;
+}
+
 static int sigsegv_map_run(struct mmu *m, uint64_t addr, uint64_t nr, bool wp, bool *existed)
 {
         struct sigsegv *s = sigsegv_of(m);
@@ -580,6 +603,7 @@ const struct mmu_ops sigsegv_mmu_ops = {
         .map_run = sigsegv_map_run,
         .copy = sigsegv_copy,
         .zero = sigsegv_zero,
+        .read = sigsegv_read,
         .write_protect = sigsegv_write_protect,
         .unprotect = sigsegv_unprotect,
         .unmap = sigsegv_unmap,

@@ -104,6 +104,7 @@ const struct mmu_ops uffd_mmu_ops = {
         .map_run = uffd_map_run,
         .copy = uffd_copy,
         .zero = uffd_zero,
+        .read = uffd_read,
         .write_protect = uffd_write_protect,
         .unprotect = uffd_unprotect,
         .unmap = uffd_unmap,

@@ -133,7 +133,7 @@ int uffd_init(struct uffd *u, struct mmu_config *cfg, enum uffd_faults which, ui
         int error;
 
         mutex_init(&u->move_lock, LOCK_MOVE);
-        u->fd = u->pidfd = u->pagemap = -1;
+        u->fd = u->pidfd = u->pagemap = u->mem = -1;
         error = open_descriptor(u, cfg, which);
         if (!error)
                 error = negotiate(u, cfg, features);
@@ -142,7 +142,8 @@ int uffd_init(struct uffd *u, struct mmu_config *cfg, enum uffd_faults which, ui
                 return error;
         }
         probe_madvise_self(u);
-        u->pagemap = zeropage_open();
+        u->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+        u->mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
         return 0;
 }
 
@@ -154,7 +155,9 @@ void uffd_exit(struct uffd *u)
                 close(u->pidfd);
         if (u->pagemap >= 0)
                 close(u->pagemap);
-        u->fd = u->pidfd = u->pagemap = -1;
+        if (u->mem >= 0)
+                close(u->mem);
+        u->fd = u->pidfd = u->pagemap = u->mem = -1;
 }
 
 /* --- ranges ------------------------------------------------------------------------------- */
@@ -348,6 +351,41 @@ int uffd_zero(struct mmu *m, uint64_t addr, uint64_t nr, uint64_t *own)
         struct uffd *u = uffd_of(m);
 
         return zeropage_show(u->fd, u->pagemap, addr, nr, own);
+}
+
+#define PAGEMAP_FILE (1ull << 61) /* a file's, or shared */
+#define PAGEMAP_SWAPPED (1ull << 62)
+#define PAGEMAP_PRESENT (1ull << 63)
+#define READ_MAX 64
+
+/* Pages from addr on that are there as pages of their own. */
+static uint64_t own_pages(struct uffd *u, uint64_t addr, uint64_t nr)
+{
+        uint64_t entry[READ_MAX], n = 0;
+        ssize_t got;
+
+        if (u->pagemap < 0)
+                return nr;
+        got = pread(u->pagemap, entry, nr * sizeof(*entry),
+                    (off_t)((addr >> PAGE_SHIFT) * sizeof(*entry)));
+        while (n < nr && (n + 1) * sizeof(*entry) <= (size_t)(got < 0 ? 0 : got) &&
+               (entry[n] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) && !(entry[n] & PAGEMAP_FILE))
+                n++;
+        return n;
+}
+
+uint64_t uffd_read(struct mmu *m, uint64_t addr, uint64_t nr, char *buf)
+{
+        struct uffd *u = uffd_of(m);
+        uint64_t n = own_pages(u, addr, nr < READ_MAX ? nr : READ_MAX);
+        struct iovec to = { buf, n << PAGE_SHIFT };
+        struct iovec from = { (void *)(uintptr_t)addr, n << PAGE_SHIFT };
+        ssize_t got = n ? process_vm_readv(getpid(), &to, 1, &from, 1, 0) : 0;
+
+        /* What the program itself must not read now (PROT_NONE) can still be read this way. */
+        if (n && got <= 0 && u->mem >= 0)
+                got = pread(u->mem, buf, n << PAGE_SHIFT, (off_t)addr);
+        return got > 0 ? (uint64_t)got >> PAGE_SHIFT : 0;
 }
 
 static int set_protection(struct uffd *u, uint64_t addr, uint64_t nr, uint64_t mode)

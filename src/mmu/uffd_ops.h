@@ -16,7 +16,8 @@ struct uffd {
         bool kernel_faults; /* also serves faults of system calls */
         bool madvise_self;  /* process_madvise(DONTNEED) on ourselves works (6.13) */
         int pidfd;
-        int pagemap;            /* tells pages of zeros from others; -1: cannot be told */
+        int pagemap;            /* /proc/self/pagemap: what is shown; -1: cannot be told */
+        int mem;                /* /proc/self/mem, or -1 */
         struct mutex move_lock; /* one remap at a time */
 };
 
@@ -45,6 +46,7 @@ int uffd_protect(struct mmu *m, uint64_t addr, uint64_t len, int prot);
 int uffd_map_run(struct mmu *m, uint64_t addr, uint64_t nr, bool wp, bool *existed);
 int uffd_copy(struct mmu *m, uint64_t addr, const void *pages, uint64_t nr, bool wp,
               uint64_t *done);
+uint64_t uffd_read(struct mmu *m, uint64_t addr, uint64_t nr, char *buf);
 int uffd_zero(struct mmu *m, uint64_t addr, uint64_t nr, uint64_t *own);
 int uffd_write_protect(struct mmu *m, uint64_t addr, uint64_t nr);
 int uffd_unprotect(struct mmu *m, uint64_t addr, uint64_t nr);

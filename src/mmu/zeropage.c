@@ -9,10 +9,8 @@
 #include "mmu/zeropage.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "mmu/compat.h"
 #include "util/perturb.h"
@@ -42,18 +40,6 @@ static int scan(int pagemap, uint64_t addr, uint64_t nr, uint64_t *own)
                 for (uint64_t at = region[i].start; at < region[i].end; at += PAGE_SIZE)
                         *own |= 1ull << ((at - addr) >> PAGE_SHIFT);
         return 0;
-}
-
-int zeropage_open(void)
-{
-        int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-        uint64_t own;
-
-        if (fd >= 0 && scan(fd, (uintptr_t)&own & PAGE_MASK, 1, &own)) {
-                close(fd);
-                fd = -1;
-        }
-        return fd;
 }
 
 /* Pages shown, at least one, or -errno. */

@@ -86,6 +86,8 @@ struct vm_policy_ops {
         uint32_t fault_around;                      /* pages, power of two; 1: none (L7) */
         unsigned background_percent, dirty_percent; /* of the budget (L43) */
         unsigned writeback_ms, expire_ms;           /* L43 */
+        unsigned swappiness;                        /* of 200: private pages' weight (L51) */
+        uint32_t swap_window;                       /* pages read back at once, at most (L47) */
         /* A read fault or store found no page. Counts mmap_miss. */
         struct ra_window (*mmap_miss)(const struct ra_request *);
         /* A fault found the page; marker says whether it carries the read-ahead mark. */

@@ -53,6 +53,7 @@
         X(LOOP, "loop.lock", 11, 0)                                                                \
         X(MEMFS, "memfs.lock", 11, 0)                                                              \
         X(URING, "uring.lock", 11, 0)                                                              \
+        X(SWAP, "swap_area.lock", 11, 0)                                                           \
         X(HANDOVER, "handover_lock", 11, 0)                                                        \
         X(POSIX, "pool_threads.lock", 11, 0)                                                       \
         X(FAULTY, "faulty.lock", 11, 0)                                                            \

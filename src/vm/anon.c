@@ -118,11 +118,12 @@ static uint64_t break_zeros_locked(struct vm_fault *vmf, uint64_t nr)
 static enum vm_fault_result take_pages(struct vm_fault *vmf)
 {
         struct page_cache *c = vmf->mm->cache;
-        uint64_t run = plan_run(vmf), charged = charge_private_run(c, run), taken = 0;
+        uint64_t run = plan_run(vmf), charged, taken = 0;
+        int error = charge_private_run(vmf->mm, run, &charged);
         enum pte_state s;
 
-        if (!charged)
-                return wait_for_private(vmf, "storing to a new page");
+        if (error)
+                return wait_for_private(vmf, error, "storing to a new page");
         perturb_gap();
         pte_lock(vmf->mm, vmf->pte);
         s = pte_state(vmf->pte);
@@ -178,7 +179,7 @@ static enum vm_fault_result show_zeros(struct vm_fault *vmf)
                  shown = 1;
 
         if (!charged)
-                return wait_for_private(vmf, "loading from a new page");
+                return wait_for_private(vmf, -EAGAIN, "loading from a new page");
         perturb_gap();
         pte_lock(vmf->mm, vmf->pte);
         taken = show_zeros_locked(vmf, charged, &shown);
@@ -188,18 +189,35 @@ static enum vm_fault_result show_zeros(struct vm_fault *vmf)
         return VM_FAULT_DONE;
 }
 
-/* We have a page here. It may be write-protected; or the program has taken it away behind our back,
- * and gets zeros, as it would from the kernel. */
+/* Is the page missing, though we know of it? The program has taken it away behind our back, and gets
+ * zeros, as it would from the kernel. => ptl */
+static bool replace_locked(struct vm_fault *vmf)
+{
+        struct mm *mm = vmf->mm;
+        uint64_t old = pte_value(vmf->pte);
+
+        if (mm->mmu->ops->copy(mm->mmu, vmf->address, mm->zeros, 1, false, NULL))
+                return false;
+        if (value_slot(old)) {
+                pte_exchange(mm, vmf->pte, PTE_COPY);
+                swap_put(mm->swap.area, value_slot(old), 1);
+        }
+        return true;
+}
+
+/* The page is here, or was. */
 static enum vm_fault_result restore_page(struct vm_fault *vmf)
 {
         struct mmu *mmu = vmf->mm->mmu;
-        bool ours;
+        uint64_t v;
+        bool here;
 
         pte_lock(vmf->mm, vmf->pte);
-        ours = pte_state(vmf->pte) == PTE_COPY;
-        if (ours && vmf->kind == MMU_FAULT_WP)
-                mmu->ops->unprotect(mmu, vmf->address, 1);
-        else if (!ours || mmu->ops->copy(mmu, vmf->address, vmf->mm->zeros, 1, false, NULL))
+        v = pte_value(vmf->pte);
+        here = value_state(v) == PTE_COPY || value_state(v) == PTE_SWAPPING;
+        if (here && (vmf->kind == MMU_FAULT_WP || (vmf->write && value_slot(v))))
+                private_make_writable(vmf);
+        else if (value_state(v) != PTE_COPY || vmf->swapped || !replace_locked(vmf))
                 mmu->ops->wake(mmu, vmf->address, 1);
         pte_unlock(vmf->mm, vmf->pte);
         return VM_FAULT_DONE;
@@ -209,8 +227,10 @@ enum vm_fault_result do_anonymous_page(struct vm_fault *vmf)
 {
         enum pte_state s = pte_state(vmf->pte);
 
+        if (s == PTE_SWAPPED || s == PTE_SWAPIN)
+                return do_swap_page(vmf);
         trace_fault(vmf, DO_FAULT, 3, vmf->index, 0, 0);
-        if (s == PTE_COPY)
+        if (s == PTE_COPY || s == PTE_SWAPPING)
                 return restore_page(vmf);
         return vmf->write ? take_pages(vmf) : show_zeros(vmf);
 }

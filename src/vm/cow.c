@@ -25,13 +25,14 @@ static int charge_copy(struct vm_fault *vmf)
 {
         struct page_cache *c = vmf->mm->cache;
         struct page *p = vmf->rq.page;
+        int error = may_be_new(vmf->mm);
         bool taken;
 
         page_assert_locked(p);
-        if (!count_private(c))
-                return -ENOMEM;
-        if (budget_charge(c, 1))
-                return 0;
+        if (!error)
+                error = count_private(vmf->mm);
+        if (error || budget_charge(c, 1))
+                return error;
         taken = page_state(p) == PAGE_CLEAN &&
                 evict_for_private(c, vmf->vma->vm_file->mapping, p) == 0;
         uncount_private(c, 1); /* the one taken is counted already */
@@ -42,14 +43,13 @@ static int charge_copy(struct vm_fault *vmf)
  * so any more, or there is no charge to be had; then nothing is mapped here. */
 static bool let_kernel_copy(struct vm_fault *vmf)
 {
-        struct page_cache *c = vmf->mm->cache;
         struct mmu *mmu = vmf->mm->mmu;
         struct iovec iov = { (void *)(uintptr_t)vmf->address, PAGE_SIZE };
 
         if (pte_state(vmf->pte) != PTE_CACHE)
                 return false; /* zapped between the look and the lock */
         trace_fault(vmf, COW, vmf->address, 1, 0, 0);
-        if (!charge_private(c)) {
+        if (charge_private(vmf->mm)) {
                 /* Unmapped, the page can hand over its own charge. */
                 mmu->ops->unmap(mmu, &iov, 1);
                 pte_clear_cache(vmf->mm, vmf->pte);
@@ -89,9 +89,15 @@ enum vm_fault_result do_private_wp(struct vm_fault *vmf)
 static bool install_locked(struct vm_fault *vmf, const void *buf)
 {
         struct mmu *mmu = vmf->mm->mmu;
+        enum pte_state s = pte_state(vmf->pte);
+        uint64_t old;
         int error;
 
         page_assert_locked(vmf->rq.page);
+        if (s == PTE_SWAPPED || s == PTE_SWAPPING || s == PTE_SWAPIN) {
+                mmu->ops->wake(mmu, vmf->address, 1); /* made and swapped out before we came */
+                return false;
+        }
         error = mmu->ops->copy(mmu, vmf->address, buf, 1, false, NULL);
         if (error == -EEXIST && vmf->asked && pte_state(vmf->pte) == PTE_CACHE) {
                 /* No store follows that would make the kernel copy the page that is shown. */
@@ -108,7 +114,8 @@ static bool install_locked(struct vm_fault *vmf, const void *buf)
         if (error == -EEXIST) /* the cache's page, write-protected, or the copy already */
                 mmu->ops->unprotect(mmu, vmf->address, 1);
         trace_fault(vmf, SET_PTE, vmf->address, 1, UINT64_MAX, 1);
-        if (pte_set(vmf->mm, vmf->pte, PTE_COPY) == PTE_COPY)
+        old = pte_exchange(vmf->mm, vmf->pte, PTE_COPY);
+        if (private_gone(vmf->mm, old))
                 return false; /* charged when it was made */
         stat_add(&vmf->mm->trace->stats, STAT_cow_copies, 1);
         return true;
@@ -150,8 +157,7 @@ enum vm_fault_result do_cow_fault(struct vm_fault *vmf)
         error = have ? 0 : charge_copy(vmf);
         if (error) {
                 release_page(vmf);
-                return error == -EAGAIN ? wait_for_private(vmf, "copying a private page")
-                                        : raise_sigbus(vmf, -error, "copying a private page");
+                return wait_for_private(vmf, error, "copying a private page");
         }
         perturb_gap();
         return install_copy(vmf, buf, !have);

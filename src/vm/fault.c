@@ -79,7 +79,7 @@ static void poison_locked(struct vm_fault *vmf)
                 mmu->ops->unmap(mmu, &iov, 1);
         /* A private copy that is there stays; one that never came to be is poisoned too. */
         if (mmu->ops->poison(mmu, vmf->address, 1) == 0) {
-                if (pte_set(vmf->mm, vmf->pte, PTE_POISONED) == PTE_COPY)
+                if (private_gone(vmf->mm, pte_exchange(vmf->mm, vmf->pte, PTE_POISONED)))
                         uncharge_private(vmf->mm->cache, 1);
         } else {
                 mmu->ops->wake(mmu, vmf->address, 1);
@@ -152,7 +152,7 @@ static enum vm_fault_result finish_fault(struct vm_fault *vmf)
         int error;
 
         page_assert_locked(p);
-        if (s == PTE_COPY || s == PTE_POISONED) {
+        if (s != PTE_NONE && s != PTE_CACHE) {
                 /* Another thread's fault came first; the look at the pte was not locked. */
                 mmu->ops->wake(mmu, vmf->address, 1);
                 release_page(vmf);
@@ -262,6 +262,27 @@ static enum vm_fault_result do_wp_page_shared(struct vm_fault *vmf)
         return VM_FAULT_DONE;
 }
 
+/* A fault on a private copy of a file's page that is here, or was. */
+static enum vm_fault_result do_private_copy(struct vm_fault *vmf)
+{
+        struct mmu *mmu = vmf->mm->mmu;
+        uint64_t v;
+
+        pte_lock(vmf->mm, vmf->pte);
+        v = pte_value(vmf->pte);
+        if (value_state(v) == PTE_COPY && vmf->kind != MMU_FAULT_WP && !vmf->swapped &&
+            !vmf->asked) {
+                pte_unlock(vmf->mm, vmf->pte);
+                return do_cow_fault(vmf); /* the copy has gone, or never came */
+        }
+        if ((value_state(v) == PTE_COPY || value_state(v) == PTE_SWAPPING) && vmf->write)
+                private_make_writable(vmf);
+        else
+                mmu->ops->wake(mmu, vmf->address, 1);
+        pte_unlock(vmf->mm, vmf->pte);
+        return VM_FAULT_DONE;
+}
+
 static enum vm_fault_result handle_pte_fault(struct vm_fault *vmf)
 {
         struct mmu *mmu = vmf->mm->mmu;
@@ -279,10 +300,11 @@ static enum vm_fault_result handle_pte_fault(struct vm_fault *vmf)
                 vmf->error = -EIO;
                 return VM_FAULT_SIGBUS;
         case PTE_COPY:
-                if (vmf->kind != MMU_FAULT_WP && !vmf->asked)
-                        return do_cow_fault(vmf); /* the copy has gone, or never came */
-                mmu->ops->unprotect(mmu, vmf->address, 1);
-                return VM_FAULT_DONE;
+        case PTE_SWAPPING:
+                return do_private_copy(vmf);
+        case PTE_SWAPPED:
+        case PTE_SWAPIN:
+                return do_swap_page(vmf);
         case PTE_CACHE:
                 if (vmf->write)
                         return vmf->vma->vm_shared ? do_wp_page_shared(vmf) : do_private_wp(vmf);
@@ -360,6 +382,8 @@ enum vm_fault_result do_page_fault(struct vm_fault *vmf)
         enum vm_fault_result r;
 
         lock_assert_none();
+        if (unlikely(atomic_load(&mm->swap.copying)) && vmf->tid == atomic_load(&mm->swap.copier))
+                return swap_fault_of_copier(vmf);
         if (vmf->tries++ == 0)
                 trace_fault(vmf, FAULT_BEGIN, vmf->address, vmf->write, vmf->tid, vmf->kind);
         for (;;) {
@@ -369,7 +393,7 @@ enum vm_fault_result do_page_fault(struct vm_fault *vmf)
                         break;
                 trace_fault(vmf, RETRY, vmf->rq.wait.kind, vmf->index, 0, 0);
                 /* Only a wait for the page itself means that it has been read for us. */
-                vmf->rq.tried |= vmf->rq.wait.kind == WAIT_PAGE;
+                vmf->rq.tried |= vmf->rq.wait.kind == WAIT_PAGE || vmf->rq.wait.kind == WAIT_SWAP;
                 if (vmf->sleeps) {
                         sleep_fault(vmf);
                         vmf->tries++;

@@ -30,6 +30,7 @@ struct vm_fault {
         uint64_t begin_ns;
         unsigned tries;
         bool throttled; /* has paused once for the dirty limit */
+        bool swapped;   /* has seen its page in the swap area */
         bool sleeps;    /* the thread that runs it waits itself; else it is parked */
         bool asked;     /* no access: the caller is told of an error, and no signal is raised */
         int error;      /* -errno behind VM_FAULT_SIGBUS */
@@ -69,22 +70,35 @@ enum vm_fault_result do_private_wp(struct vm_fault *vmf);
 enum vm_fault_result result_of(struct vm_fault *vmf, enum filemap_result r);
 enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *tried);
 
-/* private.c: what private pages, copies and anonymous ones, may take of the budget. */
-/* Counts one more private page, which is not charged yet. False: what is left is the cache's. */
-bool count_private(struct page_cache *c);
+/* private.c: what private pages, copies and anonymous ones, may take of the budget. 0, -EAGAIN: wait
+ * (wait_for_private), -ENOMEM: there will never be room. */
+/* May there be one more? */
+int may_be_new(struct mm *mm);
+/* Counts one more in memory, which is not charged yet. */
+int count_private(struct mm *mm);
 void uncount_private(struct page_cache *c, int64_t nr);
-bool charge_private(struct page_cache *c);
-/* One page as above, and up to nr - 1 more of what is free beyond the watermarks: how many, 0: none
- * at all. */
-uint64_t charge_private_run(struct page_cache *c, uint64_t nr);
+/* All of it: for a new page, and for one that exists. */
+int charge_private(struct mm *mm);
+int charge_known(struct mm *mm);
+/* For a new page, and up to nr - 1 more of what is free beyond the watermarks. */
+int charge_private_run(struct mm *mm, uint64_t nr, uint64_t *charged);
 void uncharge_private(struct page_cache *c, int64_t nr);
 /* Up to nr pages, of which most are given back in a moment by keep_as_private(). 0: none. */
 uint64_t charge_for_now(struct page_cache *c, uint64_t nr);
 void keep_as_private(struct page_cache *c, uint64_t charged, uint64_t kept);
 /* Could nr private pages be there at once? */
-bool private_can_fit(struct page_cache *c, uint64_t nr);
+bool private_can_fit(struct mm *mm, uint64_t nr);
 /* There is no charge to be had: wait, or raise SIGBUS if that is of no use. */
-enum vm_fault_result wait_for_private(struct vm_fault *vmf, const char *tried);
+enum vm_fault_result wait_for_private(struct vm_fault *vmf, int error, const char *tried);
+/* A PTE had this value, and is something else now: its slot is let go. Pages to uncharge. */
+int64_t private_gone(struct mm *mm, uint64_t old);
+/* A store to a private page that is here, whatever protects it. => ptl */
+void private_make_writable(struct vm_fault *vmf);
+
+/* swapin.c, swapout.c */
+enum vm_fault_result do_swap_page(struct vm_fault *vmf);
+/* A fault that the reclaimer takes while it copies a page out. Holds nothing. */
+enum vm_fault_result swap_fault_of_copier(struct vm_fault *vmf);
 
 /* anon.c */
 #define ANON_RUN_MAX 256u

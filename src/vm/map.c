@@ -79,15 +79,16 @@ void mm_clear_ptes(struct mm *mm, uint64_t addr, uint64_t len)
                 uint64_t stop =
                         min_u64(radix_leaf_end(&mm->pgd, addr >> PAGE_SHIFT) << PAGE_SHIFT, end);
                 struct pte *table = p;
-                int64_t copies = 0;
+                int64_t charged = 0;
 
                 pte_lock(mm, table);
                 for (; addr < stop; addr += PAGE_SIZE, p++)
-                        copies += pte_state(p) != PTE_NONE && pte_set(mm, p, PTE_NONE) == PTE_COPY;
+                        if (pte_state(p) != PTE_NONE)
+                                charged += private_gone(mm, pte_exchange(mm, p, PTE_NONE));
                 pte_unlock(mm, table);
                 pte_put(mm, table);
-                if (copies)
-                        uncharge_private(mm->cache, copies);
+                if (charged)
+                        uncharge_private(mm->cache, charged);
         }
 }
 
@@ -222,6 +223,8 @@ static int map_locked(struct mm *mm, struct vma *v, uint64_t len, int prot, int 
         }
         if (error)
                 return error;
+        if (flags & MAP_FIXED)
+                swap_cancel(mm, *addr, len);
         error = place(mm, addr, len, prot, flags, fd, offset);
         if (error) {
                 guard_unlock(&guard);
@@ -280,7 +283,7 @@ int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, str
         if (!error && (flags & MAP_GROWSDOWN))
                 error = -EINVAL; /* not of a file; and nothing here grows down */
         if (!error && !f && (prot & PROT_WRITE) && !(flags & MAP_NORESERVE) &&
-            !private_can_fit(mm->cache, len >> PAGE_SHIFT))
+            !private_can_fit(mm, len >> PAGE_SHIFT))
                 error = -ENOMEM;
         if (error)
                 return error;
@@ -323,6 +326,7 @@ int mm_unmap(struct mm *mm, uint64_t addr, uint64_t len)
                 rwlock_write_unlock(&mm->lock);
                 return error;
         }
+        swap_cancel(mm, addr, end - addr);
         /* Ours only: what else lies in the range is not the engine's to unmap. */
         for (struct vma *v = find_vma(mm, addr); v && v->vm_start < end; v = vma_next(v)) {
                 int r = mm->mmu->ops->release(mm->mmu, v->vm_start, v->vm_end - v->vm_start);
@@ -412,13 +416,17 @@ static bool is_resident(struct mm *mm, struct vma *v, uint64_t addr)
 {
         struct pte *pte = pte_get(mm, addr, false);
         struct page *p;
-        bool yes = false;
+        bool yes = false, in_swap = false;
 
         if (pte) {
-                yes = pte_state(pte) == PTE_COPY || pte_state(pte) == PTE_ZERO;
+                enum pte_state s = pte_state(pte);
+
+                yes = s == PTE_COPY || s == PTE_ZERO || s == PTE_SWAPPING;
+                in_swap = s == PTE_SWAPPED || s == PTE_SWAPIN;
                 pte_put(mm, pte);
         }
-        if (!yes && v->vm_file && (p = find_page(v->vm_file->mapping, vma_index(v, addr)))) {
+        if (!yes && !in_swap && v->vm_file &&
+            (p = find_page(v->vm_file->mapping, vma_index(v, addr)))) {
                 yes = page_uptodate(p);
                 put_page(v->vm_file->mapping, p);
         }

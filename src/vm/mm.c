@@ -69,9 +69,10 @@ int mm_create(struct mm **out, const struct mm_config *cfg)
         return 0;
 }
 
-void mm_set_cache(struct mm *mm, struct page_cache *c)
+int mm_set_cache(struct mm *mm, struct page_cache *c, struct swap_area *area)
 {
         mm->cache = c;
+        return area ? swap_init(mm, area) : 0;
 }
 
 const char *mm_name(struct mm *mm, uint64_t addr, char *buf, size_t size)
@@ -91,7 +92,9 @@ void mm_drain(struct mm *mm)
         /* A fault that waits for a page ends with its I/O; the others are sent on their way: run
          * again, they find that their VMA has gone. */
         lock_assert_none();
-        while (atomic_load(&mm->nr_parked)) {
+        while (atomic_load(&mm->nr_parked) ||
+               (mm->cache && (atomic_load(&mm->cache->nr_swapping_out) ||
+                              atomic_load(&mm->cache->nr_swapping_in)))) {
                 waitq_wake(&mm->cache->budget.wq, NULL);
                 waitq_wake(&mm->cache->staging.wq, NULL);
                 waitq_wake(&mm->cache->dirty_wq, NULL);
@@ -107,6 +110,7 @@ void mm_destroy(struct mm *mm)
                 mm->mmu->ops->close(mm->mmu);
         park_destroy(mm); /* and the mmu's faults may park */
         anon_destroy(mm);
+        swap_destroy(mm);
         radix_destroy(&mm->pgd);
         free(mm);
 }

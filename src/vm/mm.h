@@ -16,6 +16,7 @@
 #include "cache/filemap.h"
 #include "mmu/mmu.h"
 #include "vm/pgtable.h"
+#include "vm/swap.h"
 
 struct mm;
 struct vma;
@@ -56,6 +57,7 @@ struct vma {
         uint64_t vm_pgoff;           /* [mm] + [i_mmap] first page of the file; of anonymous memory
                                       * its address in pages, so that neighbours can merge */
         int vm_prot, vm_maxprot;     /* [mm] PROT_ */
+        _Atomic uint64_t vm_swap_ra; /* where pages came back last, and how many (swapin.c) */
         bool vm_shared;              /* (c) MAP_SHARED of a file opened for writing, or read-only */
         enum vm_advice vm_advice;    /* [mm] */
         struct vma_rules vm_rules;   /* [mm] */
@@ -99,6 +101,7 @@ struct mm {
         _Atomic unsigned nr_parked;
         struct anon_stream streams[MM_STREAMS];
         char *zeros; /* ANON_RUN_MAX pages of zeros to copy from, read-only */
+        struct mm_swap swap;
         struct worker watchdog;
         uint64_t watchdog_ns; /* (c) 0: there is none */
         bool quiet;           /* (c) */
@@ -122,8 +125,9 @@ struct mm_config {
         bool quiet; /* no line on stderr when a SIGBUS is raised */
 };
 int mm_create(struct mm **out, const struct mm_config *cfg);
-/* The cache is made after the mm (it needs mapping_ops), and given to it before the first map. */
-void mm_set_cache(struct mm *mm, struct page_cache *c);
+/* The cache is made after the mm (it needs mapping_ops), and given to it before the first map, and
+ * with it the swap area, which may be NULL. 0 or -ENOMEM. */
+int mm_set_cache(struct mm *mm, struct page_cache *c, struct swap_area *area);
 /* No VMA is left: sees off the faults that still wait for something of the cache's. */
 void mm_drain(struct mm *mm);
 /* No VMA is left, and nothing waits. */

@@ -35,18 +35,31 @@ void pte_unlock(struct mm *mm, struct pte *p)
         mutex_unlock(radix_leaf_lock(&mm->pgd, p));
 }
 
+/* The table's use count goes along, and how many private pages there are. */
+static uint64_t change(struct mm *mm, struct pte *p, uint64_t value)
+{
+        uint64_t old = atomic_exchange(&p->value, value);
+        enum pte_state was = value_state(old), is = value_state(value);
+
+        if (was == PTE_NONE && is != PTE_NONE)
+                radix_use(&mm->pgd, p);
+        else if (was != PTE_NONE && is == PTE_NONE)
+                radix_unuse(&mm->pgd, p);
+        if (state_is_private(was) != state_is_private(is))
+                atomic_fetch_add(&mm->swap.exist, state_is_private(is) ? 1 : -1);
+        return old;
+}
+
 enum pte_state pte_set(struct mm *mm, struct pte *p, enum pte_state s)
 {
-        enum pte_state old;
-
         rwlock_assert_held(&mm->lock);
-        old = atomic_exchange(&p->value, (uint64_t)s) & ((1 << PTE_STATE_BITS) - 1);
+        return value_state(change(mm, p, s));
+}
 
-        if (old == PTE_NONE && s != PTE_NONE)
-                radix_use(&mm->pgd, p);
-        else if (old != PTE_NONE && s == PTE_NONE)
-                radix_unuse(&mm->pgd, p);
-        return old;
+uint64_t pte_exchange(struct mm *mm, struct pte *p, uint64_t value)
+{
+        mutex_assert_held(radix_leaf_lock(&mm->pgd, p));
+        return change(mm, p, value);
 }
 
 bool pte_clear_cache(struct mm *mm, struct pte *p)

@@ -7,8 +7,8 @@
  * CACHE means "installed since it was last removed".
  *
  * A PTE that shows a page of the cache (CACHE) changes with that page's lock held, or with mm->lock
- * held for writing. Every change to or from the states of a private page (ZERO, COPY) is made with
- * the lock of the PTE's table held, ptl, which is Linux's split page table lock: it is held across
+ * held for writing. Every change to or from the states of a private page (ZERO, COPY and
+ * those of vm/swap.h) is made with the lock of the PTE's table held, ptl, which is Linux's split page table lock: it is held across
  * the ioctl that installs or relaxes the translation, and never across I/O.
  */
 #ifndef FL_VM_PGTABLE_H
@@ -20,21 +20,46 @@ enum pte_state {
         PTE_NONE,
         PTE_CACHE,    /* shows the cache's page */
         PTE_COPY,     /* a private page, charged */
-        PTE_SWAPPED,  /* a private page in swap */
+        PTE_SWAPPED,  /* a private page in a slot of the swap area */
         PTE_POISONED, /* touching it raises SIGBUS */
         PTE_ZERO,     /* anonymous, only read so far: the kernel's page of zeros, not charged */
+        PTE_SWAPPING, /* COPY, and being written to a slot */
+        PTE_SWAPIN,   /* being read from a slot */
 };
 
-#define PTE_STATE_BITS 4
+#define PTE_STATE_MASK 15u
+#define PTE_REF (1u << 4) /* COPY: stored to while it was SWAPPING; spared once */
+#define PTE_SLOT_SHIFT 8
 
 struct pte {
-        /* [LOCK], ptl or [mm] to write, see above; enum pte_state in the low bits */
+        /* [LOCK], ptl or [mm] to write, see above; enum pte_state, flags, and a slot or 0 */
         _Atomic uint64_t value;
 };
 
+static inline uint64_t pte_value(const struct pte *p)
+{
+        return atomic_load_explicit(&p->value, memory_order_acquire);
+}
+static inline enum pte_state value_state(uint64_t value)
+{
+        return value & PTE_STATE_MASK;
+}
+static inline uint32_t value_slot(uint64_t value)
+{
+        return (uint32_t)(value >> PTE_SLOT_SHIFT);
+}
+static inline uint64_t make_value(enum pte_state s, uint32_t slot)
+{
+        return (uint64_t)s | (uint64_t)slot << PTE_SLOT_SHIFT;
+}
 static inline enum pte_state pte_state(const struct pte *p)
 {
-        return atomic_load_explicit(&p->value, memory_order_acquire) & ((1 << PTE_STATE_BITS) - 1);
+        return value_state(pte_value(p));
+}
+/* A page that nobody else has, wherever it is. */
+static inline bool state_is_private(enum pte_state s)
+{
+        return s == PTE_COPY || s == PTE_SWAPPED || s == PTE_SWAPPING || s == PTE_SWAPIN;
 }
 const char *pte_state_name(enum pte_state s);
 
@@ -52,6 +77,8 @@ static inline unsigned pte_left(const struct pte *p)
 }
 /* Returns the old state. Keeps the table's use count. => pinned */
 enum pte_state pte_set(struct mm *mm, struct pte *p, enum pte_state s);
+/* The same with a slot; returns the old value. => ptl */
+uint64_t pte_exchange(struct mm *mm, struct pte *p, uint64_t value);
 /* CACHE -> NONE only. */
 bool pte_clear_cache(struct mm *mm, struct pte *p);
 /* The next table with entries in use at or behind *addr, up to last; pinned; NULL: none. */

@@ -1,30 +1,55 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * private.c - what private pages may take of the budget: copies of file pages and anonymous ones.
+ * private.c - what private pages may take of the budget, copies of file pages and anonymous ones,
+ * and what they have in common whatever they were made from.
  *
- * They cannot be evicted. So they leave a few pages to the cache, or else nothing of any file could
- * be read any more; and they leave alone what files have been promised (cache/share.c).
+ * They cannot be evicted, only swapped out. So they leave a few pages of the budget to the files, and
+ * what files have been promised (cache/share.c); and a new one is refused when there are as many as
+ * memory and swap area can hold together, less a few. That is what makes swapping safe: as long as it
+ * holds, either a slot is free, or some page in memory still has one and can go without.
  */
 #include <errno.h>
 
+#include "util/perturb.h"
 #include "vm/fault.h"
 
-#define RESERVED_PAGES 8 /* that private pages leave to the cache, at least */
+#define SPARE_SLOTS 64 /* that new pages leave to swapping out */
 
-static int64_t most_private(struct page_cache *c)
+/* How many private pages may exist, here or there. */
+static int64_t most_that_exist(struct mm *mm)
 {
-        int64_t limit = atomic_load(&c->budget.limit);
+        struct swap_area *area = mm->swap.area;
+        int64_t memory = budget_private_most(mm->cache), spare;
 
-        return limit - atomic_load(&c->budget.shares) -
-               (int64_t)max_u64(RESERVED_PAGES, (uint64_t)limit / 32);
+        if (!area)
+                return memory;
+        spare = area->slots / 4 < SPARE_SLOTS ? area->slots / 4 : SPARE_SLOTS;
+        return memory + area->slots - 1 - spare;
 }
 
-bool count_private(struct page_cache *c)
+static bool can_swap(struct mm *mm)
 {
-        if (atomic_fetch_add(&c->budget.private_pages, 1) < most_private(c))
-                return true;
+        return mm->swap.area && !atomic_load(&mm->swap.area->broken);
+}
+
+bool private_can_fit(struct mm *mm, uint64_t nr)
+{
+        int64_t most = most_that_exist(mm);
+
+        return most > 0 && nr <= (uint64_t)most;
+}
+
+int count_private(struct mm *mm)
+{
+        struct page_cache *c = mm->cache;
+
+        if (atomic_fetch_add(&c->budget.private_pages, 1) < budget_private_most(c))
+                return 0;
         uncount_private(c, 1);
-        return false;
+        if (!can_swap(mm))
+                return -ENOMEM;
+        reclaim_kick(c);
+        return -EAGAIN;
 }
 
 void uncount_private(struct page_cache *c, int64_t nr)
@@ -32,17 +57,29 @@ void uncount_private(struct page_cache *c, int64_t nr)
         atomic_fetch_sub(&c->budget.private_pages, nr);
 }
 
-bool charge_private(struct page_cache *c)
+int charge_known(struct mm *mm)
 {
-        if (!count_private(c))
-                return false;
-        if (budget_charge(c, 1))
-                return true;
-        uncount_private(c, 1);
-        return false;
+        int error = count_private(mm);
+
+        if (error || budget_charge(mm->cache, 1))
+                return error;
+        uncount_private(mm->cache, 1);
+        return -EAGAIN;
 }
 
-/* Up to nr pages of what is free beyond the watermarks, so that nobody has to reclaim for them. */
+int may_be_new(struct mm *mm)
+{
+        return atomic_load(&mm->swap.exist) < most_that_exist(mm) ? 0 : -ENOMEM;
+}
+
+int charge_private(struct mm *mm)
+{
+        int error = may_be_new(mm);
+
+        return error ? error : charge_known(mm);
+}
+
+/* Of what is free beyond the watermarks, so that nobody has to reclaim for it. */
 static uint64_t charge_spare(struct page_cache *c, int64_t nr)
 {
         int64_t room = (budget_free(c) - atomic_load(&c->budget.high)) / 2;
@@ -51,16 +88,25 @@ static uint64_t charge_spare(struct page_cache *c, int64_t nr)
         return nr > 0 && budget_try_charge(c, nr) ? (uint64_t)nr : 0;
 }
 
-uint64_t charge_private_run(struct page_cache *c, uint64_t nr)
+/* As many of nr more pages as there is room for among the private ones, charged. */
+static uint64_t charge_more(struct mm *mm, int64_t nr)
 {
-        int64_t left = (most_private(c) - atomic_load(&c->budget.private_pages)) / 2;
-        uint64_t more;
+        struct page_cache *c = mm->cache;
+        int64_t here = budget_private_most(c) - atomic_load(&c->budget.private_pages);
+        int64_t at_all = most_that_exist(mm) - atomic_load(&mm->swap.exist);
+        int64_t left = (here < at_all ? here : at_all) / 2;
+        uint64_t more = charge_spare(c, nr < left ? nr : left);
 
-        if (!charge_private(c))
-                return 0;
-        more = charge_spare(c, (int64_t)nr - 1 < left ? (int64_t)nr - 1 : left);
         atomic_fetch_add(&c->budget.private_pages, (int64_t)more);
-        return 1 + more;
+        return more;
+}
+
+int charge_private_run(struct mm *mm, uint64_t nr, uint64_t *charged)
+{
+        int error = charge_private(mm);
+
+        *charged = error ? 0 : 1 + charge_more(mm, (int64_t)nr - 1);
+        return error;
 }
 
 uint64_t charge_for_now(struct page_cache *c, uint64_t nr)
@@ -81,24 +127,40 @@ void uncharge_private(struct page_cache *c, int64_t nr)
         budget_uncharge(c, nr);
 }
 
-bool private_can_fit(struct page_cache *c, uint64_t nr)
-{
-        int64_t most = most_private(c);
-
-        return most > 0 && nr <= (uint64_t)most;
-}
-
-enum vm_fault_result wait_for_private(struct vm_fault *vmf, const char *tried)
+enum vm_fault_result wait_for_private(struct vm_fault *vmf, int error, const char *tried)
 {
         struct page_cache *c = vmf->mm->cache;
+        bool here = atomic_load(&c->budget.private_pages) < budget_private_most(c);
 
-        bool full = vmf->write && atomic_load(&c->budget.private_pages) >= most_private(c);
-
-        if (budget_stuck(c) || full)
+        if (error == -ENOMEM ||
+            (here ? budget_stuck(c) : atomic_load(&c->budget.private_stuck) != 0))
                 return raise_sigbus(vmf, ENOMEM, tried);
         trace_emit(vmf->mm->trace, TRACE_BUDGET_WAIT, vmf->rq.fault, 1,
                    (uint64_t)atomic_load(&c->budget.charged),
                    (uint64_t)atomic_load(&c->budget.limit), 0);
-        vmf->rq.wait.kind = WAIT_BUDGET;
+        vmf->rq.wait.kind = here ? WAIT_BUDGET : WAIT_PRIVATE;
         return VM_FAULT_RETRY;
+}
+
+int64_t private_gone(struct mm *mm, uint64_t old)
+{
+        enum pte_state s = value_state(old);
+
+        if (value_slot(old))
+                swap_put(mm->swap.area, value_slot(old), 1);
+        return s == PTE_COPY || s == PTE_SWAPPING;
+}
+
+void private_make_writable(struct vm_fault *vmf)
+{
+        struct mm *mm = vmf->mm;
+        uint64_t old = pte_value(vmf->pte);
+        uint64_t ref = value_state(old) == PTE_SWAPPING ? PTE_REF : old & PTE_REF;
+
+        if (value_slot(old)) {
+                pte_exchange(mm, vmf->pte, PTE_COPY | ref);
+                swap_put(mm->swap.area, value_slot(old), 1);
+        }
+        perturb_gap();
+        mm->mmu->ops->unprotect(mm->mmu, vmf->address, 1);
 }

@@ -119,7 +119,9 @@ static struct mm *mm_of(struct address_space *m)
         return mm;
 }
 
-static void forget_behind(struct address_space *m, uint64_t end)
+/* Calls fn for what is mapped of the file behind page `end`. */
+static void each_behind(struct address_space *m, uint64_t end,
+                        void (*fn)(struct mm *, uint64_t addr, uint64_t len))
 {
         struct mapping_view *view;
 
@@ -128,13 +130,18 @@ static void forget_behind(struct address_space *m, uint64_t end)
                 struct vma *v = vma_of(view);
                 uint64_t addr = vma_address(v, max_u64(view->first, end));
 
-                struct iovec iov = { (void *)(uintptr_t)addr, v->vm_end - addr };
-
-                /* For an MMU that remembers what it has shown. */
-                v->vm_mm->mmu->ops->unmap(v->vm_mm->mmu, &iov, 1);
-                mm_clear_ptes(v->vm_mm, addr, v->vm_end - addr);
+                fn(v->vm_mm, addr, v->vm_end - addr);
         }
         rwlock_read_unlock(&m->i_mmap_lock);
+}
+
+static void forget(struct mm *mm, uint64_t addr, uint64_t len)
+{
+        struct iovec iov = { (void *)(uintptr_t)addr, len };
+
+        /* For an MMU that remembers what it has shown. */
+        mm->mmu->ops->unmap(mm->mmu, &iov, 1);
+        mm_clear_ptes(mm, addr, len);
 }
 
 static int vm_cut(struct address_space *m, uint64_t size)
@@ -142,12 +149,14 @@ static int vm_cut(struct address_space *m, uint64_t size)
         struct mm *mm = mm_of(m);
         int error;
 
-        if (mm)
+        if (mm) {
                 rwlock_write_lock(&mm->lock);
+                each_behind(m, pages_of(size), swap_cancel);
+        }
         /* The kernel takes all that it shows behind the new end, and private copies there. */
         error = m->frames->ops->resize(m->frames, size);
         if (mm && !error)
-                forget_behind(m, pages_of(size));
+                each_behind(m, pages_of(size), forget);
         atomic_store(&m->cutting, false);
         if (mm)
                 rwlock_write_unlock(&mm->lock);

@@ -319,10 +319,14 @@ static int complain(const char *what, const struct vma *v)
         return -EINVAL;
 }
 
+struct private_count {
+        uint64_t charged, slots, exist;
+};
+
 /* Private pages in the span of v, from the page table. */
-static uint64_t count_copies(struct mm *mm, const struct vma *v)
+static void count_private_pages(struct mm *mm, const struct vma *v, struct private_count *n)
 {
-        uint64_t addr = v->vm_start, n = 0;
+        uint64_t addr = v->vm_start;
         struct pte *p;
 
         while (addr < v->vm_end && (p = pte_next_table(mm, &addr, v->vm_end - 1))) {
@@ -330,17 +334,42 @@ static uint64_t count_copies(struct mm *mm, const struct vma *v)
                                        v->vm_end);
                 struct pte *table = p;
 
-                for (; addr < end; addr += PAGE_SIZE, p++)
-                        n += pte_state(p) == PTE_COPY;
+                for (; addr < end; addr += PAGE_SIZE, p++) {
+                        enum pte_state s = pte_state(p);
+
+                        n->charged += s == PTE_COPY || s == PTE_SWAPPING;
+                        n->exist += state_is_private(s);
+                        n->slots += value_slot(pte_value(p)) != 0;
+                }
                 pte_put(mm, table);
         }
-        return n;
+}
+
+static int check_count(const char *what, uint64_t counted, int64_t kept)
+{
+        if (counted == (uint64_t)kept)
+                return 0;
+        fprintf(stderr, "faultline: mm: %llu %s, %lld kept\n", (unsigned long long)counted, what,
+                (long long)kept);
+        return -EINVAL;
+}
+
+static int check_private(struct mm *mm, const struct private_count *n)
+{
+        int error = check_count("private pages in memory", n->charged,
+                                atomic_load(&mm->cache->budget.private_pages));
+
+        if (!error)
+                error = check_count("private pages", n->exist, atomic_load(&mm->swap.exist));
+        if (!error && mm->swap.area)
+                error = check_count("slots", n->slots, atomic_load(&mm->swap.area->in_use));
+        return error;
 }
 
 int mm_check(struct mm *mm)
 {
         struct vma *v, *prev = NULL, *in_tree;
-        uint64_t copies = 0;
+        struct private_count private = { 0 };
         unsigned n = 0;
         int error = 0;
 
@@ -357,7 +386,7 @@ int mm_check(struct mm *mm)
                         error = complain("wrong gap", v);
                 in_tree = in_tree ? RB_NEXT(vma_tree, &mm->mm_rb, in_tree) : NULL;
                 prev = v;
-                copies += count_copies(mm, v);
+                count_private_pages(mm, v, &private);
                 n++;
         }
         if (!error && (n != mm->map_count || in_tree)) {
@@ -365,12 +394,8 @@ int mm_check(struct mm *mm)
                         mm->map_count);
                 error = -EINVAL;
         }
-        if (mm->cache && copies != (uint64_t)atomic_load(&mm->cache->budget.private_pages)) {
-                fprintf(stderr, "faultline: mm: %llu private pages, %lld charged\n",
-                        (unsigned long long)copies,
-                        (long long)atomic_load(&mm->cache->budget.private_pages));
+        if (mm->cache && check_private(mm, &private))
                 error = -EINVAL;
-        }
         rwlock_read_unlock(&mm->lock);
         return error;
 }

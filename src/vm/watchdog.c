@@ -27,6 +27,10 @@ static const char *why_text(int why)
                 return "for its page";
         case WAIT_BUDGET:
                 return "for room in the cache";
+        case WAIT_PRIVATE:
+                return "for room for private pages";
+        case WAIT_SWAP:
+                return "for its page from swap";
         case WAIT_STAGING:
                 return "for staging memory";
         case WAIT_DIRTY:

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * swapin.c - private pages back from the swap area: Linux's do_swap_page (L47 to L50).
+ *
+ * Pages around the one that is wanted come along, as the VMA's read-ahead says. They are mapped with
+ * their bytes at once, so a hit leaves no fault to count: that the next fault comes right behind
+ * the last window is what stands for it here.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util/perturb.h"
+#include "util/text.h"
+#include "vm/fault.h"
+
+#define MAX_WINDOW 32u
+#define RA_WIN_BITS 8
+
+#define trace_fault(vmf, ev, a, b, c, d)                                                           \
+        trace_emit((vmf)->mm->trace, TRACE_##ev, (vmf)->rq.fault, a, b, c, d)
+
+/* --- read --------------------------------------------------------------------------------- */
+
+/* => ptl. Pages placed, from addr on. */
+static uint64_t copy_in(struct mm *mm, uint64_t addr, const char *buf, uint64_t nr, bool wp)
+{
+        uint64_t done = 0, n;
+        int error = 0;
+
+        while (done < nr && !error) {
+                uint64_t at = addr + (done << PAGE_SHIFT);
+                struct iovec iov = { (void *)(uintptr_t)at, PAGE_SIZE };
+
+                error = mm->mmu->ops->copy(mm->mmu, at, buf + (done << PAGE_SHIFT), nr - done, wp,
+                                           &n);
+                done += n;
+                iov.iov_base = (void *)(uintptr_t)(addr + (done << PAGE_SHIFT));
+                /* What is not known of should not be there. */
+                if (error == -EEXIST && mm->mmu->ops->unmap(mm->mmu, &iov, 1) == 0)
+                        error = 0;
+        }
+        return done;
+}
+
+/* The bytes of pages [first, end) of the row into their places, protected or not. Those that could
+ * not be placed (the mapping has changed, the kernel has no memory) wait in their slots as before.
+ * How many were. => ptl */
+static unsigned place_run(struct swap_io *io, struct pte *p, unsigned first, unsigned end,
+                          bool keep)
+{
+        struct mm *mm = io->mm;
+        uint64_t addr = io->address + ((uint64_t)first << PAGE_SHIFT);
+        const char *buf = io->t.buf + ((size_t)first << PAGE_SHIFT);
+        uint64_t done = copy_in(mm, addr, buf, end - first, keep);
+
+        for (unsigned i = first; i < end; i++) {
+                if (i - first >= done) {
+                        pte_exchange(mm, p + i, make_value(PTE_SWAPPED, io->t.slot + i));
+                        continue;
+                }
+                pte_exchange(mm, p + i, make_value(PTE_COPY, keep ? io->t.slot + i : 0));
+                if (!keep)
+                        swap_put(io->t.area, io->t.slot + i, 1);
+        }
+        if (done)
+                trace_emit(mm->trace, TRACE_SET_PTE, io->t.fault, addr, done, UINT64_MAX, !keep);
+        return (unsigned)done;
+}
+
+static bool is_wanted(const struct swap_io *io, unsigned i)
+{
+        return io->wanted == io->address + ((uint64_t)i << PAGE_SHIFT);
+}
+
+static bool still_ours(const struct swap_io *io, const struct pte *p, unsigned i)
+{
+        return pte_value(p + i) == make_value(PTE_SWAPIN, io->t.slot + i);
+}
+
+/* => ptl */
+static unsigned place_row(struct swap_io *io, struct pte *p)
+{
+        bool keep = !swap_is_full(io->t.area);
+        unsigned placed = 0, i = 0, first;
+
+        while (i < io->t.nr) {
+                /* A store's page is to be stored to: no slot is kept for it. */
+                bool store = io->write && is_wanted(io, i);
+
+                for (first = i; i < io->t.nr && still_ours(io, p, i); i++)
+                        if ((io->write && is_wanted(io, i)) != store)
+                                break;
+                if (i > first)
+                        placed += place_run(io, p, first, i, keep && !store);
+                else
+                        i++;
+        }
+        return placed;
+}
+
+static void say_lost(struct swap_io *io)
+{
+        char line[512];
+        struct text t = text_begin(line, sizeof(line) - 1);
+        const char *reason = strerrordesc_np(-io->t.error);
+
+        text_add(&t, "faultline: ");
+        text_add(&t, io->t.area->name);
+        text_add(&t, ": reading a private page back at address ");
+        text_add_number(&t, io->address);
+        text_add(&t, ": ");
+        text_add(&t, reason ? reason : "unknown error");
+        text_add(&t, ": SIGBUS raised; the page is lost");
+        text_one_line(line);
+        fprintf(stderr, "%s\n", line);
+}
+
+/* It could not be read. What was read along with others is tried alone; a page alone is lost, and
+ * says so to whoever touches it. => ptl */
+static bool fail_row(struct swap_io *io, struct pte *p)
+{
+        struct mm *mm = io->mm;
+        bool lost = false;
+
+        for (unsigned i = 0; i < io->t.nr; i++) {
+                if (!still_ours(io, p, i))
+                        continue;
+                if (io->t.nr == 1 && io->wanted &&
+                    mm->mmu->ops->poison(mm->mmu, io->address, 1) == 0) {
+                        private_gone(mm, pte_exchange(mm, p, PTE_POISONED));
+                        lost = true;
+                } else {
+                        pte_exchange(mm, p + i, make_value(PTE_SWAPPED, io->t.slot + i));
+                }
+        }
+        return lost;
+}
+
+static void in_end(struct swap_transfer *t)
+{
+        struct swap_io *io = container_of(t, struct swap_io, t);
+        struct mm *mm = io->mm;
+        struct page_cache *c = mm->cache;
+        struct pte *p = pte_get(mm, io->address, false);
+        uint64_t address = io->address;
+        unsigned placed = 0;
+        uint32_t nr = t->nr;
+        bool lost = false;
+
+        perturb_gap();
+        if (p) {
+                pte_lock(mm, p);
+                if (t->error)
+                        lost = fail_row(io, p);
+                else
+                        placed = place_row(io, p);
+                pte_unlock(mm, p);
+                pte_put(mm, p);
+        }
+        if (lost && !mm->quiet)
+                say_lost(io);
+        swap_put(t->area, t->slot, nr);
+        stat_add(&mm->trace->stats, STAT_swap_ins, placed);
+        if (placed < nr)
+                uncharge_private(c, nr - placed);
+        swap_io_put(io, false);
+        for (uint32_t i = 0; i < nr && waitq_busy(&mm->swap.wq); i++)
+                waitq_wake(&mm->swap.wq,
+                           (void *)(uintptr_t)(address + ((uint64_t)i << PAGE_SHIFT)));
+        if (waitq_busy(&c->budget.wq))
+                reclaim_kick(c); /* these can go now, should somebody wait for room */
+        atomic_fetch_sub(&c->nr_swapping_in, nr); /* the last: mm_drain() waits for it */
+}
+
+/* --- the window --------------------------------------------------------------------------- */
+
+static uint64_t pow2_up(uint64_t n)
+{
+        uint64_t p = 1;
+
+        while (p < n)
+                p *= 2;
+        return p;
+}
+
+/* L48: how many pages, *forward or backward of this one or around it. */
+static uint64_t window_size(struct vm_fault *vmf, int *direction)
+{
+        uint64_t max = min_u64(vmf->mm->cache->policy->swap_window, MAX_WINDOW);
+        uint64_t old = atomic_load(&vmf->vma->vm_swap_ra);
+        uint64_t prev = old >> RA_WIN_BITS, prev_win = old & ((1 << RA_WIN_BITS) - 1);
+        uint64_t page = vmf->address >> PAGE_SHIFT, win = 1;
+        bool behind = old && page == prev + prev_win, before = old && page + prev_win == prev;
+
+        *direction = behind ? 1 : before ? -1 : 0;
+        if (behind || before)
+                win = prev_win == 1 ? 2 : pow2_up(max_u64(4, prev_win + 2));
+        win = min_u64(max_u64(win, prev_win / 2), max);
+        return vmf->vma->vm_advice == ADVICE_RANDOM ? 1 : win;
+}
+
+/* L49: [*first, *end), within the VMA and the page table. */
+static void window_place(struct vm_fault *vmf, uint64_t *first, uint64_t *end)
+{
+        uint64_t page = vmf->address >> PAGE_SHIFT, back, low, high;
+        int direction;
+        uint64_t win = vmf->rq.tried ? 1 : window_size(vmf, &direction);
+
+        if (vmf->rq.tried)
+                direction = 0; /* it alone: it may be the one that cannot be read */
+        back = direction > 0 ? 0 : direction < 0 ? win - 1 : (win - 1) / 2;
+        low = max_u64(vmf->vma->vm_start >> PAGE_SHIFT, round_down_u64(page, 512));
+        high = min_u64(vmf->vma->vm_end >> PAGE_SHIFT, round_down_u64(page, 512) + 512);
+        *first = page - low < back ? low : page - back;
+        *end = min_u64(*first + win, high);
+        if (!vmf->rq.tried)
+                atomic_store(&vmf->vma->vm_swap_ra,
+                             (direction < 0 ? *first : page) << RA_WIN_BITS | (*end - *first));
+}
+
+/* --- the fault ---------------------------------------------------------------------------- */
+
+struct swapin {
+        struct vm_fault *vmf;
+        uint64_t first, end; /* the window, pages */
+        char *buf;           /* staging memory and charge for `left` pages */
+        uint64_t left;
+        struct swap_io *ios[MAX_WINDOW];
+        unsigned nr_ios;
+};
+
+static struct pte *pte_at(const struct swapin *in, uint64_t page)
+{
+        return in->vmf->pte + ((int64_t)page - (int64_t)(in->vmf->address >> PAGE_SHIFT));
+}
+
+/* The row of pages and slots that begins with `page`; *nr pages of it, at most. => ptl */
+static void begin_row(struct swapin *in, uint64_t page, uint64_t nr, bool wanted)
+{
+        struct vm_fault *vmf = in->vmf;
+        struct mm *mm = vmf->mm;
+        struct swap_io *io = swap_io_get(mm);
+
+        io->address = page << PAGE_SHIFT;
+        io->t.slot = value_slot(pte_value(pte_at(in, page)));
+        io->t.nr = (uint32_t)nr;
+        io->t.buf = in->buf;
+        io->t.fault = vmf->rq.fault;
+        io->t.end = in_end;
+        io->wanted = wanted ? vmf->address : 0;
+        io->write = wanted && vmf->write;
+        swap_get(mm->swap.area, io->t.slot, io->t.nr);
+        for (uint64_t i = 0; i < nr; i++)
+                pte_exchange(mm, pte_at(in, page + i),
+                             make_value(PTE_SWAPIN, io->t.slot + (uint32_t)i));
+        in->buf += nr << PAGE_SHIFT;
+        in->left -= nr;
+        in->ios[in->nr_ios++] = io;
+}
+
+/* Pages from `page` on that are in slots in a row. => ptl */
+static uint64_t row_length(const struct swapin *in, uint64_t page, uint64_t max)
+{
+        uint64_t n = 0, v = pte_value(pte_at(in, page));
+
+        while (n < max && page + n < in->end &&
+               pte_value(pte_at(in, page + n)) ==
+                       make_value(PTE_SWAPPED, value_slot(v) + (uint32_t)n))
+                n++;
+        return n;
+}
+
+/* The wanted page first, with those that lie behind it; then the others, as far as charge and memory
+ * go. => ptl; the wanted page is SWAPPED */
+static void begin_window(struct swapin *in)
+{
+        uint64_t page = in->vmf->address >> PAGE_SHIFT;
+
+        begin_row(in, page, row_length(in, page, in->left), true);
+        for (uint64_t at = in->first; at < in->end && in->left;) {
+                uint64_t n = 0;
+
+                if (pte_state(pte_at(in, at)) == PTE_SWAPPED)
+                        n = row_length(in, at, in->left);
+                if (n)
+                        begin_row(in, at, n, false);
+                at += n ? n : 1;
+        }
+}
+
+/* Staging memory and charge for the window, or at least for the page. 0 or -errno */
+static int prepare(struct swapin *in)
+{
+        struct page_cache *c = in->vmf->mm->cache;
+        unsigned nr = (unsigned)(in->end - in->first);
+        int error = charge_known(in->vmf->mm);
+        uint64_t more;
+
+        if (error)
+                return error;
+        in->buf = staging_get(&c->staging, &nr, false);
+        if (!in->buf) {
+                uncharge_private(c, 1);
+                return -EBUSY;
+        }
+        more = nr > 1 && budget_free(c) > atomic_load(&c->budget.low) / 2 + nr &&
+                               budget_try_charge(c, nr - 1)
+                       ? nr - 1
+                       : 0;
+        atomic_fetch_add(&c->budget.private_pages, (int64_t)more);
+        in->left = 1 + more;
+        if (in->left < nr)
+                staging_put(&c->staging, in->buf + (in->left << PAGE_SHIFT),
+                            nr - (unsigned)in->left, false);
+        return 0;
+}
+
+static void give_back(struct swapin *in)
+{
+        struct page_cache *c = in->vmf->mm->cache;
+
+        if (!in->left)
+                return;
+        staging_put(&c->staging, in->buf, (unsigned)in->left, false);
+        uncharge_private(c, (int64_t)in->left);
+}
+
+static bool still_coming(const struct wait_on *on)
+{
+        struct mm *mm = on->arg;
+        struct pte *p = pte_get(mm, (uint64_t)(uintptr_t)on->key, false);
+        bool yes = p && pte_state(p) == PTE_SWAPIN;
+
+        if (p)
+                pte_put(mm, p);
+        return yes;
+}
+
+static enum vm_fault_result wait_for_page(struct vm_fault *vmf)
+{
+        vmf->rq.wait = (struct wait_on){
+                .kind = WAIT_SWAP,
+                .q = &vmf->mm->swap.wq,
+                .key = (void *)(uintptr_t)vmf->address,
+                .blocked = still_coming,
+                .arg = vmf->mm,
+        };
+        return VM_FAULT_RETRY;
+}
+
+/* The page is in the swap area, or on its way from there. */
+enum vm_fault_result do_swap_page(struct vm_fault *vmf)
+{
+        struct swapin in = { .vmf = vmf };
+        struct mm *mm = vmf->mm;
+        enum pte_state s;
+        int error;
+
+        trace_fault(vmf, DO_FAULT, 4, vmf->index, 0, 0);
+        vmf->swapped = true;
+        if (!vmf->rq.major) {
+                vmf->rq.major = true;
+                trace_fault(vmf, MAJOR, vmf->index, 0, 0, 0);
+        }
+        if (pte_state(vmf->pte) == PTE_SWAPIN)
+                return wait_for_page(vmf);
+        window_place(vmf, &in.first, &in.end);
+        error = prepare(&in);
+        if (error == -EBUSY) {
+                vmf->rq.wait.kind = WAIT_STAGING;
+                vmf->rq.wait.write = false;
+                return VM_FAULT_RETRY;
+        }
+        if (error)
+                return wait_for_private(vmf, error, "reading a private page back");
+        perturb_gap();
+        pte_lock(mm, vmf->pte);
+        s = pte_state(vmf->pte);
+        if (s == PTE_SWAPPED)
+                begin_window(&in);
+        pte_unlock(mm, vmf->pte);
+        give_back(&in);
+        for (unsigned i = 0; i < in.nr_ios; i++) {
+                atomic_fetch_add(&mm->cache->nr_swapping_in, in.ios[i]->t.nr);
+                swap_submit(&in.ios[i]->t, IO_READ | (i ? REQ_RAHEAD : REQ_SYNC), vmf->rq.plug);
+        }
+        if (in.nr_ios || s == PTE_SWAPIN)
+                return wait_for_page(vmf);
+        mm->mmu->ops->wake(mm->mmu, vmf->address, 1); /* somebody else has brought it */
+        return VM_FAULT_DONE;
+}

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * swapout.c - private pages to the swap area: a clock hand goes over the page table in the order of
+ * its addresses, and takes rows, which are written to rows of slots.
+ *
+ * A row is write-protected first, and copied after, so that no store is missed; the copy is made
+ * without a lock, since it may itself fault. What has been written is unmapped if it is still as it
+ * was left. There are no accessed bits: a page that was stored to on its way out is spared when the
+ * hand comes round the next time.
+ */
+#include <errno.h>
+
+#include "util/perturb.h"
+#include "vm/fault.h"
+
+#define ROW_MAX 32u /* Linux's SWAP_CLUSTER_MAX */
+
+/* --- written ------------------------------------------------------------------------------ */
+
+/* Pages [first, end) of the row are still as they were left: they go. How many went. => ptl */
+static unsigned unmap_row(struct swap_io *io, struct pte *p, unsigned first, unsigned end)
+{
+        struct mm *mm = io->mm;
+        struct iovec iov = { (void *)(uintptr_t)(io->address + ((uint64_t)first << PAGE_SHIFT)),
+                             (size_t)(end - first) << PAGE_SHIFT };
+        bool gone = mm->mmu->ops->unmap(mm->mmu, &iov, 1) == 0;
+
+        for (unsigned i = first; i < end; i++) {
+                if (gone) {
+                        pte_exchange(mm, p + i, make_value(PTE_SWAPPED, io->t.slot + i));
+                } else { /* locked in memory, say */
+                        pte_exchange(mm, p + i, PTE_COPY);
+                        swap_put(mm->swap.area, io->t.slot + i, 1);
+                }
+        }
+        if (!gone)
+                mm->mmu->ops->unprotect(mm->mmu, (uint64_t)(uintptr_t)iov.iov_base, end - first);
+        return gone ? end - first : 0;
+}
+
+/* Not written: pages from `first` on that are still as they were left stay. => ptl */
+static void keep_row(struct swap_io *io, struct pte *p, unsigned first)
+{
+        struct mm *mm = io->mm;
+
+        for (unsigned i = first; i < io->t.nr; i++) {
+                if (pte_value(p + i) != make_value(PTE_SWAPPING, io->t.slot + i))
+                        continue;
+                pte_exchange(mm, p + i, PTE_COPY);
+                swap_put(mm->swap.area, io->t.slot + i, 1);
+                mm->mmu->ops->unprotect(mm->mmu, io->address + ((uint64_t)i << PAGE_SHIFT), 1);
+        }
+}
+
+/* => ptl */
+static unsigned end_row(struct swap_io *io, struct pte *p)
+{
+        unsigned gone = 0, i = 0, first;
+
+        if (io->t.error) {
+                keep_row(io, p, 0);
+                return 0;
+        }
+        while (i < io->t.nr) {
+                for (first = i; i < io->t.nr; i++)
+                        if (pte_value(p + i) != make_value(PTE_SWAPPING, io->t.slot + i))
+                                break;
+                if (i > first)
+                        gone += unmap_row(io, p, first, i);
+                else
+                        i++;
+        }
+        return gone;
+}
+
+static void out_end(struct swap_transfer *t)
+{
+        struct swap_io *io = container_of(t, struct swap_io, t);
+        struct mm *mm = io->mm;
+        struct page_cache *c = mm->cache;
+        struct pte *p = pte_get(mm, io->address, false);
+        uint32_t nr = t->nr;
+        unsigned gone = 0;
+
+        if (p) {
+                pte_lock(mm, p);
+                gone = end_row(io, p);
+                pte_unlock(mm, p);
+                pte_put(mm, p);
+        }
+        swap_put(t->area, t->slot, nr);
+        if (gone) {
+                stat_add(&mm->trace->stats, STAT_swap_outs, gone);
+                uncharge_private(c, gone);
+        }
+        swap_io_put(io, true);
+        if (budget_free(c) < atomic_load(&c->budget.high) || atomic_load(&t->area->broken))
+                reclaim_kick(c);
+        if (t->area->broken)
+                waitq_wake(&c->budget.wq, NULL);
+        atomic_fetch_sub(&c->nr_swapping_out, nr); /* the last: mm_drain() waits for it */
+}
+
+/* --- the copy ----------------------------------------------------------------------------- */
+
+/* The addresses cannot become somebody else's while `copying` is set. Pages copied. */
+static uint32_t copy_row(struct swap_io *io)
+{
+        struct mm *mm = io->mm;
+        struct mm_swap *s = &mm->swap;
+        uint32_t got = (uint32_t)mm->mmu->ops->read(mm->mmu, io->address, io->t.nr, io->t.buf);
+
+        perturb_gap();
+        atomic_store(&s->copying, 0);
+        futex_wake(&s->copying, 1);
+        return got;
+}
+
+/* A page was not there: the fault that we took for it has been answered with poison, so that we did
+ * not wait for ourselves. It is not there now either. */
+static void forget_faulted(struct mm *mm)
+{
+        uint64_t addr = atomic_exchange(&mm->swap.faulted, 0);
+        struct iovec iov = { (void *)(uintptr_t)addr, PAGE_SIZE };
+        int64_t charged = 0;
+        struct pte *p;
+
+        if (!addr)
+                return;
+        rwlock_read_lock(&mm->lock);
+        p = pte_get(mm, addr, false);
+        if (p) {
+                pte_lock(mm, p);
+                mm->mmu->ops->unmap(mm->mmu, &iov, 1);
+                if (pte_state(p) == PTE_SWAPPING || pte_state(p) == PTE_COPY)
+                        charged = private_gone(mm, pte_exchange(mm, p, PTE_NONE));
+                mm->mmu->ops->wake(mm->mmu, addr, 1);
+                pte_unlock(mm, p);
+                pte_put(mm, p);
+        }
+        rwlock_read_unlock(&mm->lock);
+        if (charged)
+                uncharge_private(mm->cache, charged);
+}
+
+enum vm_fault_result swap_fault_of_copier(struct vm_fault *vmf)
+{
+        struct mmu *mmu = vmf->mm->mmu;
+
+        if (mmu->ops->poison(mmu, vmf->address, 1) == 0)
+                atomic_store(&vmf->mm->swap.faulted, vmf->address);
+        mmu->ops->wake(mmu, vmf->address, 1);
+        return VM_FAULT_SIGBUS;
+}
+
+/* What could be copied is written; the rest stays. */
+static void write_row(struct swap_io *io, struct blk_plug *plug)
+{
+        struct mm *mm = io->mm;
+        struct page_cache *c = mm->cache;
+        uint32_t got = copy_row(io), nr = io->t.nr;
+
+        forget_faulted(mm);
+        if (got < nr) {
+                struct pte *p = pte_get(mm, io->address, false);
+
+                if (p) {
+                        pte_lock(mm, p);
+                        keep_row(io, p, got);
+                        pte_unlock(mm, p);
+                        pte_put(mm, p);
+                }
+                swap_put(mm->swap.area, io->t.slot + got, nr - got);
+                if (got == 0) {
+                        swap_io_put(io, true);
+                        atomic_fetch_sub(&c->nr_swapping_out, nr);
+                        return;
+                }
+                staging_put(&c->staging, io->t.buf + ((size_t)got << PAGE_SHIFT), nr - got, true);
+                atomic_fetch_sub(&c->nr_swapping_out, nr - got);
+                io->t.nr = got;
+        }
+        io->t.end = out_end;
+        swap_submit(&io->t, IO_WRITE | (waitq_busy(&c->budget.wq) ? REQ_SYNC : 0), plug);
+}
+
+/* --- the hand ----------------------------------------------------------------------------- */
+
+/* A row that may go, from p on. */
+struct row {
+        struct pte *p;
+        uint64_t address;
+        uint32_t nr;
+        bool clean; /* all have slots with the same bytes */
+};
+
+static bool is_clean(uint64_t value)
+{
+        return value_slot(value) != 0;
+}
+
+/* Entries from p on, at most max, that are in memory and alike. => ptl */
+static uint32_t row_length(const struct pte *p, uint32_t max, bool clean)
+{
+        uint32_t n = 0;
+
+        for (; n < max; n++) {
+                uint64_t v = pte_value(p + n);
+
+                if (value_state(v) != PTE_COPY || is_clean(v) != clean || (v & PTE_REF))
+                        break;
+        }
+        return n;
+}
+
+/* They have their slots, and cannot have been stored to: they go at once. => ptl, mm->lock */
+static uint32_t drop_row(struct mm *mm, const struct row *r)
+{
+        struct iovec iov = { (void *)(uintptr_t)r->address, (size_t)r->nr << PAGE_SHIFT };
+
+        if (mm->mmu->ops->unmap(mm->mmu, &iov, 1))
+                return 0;
+        for (uint32_t i = 0; i < r->nr; i++) {
+                uint32_t slot = value_slot(pte_value(r->p + i));
+
+                pte_exchange(mm, r->p + i, make_value(PTE_SWAPPED, slot));
+        }
+        return r->nr;
+}
+
+/* Protect the row, and make it the I/O's. False: it could not be. => ptl, mm->lock */
+static bool begin_row(struct swap_io *io, const struct row *r)
+{
+        struct mm *mm = io->mm;
+
+        io->address = r->address;
+        io->t.fault = 0;
+        swap_get(mm->swap.area, io->t.slot, io->t.nr);
+        for (uint32_t i = 0; i < io->t.nr; i++)
+                pte_exchange(mm, r->p + i, make_value(PTE_SWAPPING, io->t.slot + i));
+        perturb_gap();
+        if (mm->mmu->ops->write_protect(mm->mmu, io->address, io->t.nr) == 0)
+                return true;
+        keep_row(io, r->p, 0);
+        swap_put(mm->swap.area, io->t.slot, io->t.nr);
+        return false;
+}
+
+/* Staging memory and slots for the row; *nr becomes for how many. NULL: there are none now. */
+static struct swap_io *prepare_row(struct mm *mm, uint32_t *nr)
+{
+        struct page_cache *c = mm->cache;
+        unsigned pages = *nr;
+        char *buf = staging_get(&c->staging, &pages, true);
+        struct swap_io *io;
+        uint32_t slot;
+
+        if (!buf)
+                return NULL;
+        *nr = pages;
+        slot = swap_alloc(mm->swap.area, nr);
+        if (*nr < pages)
+                staging_put(&c->staging, buf + ((size_t)*nr << PAGE_SHIFT), pages - *nr, true);
+        if (!slot)
+                return NULL;
+        io = swap_io_get(mm);
+        io->t.slot = slot;
+        io->t.nr = *nr;
+        io->t.buf = buf;
+        return io;
+}
+
+/* => mm->lock held for reading, which is released. Pages that are on their way now. */
+static uint32_t send_row(struct mm *mm, struct row *r, struct blk_plug *plug)
+{
+        struct page_cache *c = mm->cache;
+        struct swap_io *io = prepare_row(mm, &r->nr);
+        bool begun = false;
+
+        if (io) {
+                pte_lock(mm, r->p);
+                r->nr = row_length(r->p, io->t.nr, false);
+                if (r->nr == io->t.nr)
+                        begun = begin_row(io, r);
+                pte_unlock(mm, r->p);
+        }
+        if (!begun) {
+                if (io) {
+                        swap_put(mm->swap.area, io->t.slot, io->t.nr);
+                        swap_io_put(io, true);
+                }
+                rwlock_read_unlock(&mm->lock);
+                return 0;
+        }
+        atomic_fetch_add(&c->nr_swapping_out, io->t.nr);
+        atomic_store(&mm->swap.copier, thread_id());
+        atomic_store(&mm->swap.copying, 1);
+        rwlock_read_unlock(&mm->lock);
+        write_row(io, plug);
+        return r->nr;
+}
+
+/* => mm->lock; p is the entry of *addr. The first row of the table from there on; false: none. *addr
+ * goes behind it. */
+static bool find_row(struct mm *mm, struct pte *p, uint64_t *addr, uint32_t max, struct row *r)
+{
+        uint64_t end = radix_leaf_end(&mm->pgd, *addr >> PAGE_SHIFT) << PAGE_SHIFT;
+
+        for (; *addr < end; *addr += PAGE_SIZE, p++) {
+                uint64_t v = pte_value(p);
+                struct vma *vma;
+
+                if (value_state(v) != PTE_COPY)
+                        continue;
+                if (v & PTE_REF) { /* spared this time */
+                        pte_lock(mm, p);
+                        if (pte_value(p) == v)
+                                pte_exchange(mm, p, v & ~(uint64_t)PTE_REF);
+                        pte_unlock(mm, p);
+                        continue;
+                }
+                vma = find_vma(mm, *addr);
+                if (!vma || vma->vm_start > *addr || (vma->vm_flags & VM_LOCKED))
+                        continue;
+                r->p = p;
+                r->address = *addr;
+                r->clean = is_clean(v);
+                r->nr = row_length(
+                        p,
+                        (uint32_t)min_u64(max, (min_u64(end, vma->vm_end) - *addr) >> PAGE_SHIFT),
+                        r->clean);
+                *addr += (uint64_t)r->nr << PAGE_SHIFT;
+                if (r->nr)
+                        return true;
+        }
+        return false;
+}
+
+/* The hand goes on to the next row, and that row goes. Pages that went or are on their way. *laps:
+ * how often the hand has come round. */
+static uint32_t step(struct mm *mm, uint32_t max, struct blk_plug *plug, unsigned *laps)
+{
+        uint64_t addr = mm->swap.hand;
+        struct pte *p;
+        struct row r;
+        uint32_t gone = 0;
+
+        rwlock_read_lock(&mm->lock);
+        p = pte_next_table(mm, &addr, UINT64_MAX >> 1);
+        if (!p) {
+                mm->swap.hand = 0;
+                ++*laps;
+                rwlock_read_unlock(&mm->lock);
+                return 0;
+        }
+        if (!find_row(mm, p, &addr, max, &r)) {
+                mm->swap.hand = addr;
+        } else if (r.clean) {
+                mm->swap.hand = addr;
+                pte_lock(mm, r.p);
+                r.nr = row_length(r.p, r.nr, true);
+                gone = r.nr ? drop_row(mm, &r) : 0;
+                pte_unlock(mm, r.p);
+                if (gone)
+                        uncharge_private(mm->cache, gone);
+        } else {
+                uint64_t from = r.address;
+
+                gone = send_row(mm, &r, plug);
+                mm->swap.hand = from + ((uint64_t)(gone ? gone : 1) << PAGE_SHIFT);
+                pte_put(mm, p);
+                return gone;
+        }
+        pte_put(mm, p);
+        rwlock_read_unlock(&mm->lock);
+        return gone;
+}
+
+static unsigned swap_shrink(void *arg, unsigned want)
+{
+        struct mm *mm = arg;
+        unsigned gone = 0, laps = 0;
+        struct blk_plug plug;
+
+        blk_start_plug(&plug);
+        /* The second time round those that were spared can go. */
+        while (gone < want && laps < 3 && staging_available(&mm->cache->staging, true)) {
+                uint32_t max = want - gone < ROW_MAX ? want - gone : ROW_MAX;
+
+                gone += step(mm, max, &plug, &laps);
+        }
+        blk_finish_plug(&plug);
+        return gone;
+}
+
+const struct private_ops swap_private_ops = {
+        .shrink = swap_shrink,
+};

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * swap.c - private memory four times the budget: threads store stamps into it, anonymous memory and
+ * private copies of a file, while parts of it are unmapped, thrown away and protected; errors of the
+ * swap area, an area that is full, two engines that want the same.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+#define PAGE TEST_PAGE
+#define RW (PROT_READ | PROT_WRITE)
+#define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
+
+static struct fl_engine *open_with_swap(uint64_t cache, const char *swap, const char *faults)
+{
+        return open_engine_with((struct fl_engine_config){
+                .cache = cache, .swap = swap, .faults = faults, .flags = FL_ENGINE_QUIET });
+}
+
+static char *map_anon(struct fl_engine *e, uint64_t pages)
+{
+        char *p = fl_mmap(e, NULL, pages * PAGE, RW, ANON, NULL, 0);
+
+        require(p != MAP_FAILED, "%s", fl_strerror());
+        return p;
+}
+
+static void unmap(struct fl_engine *e, void *p, uint64_t pages)
+{
+        expect(fl_munmap(e, p, pages * PAGE) == 0, "%s", fl_strerror());
+}
+
+/* --- threads, each with pages of its own in both mappings */
+
+#define THREADS 4
+#define EACH 128 /* pages a thread, in each of the two mappings */
+
+static struct {
+        struct fl_engine *engine;
+        struct fl_file *file;
+        char *map[2]; /* anonymous; private of the file */
+        _Atomic bool stop;
+        _Atomic uint64_t checked;
+} s;
+
+static void check_page(const char *p, uint64_t number, uint64_t version, bool of_file)
+{
+        const char *wrong = stamp_wrong(p, number, version);
+
+        if (version == 0 && !of_file)
+                wrong = *p ? "not zero" : NULL;
+        expect(!wrong, "%s page %llu, version %llu: %s", of_file ? "private" : "anonymous",
+               (unsigned long long)number, (unsigned long long)version, wrong);
+        atomic_fetch_add(&s.checked, 1);
+}
+
+/* One page or a few are thrown away, protected for a moment, or replaced: all but the protection
+ * makes them what they were at first. */
+static void disturb(char *base, uint64_t first, uint64_t *version, uint64_t *seed, bool of_file)
+{
+        uint64_t at = random_below(seed, EACH), nr = 1 + random_below(seed, 8);
+        char *p;
+        size_t len;
+
+        nr = at + nr > EACH ? EACH - at : nr;
+        p = base + (first + at) * PAGE;
+        len = nr * PAGE;
+        switch (random_below(seed, 3)) {
+        case 0:
+                expect(fl_madvise(s.engine, p, len, MADV_DONTNEED) == 0, "%s", fl_strerror());
+                break;
+        case 1:
+                expect(fl_mprotect(s.engine, p, len, PROT_NONE) == 0, "%s", fl_strerror());
+                if (random_below(seed, 2))
+                        usleep(1000);
+                expect(fl_mprotect(s.engine, p, len, RW) == 0, "%s", fl_strerror());
+                return;
+        default:
+                if (random_below(seed, 2))
+                        expect(fl_munmap(s.engine, p, len) == 0, "%s", fl_strerror());
+                expect(fl_mmap(s.engine, p, len, RW, MAP_FIXED | (of_file ? MAP_PRIVATE : ANON),
+                               of_file ? s.file : NULL,
+                               of_file ? (off_t)((first + at) * PAGE) : 0) == p,
+                       "%s", fl_strerror());
+        }
+        memset(version + at, 0, nr * sizeof(*version));
+}
+
+static void *work(void *arg)
+{
+        uint64_t number = (uint64_t)(uintptr_t)arg, first = number * EACH;
+        uint64_t seed = test.seed + number, version[2][EACH] = { 0 };
+
+        test_at("storing");
+        while (!atomic_load(&s.stop)) {
+                unsigned which = (unsigned)random_below(&seed, 2);
+                uint64_t page = random_below(&seed, EACH), *v = &version[which][page];
+                char *p = s.map[which] + (first + page) * PAGE;
+
+                check_page(p, first + page, *v, which);
+                if (random_below(&seed, 2))
+                        stamp_write(p, first + page, ++*v);
+                if (random_below(&seed, 64) == 0)
+                        disturb(s.map[which], first, version[which], &seed, which);
+        }
+        for (unsigned which = 0; which < 2; which++)
+                for (uint64_t page = 0; page < EACH; page++)
+                        check_page(s.map[which] + (first + page) * PAGE, first + page,
+                                   version[which][page], which);
+        return NULL;
+}
+
+static void stress(void)
+{
+        uint64_t cache = test.cache ? test.cache : THREADS * EACH * 2 / 4 * PAGE;
+        const char *path = test_stamped_file("private", THREADS * EACH);
+        char area[512];
+        pthread_t thread[THREADS];
+        struct fl_stats st;
+
+        snprintf(area, sizeof(area), "%s:16M", test_file("swap", 0));
+        s.engine = open_with_swap(cache, test.uri ? test.uri : area, test.faults);
+        s.file = open_file(s.engine, path, O_RDONLY);
+        s.map[0] = map_anon(s.engine, THREADS * EACH);
+        s.map[1] = map_file(s.engine, s.file, THREADS * EACH * PAGE, RW, MAP_PRIVATE, 0);
+        for (unsigned i = 0; i < THREADS; i++)
+                require(!pthread_create(&thread[i], NULL, work, (void *)(uintptr_t)i),
+                        "pthread_create");
+        while (test_left() > 0 && !test_failures())
+                usleep(10000);
+        atomic_store(&s.stop, true);
+        for (unsigned i = 0; i < THREADS; i++)
+                pthread_join(thread[i], NULL);
+        test_at("checking");
+        check_engine(s.engine);
+        st = get_stats(s.engine);
+        printf("%llu pages checked, %llu out, %llu in\n", (unsigned long long)s.checked,
+               (unsigned long long)st.swap_outs, (unsigned long long)st.swap_ins);
+        expect(st.swap_outs > 0 && st.swap_ins > 0, "nothing was swapped");
+        expect(st.cache_bytes_peak <= cache, "%llu bytes held of %llu",
+               (unsigned long long)st.cache_bytes_peak, (unsigned long long)cache);
+        unmap(s.engine, s.map[0], THREADS * EACH);
+        unmap(s.engine, s.map[1], THREADS * EACH);
+        check_engine(s.engine);
+        expect(get_stats(s.engine).cache_bytes / PAGE <= THREADS * EACH, "pages left behind");
+        close_file(s.file);
+        close_engine(s.engine);
+}
+
+/* --- the corners */
+
+/* A page that is read back and not stored to keeps its slot, and goes again without a write. */
+static void clean_pages(void)
+{
+        struct fl_engine *e = open_with_swap(256 * PAGE, "ram:16M", NULL);
+        char *p = map_anon(e, 1000);
+        uint64_t written;
+
+        test_at("clean pages");
+        for (uint64_t i = 0; i < 1000; i++)
+                stamp_write(p + i * PAGE, i, 1);
+        for (unsigned round = 0; round < 2; round++)
+                for (uint64_t i = 0; i < 1000; i++)
+                        expect(!stamp_wrong(p + i * PAGE, i, 1), "page %llu",
+                               (unsigned long long)i);
+        written = get_stats(e).swap_outs;
+        for (unsigned round = 0; round < 3; round++)
+                for (uint64_t i = 0; i < 1000; i++)
+                        expect(!stamp_wrong(p + i * PAGE, i, 1), "page %llu",
+                               (unsigned long long)i);
+        expect_eq(get_stats(e).swap_outs, written, "pages written that were only read");
+        expect(get_stats(e).swap_ins > 2000, "pages were read back");
+        expect(get_stats(e).faults_major > 100, "they are major faults");
+        check_engine(e);
+        unmap(e, p, 1000);
+        close_engine(e);
+}
+
+/* A page cannot be written: it stays, and nothing is lost. */
+static void write_errors(void)
+{
+        struct fl_engine *e = open_with_swap(256 * PAGE, "ram:16M", "eio@0+16M");
+        struct caught c = { 0 };
+        uint64_t i = 0;
+        char *p = map_anon(e, 1000);
+
+        test_at("write errors");
+        for (; i < 1000 && !c.signo; i++) {
+                c = try_store(p + i * PAGE, 1);
+                if (!c.signo)
+                        stamp_write(p + i * PAGE, i, 1);
+        }
+        expect(c.signo == SIGBUS, "the page that does not fit: %s", caught_name(c));
+        expect(get_stats(e).io_errors > 0, "io_errors");
+        for (uint64_t k = 0; k + 1 < i; k++)
+                expect(!stamp_wrong(p + k * PAGE, k, 1), "page %llu: %s", (unsigned long long)k,
+                       stamp_wrong(p + k * PAGE, k, 1));
+        check_engine(e);
+        unmap(e, p, 1000);
+        close_engine(e);
+}
+
+/* A page cannot be read back: SIGBUS for it, and never zeros; the others are as they were. */
+static void read_errors(void)
+{
+        struct fl_engine *e = open_with_swap(256 * PAGE, "ram:16M", "eio@64K+4K*4");
+        unsigned lost = 0, good = 0;
+        char *p = map_anon(e, 1000);
+
+        test_at("read errors");
+        for (uint64_t i = 0; i < 1000; i++)
+                stamp_write(p + i * PAGE, i, 1);
+        for (uint64_t i = 0; i < 1000; i++) {
+                unsigned char byte;
+
+                if (try_load(p + i * PAGE, &byte).signo == SIGBUS)
+                        lost++;
+                else if (!stamp_wrong(p + i * PAGE, i, 1))
+                        good++;
+        }
+        expect(lost <= 1 && lost + good == 1000, "%u lost, %u good, of 1000", lost, good);
+        expect(get_stats(e).io_errors > 0, "io_errors");
+        check_engine(e);
+        unmap(e, p, 1000);
+        close_engine(e);
+}
+
+/* Memory and swap together are full: an error where it is mapped, or at the page too many; all that
+ * came before can still be read and stored to. */
+static void full(void)
+{
+        struct fl_engine *e = open_with_swap(256 * PAGE, "ram:2M", NULL);
+        struct caught c = { 0 };
+        uint64_t i = 0;
+        char *p = fl_mmap(e, NULL, 2000 * PAGE, RW, ANON, NULL, 0);
+
+        test_at("full");
+        expect(p == MAP_FAILED && errno == ENOMEM, "2000 pages: %s", strerror(errno));
+        p = fl_mmap(e, NULL, 2000 * PAGE, RW, ANON | MAP_NORESERVE, NULL, 0);
+        require(p != MAP_FAILED, "%s", fl_strerror());
+        for (; i < 2000 && !c.signo; i++) {
+                c = try_store(p + i * PAGE, 1);
+                if (!c.signo)
+                        stamp_write(p + i * PAGE, i, 1);
+        }
+        expect(c.signo == SIGBUS && i > 512 && i < 768, "%llu pages, then %s",
+               (unsigned long long)i, caught_name(c));
+        for (unsigned version = 1; version < 4; version++)
+                for (uint64_t k = 0; k + 1 < i; k++) {
+                        expect(!stamp_wrong(p + k * PAGE, k, version), "page %llu: %s",
+                               (unsigned long long)k, stamp_wrong(p + k * PAGE, k, version));
+                        stamp_write(p + k * PAGE, k, version + 1);
+                }
+        check_engine(e);
+        expect(fl_madvise(e, p, 100 * PAGE, MADV_DONTNEED) == 0, "%s", fl_strerror());
+        expect(!try_store(p + i * PAGE, 1).signo, "another page, with room");
+        unmap(e, p, 2000);
+        close_engine(e);
+}
+
+/* What is refused as a swap area. */
+static void areas(void)
+{
+        const char *other = test_file("other", 1 << 20), *new = test_file("area", 0);
+        struct fl_engine_config cfg = { .size = sizeof(cfg), .cache = 256 * PAGE, .swap = other };
+        char spec[512];
+        struct fl_engine *e;
+
+        test_at("areas");
+        expect(!fl_engine_open(&cfg) && errno == EEXIST, "a file that holds something: %s",
+               fl_strerror());
+        expect(file_size(other) == 1 << 20, "it has been changed");
+        cfg.swap = new;
+        expect(!fl_engine_open(&cfg) && errno == EINVAL, "no size: %s", fl_strerror());
+        cfg.swap = "/nonexistent/swap:1M";
+        expect(!fl_engine_open(&cfg) && errno == ENOENT, "no such folder: %s", fl_strerror());
+        cfg.swap = "x:4K";
+        expect(!fl_engine_open(&cfg) && errno == EINVAL, "too small: %s", fl_strerror());
+        expect(access("x", F_OK), "what was made for nothing is still there");
+        snprintf(spec, sizeof(spec), "%s:1M", new);
+        cfg.swap = spec;
+        e = fl_engine_open(&cfg);
+        require(e, "%s", fl_strerror());
+        expect(!fl_engine_open(&cfg) && errno == EBUSY, "a second engine: %s", fl_strerror());
+        close_engine(e);
+        cfg.swap = new; /* it has a size now, and is known */
+        e = fl_engine_open(&cfg);
+        require(e, "%s", fl_strerror());
+        close_engine(e);
+}
+
+int main(int argc, char **argv)
+{
+        test_begin(argc, argv, 4, 120, 60);
+        if (!test.cache && !test.faults) {
+                areas();
+                clean_pages();
+                write_errors();
+                read_errors();
+                full();
+        }
+        stress();
+        return test_end();
+}
