@@ -109,19 +109,36 @@ static void print_limits(const struct findings *f)
              f->seccomp >= 0 && f->seccomp < 3 ? modes[f->seccomp] : "unknown");
 }
 
+static void print_mmu(const struct engine_findings *e, const struct mmu_findings *m)
+{
+        bool pager = !strcmp(m->name, "uffd");
+        char label[16], a[TEXT_MAX], b[TEXT_MAX];
+
+        snprintf(label, sizeof(label), "mmu %s", m->name);
+        if (!m->opens)
+                line(NOT, label, "does not open");
+        else if (!m->fault_ns)
+                line(LESS, label, "opens, but a fault could not be measured");
+        else
+                line(pager && e->full ? WELL : LESS, label, "%s; one fault %s; the kernel's own %s",
+                     pager && e->full ? "all faults" : "faults of user mode only",
+                     text_time(a, m->fault_ns), text_time(b, e->kernel_ns));
+}
+
 static void print_engine(const struct findings *f)
 {
         const struct engine_findings *e = &f->engine;
         char a[TEXT_MAX], b[TEXT_MAX];
 
-        if (e->automatic)
-                line(WELL, "mmu auto", "takes uffd");
+        if (!*e->automatic)
+                line(NOT, "mmu auto", "%s", e->why);
         else
-                line(e->named ? LESS : NOT, "mmu auto", "%s", e->why);
-        if (!e->named)
+                line(e->full ? WELL : LESS, "mmu auto", "takes %s%s", e->automatic,
+                     e->full ? "" : ": system calls on pages that are not mapped fail (EFAULT)");
+        for (unsigned i = 0; i < DOCTOR_MMUS; i++)
+                print_mmu(e, &e->mmu[i]);
+        if (!*e->automatic)
                 return;
-        if (!e->automatic)
-                line(LESS, "mmu uffd", "opens, for faults of user mode only");
         line(WELL, "default cache", "%s", text_bytes(a, e->cache));
         if (!e->fault_ns)
                 return;
@@ -140,8 +157,8 @@ static int print_text(const struct findings *f, const struct advice *advice)
         if (*advice->command)
                 printf("\nWhat would improve it most (%s):\n  %s\n", advice->why, advice->command);
         else
-                printf("\n%s\n", f->engine.automatic ? "Nothing to improve."
-                                                     : "No command here would improve it.");
+                printf("\n%s\n", f->engine.full ? "Nothing to improve."
+                                                : "No command here would improve it.");
         return fflush(stdout) ? fail("doctor", "print", "%s", strerror(errno)) : 0;
 }
 
@@ -195,15 +212,20 @@ static json_t *limits_json(const struct findings *f)
 
 static json_t *engine_json(const struct engine_findings *e)
 {
-        return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:o}", "mmu_auto",
-                         e->automatic ? json_string("uffd") : json_null(), "mmu_uffd",
-                         e->automatic ? json_string("all faults")
-                         : e->named   ? json_string("user mode only")
-                                      : json_null(),
-                         "refusal", e->why, "default_cache", json_or_null(e->named, e->cache),
+        json_t *faults = json_object();
+
+        for (unsigned i = 0; i < DOCTOR_MMUS; i++)
+                json_object_set_new(faults, e->mmu[i].name,
+                                    json_or_null(e->mmu[i].fault_ns, e->mmu[i].fault_ns));
+        return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "mmu_auto",
+                         *e->automatic ? json_string(e->automatic) : json_null(), "mmu_uffd",
+                         e->full           ? json_string("all faults")
+                         : e->mmu[0].opens ? json_string("user mode only")
+                                           : json_null(),
+                         "refusal", e->why, "default_cache", json_or_null(*e->automatic, e->cache),
                          "fault_ns", json_or_null(e->fault_ns, e->fault_ns), "fault_spin_ns",
                          json_or_null(e->spin_ns, e->spin_ns), "fault_kernel_ns",
-                         json_or_null(e->kernel_ns, e->kernel_ns));
+                         json_or_null(e->kernel_ns, e->kernel_ns), "fault_mmu_ns", faults);
 }
 
 static int print_doctor_json(const struct findings *f, const struct advice *advice)
@@ -247,8 +269,8 @@ const struct command command_doctor = {
                 "\n"
                 "Asks the machine what an engine needs: userfaultfd and by which way, io_uring,\n"
                 "O_DIRECT on PATH (a file or a folder; the current one), limits; opens an engine\n"
-                "and measures one minor fault beside the kernel's own. Needs no permission,\n"
-                "changes nothing, and ends with the command that would help most, if any.\n"
+                "with each MMU and measures one minor fault beside the kernel's own. Needs no\n"
+                "permission, changes nothing, and ends with the command that would help most.\n"
                 "A line begins with ok, less (works, with less) or no.\n"
                 "\n"
                 "Examples:\n"

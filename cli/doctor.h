@@ -31,12 +31,21 @@ struct direct_findings {
         unsigned memory_align, offset_align; /* 0: not told */
 };
 
+/* One of the three ways to take a fault. */
+struct mmu_findings {
+        const char *name;
+        bool opens;
+        uint64_t fault_ns; /* median of a minor fault; 0: not measured */
+};
+#define DOCTOR_MMUS 3 /* uffd, sigbus, sigsegv */
+
 struct engine_findings {
-        bool automatic;     /* "auto" opens */
-        bool named;         /* "uffd" does: faults of user mode at least */
+        char automatic[16]; /* the MMU that "auto" takes; empty: it does not open */
+        bool full;          /* it serves the faults of system calls too */
+        struct mmu_findings mmu[DOCTOR_MMUS];
         char why[512];      /* the library's sentence, where "auto" does not open */
         uint64_t cache;     /* the default budget */
-        uint64_t fault_ns;  /* median of a minor fault; 0: not measured */
+        uint64_t fault_ns;  /* median of a minor fault with "auto"; 0: not measured */
         uint64_t spin_ns;   /* the same with --spin on */
         uint64_t kernel_ns; /* the same on the kernel's own mapping */
 };

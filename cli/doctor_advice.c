@@ -2,7 +2,7 @@
  *
  * doctor_advice.c - of all that could be improved, the one command that improves most.
  *
- * In this order: no faults at all; faults of system calls; memory; direct I/O; io_uring; mappings;
+ * In this order: no faults at all, or not those of system calls; memory; direct I/O; io_uring; mappings;
  * the cost of a fault. A refusal that a seccomp filter or an old kernel makes cannot be lifted by
  * a command on this machine: then the command is the one that starts it otherwise.
  */
@@ -26,7 +26,7 @@ static bool advise_uffd(const struct findings *f, struct advice *a)
 {
         const struct uffd_findings *u = &f->uffd;
 
-        if (f->engine.automatic)
+        if (f->engine.full)
                 return false;
         if (u->asked && !doctor_has_features(u))
                 advise(a, "this kernel's userfaultfd is too old; then restart the machine",
@@ -51,7 +51,7 @@ static bool advise_memory(const struct findings *f, struct advice *a)
 {
         const struct cgroup_room *g = &f->group;
 
-        if (!f->engine.automatic && f->address_space != UINT64_MAX) {
+        if (!*f->engine.automatic && f->address_space != UINT64_MAX) {
                 advise(a, "an engine reserves addresses, not memory: gigabytes of them",
                        "ulimit -v unlimited");
                 return true;

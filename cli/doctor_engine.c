@@ -117,7 +117,7 @@ static struct fl_engine *open_engine(const struct options *o, const char *mmu, u
                 .policy = o->policy,
                 .driver = o->driver,
                 .readahead = o->readahead,
-                .trace = o->trace,
+                .trace = strcmp(mmu, "auto") ? NULL : o->trace,
                 .spin = spin,
                 .flags = FL_ENGINE_QUIET,
         };
@@ -125,38 +125,67 @@ static struct fl_engine *open_engine(const struct options *o, const char *mmu, u
         return fl_engine_open(&config);
 }
 
-void doctor_engine(struct findings *f, const struct options *o)
+static void note_refusal(struct engine_findings *found)
 {
-        struct engine_findings *found = &f->engine;
+        char *pointer;
+
+        snprintf(found->why, sizeof(found->why), "%s", fl_strerror());
+        pointer = strstr(found->why, "; see faultline doctor"); /* here we are */
+        if (pointer)
+                *pointer = '\0';
+}
+
+static void examine_auto(struct engine_findings *found, const struct options *o)
+{
         struct fl_stats stats = { .size = sizeof(stats) };
-        struct fl_engine *e = NULL;
+        struct fl_engine *e = open_engine(o, "auto", o->spin);
 
-        if (guard_install())
-                return;
-        e = open_engine(o, "auto", o->spin);
-        found->automatic = e != NULL;
         if (!e) {
-                char *pointer;
-
-                snprintf(found->why, sizeof(found->why), "%s", fl_strerror());
-                pointer = strstr(found->why, "; see faultline doctor"); /* here we are */
-                if (pointer)
-                        *pointer = '\0';
-                e = open_engine(o, "uffd", o->spin);
+                note_refusal(found);
+                return;
         }
-        found->named = e != NULL;
-        if (!e)
-                goto out;
+        snprintf(found->automatic, sizeof(found->automatic), "%s", fl_engine_mmu(e));
+        found->full = !strcmp(found->automatic, "uffd");
         if (!fl_stats(e, &stats))
                 found->cache = stats.budget_bytes;
         found->fault_ns = measure(e);
         print_stats(o, e);
         fl_engine_close(e);
-        e = NULL;
-        found->kernel_ns = measure_kernel();
-        if (!o->spin && (e = open_engine(o, found->automatic ? "auto" : "uffd", SPIN_ON)))
+        if (!o->spin && found->full && (e = open_engine(o, "auto", SPIN_ON))) {
                 found->spin_ns = measure(e);
-out:
-        if (e)
                 fl_engine_close(e);
+        }
+}
+
+static void examine_one(struct mmu_findings *m, const struct engine_findings *found,
+                        const struct options *o)
+{
+        struct fl_engine *e;
+
+        if (!strcmp(m->name, found->automatic)) {
+                m->opens = true;
+                m->fault_ns = found->fault_ns;
+                return;
+        }
+        e = open_engine(o, m->name, o->spin);
+        if (!e)
+                return;
+        m->opens = true;
+        m->fault_ns = measure(e);
+        fl_engine_close(e);
+}
+
+void doctor_engine(struct findings *f, const struct options *o)
+{
+        static const char *const names[DOCTOR_MMUS] = { "uffd", "sigbus", "sigsegv" };
+        struct engine_findings *found = &f->engine;
+
+        for (unsigned i = 0; i < DOCTOR_MMUS; i++)
+                found->mmu[i].name = names[i];
+        if (guard_install())
+                return;
+        examine_auto(found, o);
+        for (unsigned i = 0; i < DOCTOR_MMUS; i++)
+                examine_one(&found->mmu[i], found, o);
+        found->kernel_ns = measure_kernel();
 }

@@ -33,8 +33,16 @@ examine()
                 'vm.unprivileged_userfaultfd: ' ' io_uring ' ' O_DIRECT  *\.: ' ' huge pages ' \
                 ' memlock ' 'vm.max_map_count=' ' cgroup ' ' seccomp ' ' mmu auto '
         if "$@" cat page >/dev/null 2>"$name.cat"; then
-                has "$name.text" '^ok .* mmu auto  *takes uffd'
-                has "$name.json" '"mmu_auto": "uffd"' '"mmu_uffd": "all faults"'
+                taken=$(sed -n 's/.* mmu auto  *takes \([a-z]*\).*/\1/p' "$name.text")
+                has "$name.json" "\"mmu_auto\": \"$taken\""
+                case $taken in
+                uffd) has "$name.json" '"mmu_uffd": "all faults"' ;;
+                sigbus | sigsegv) has "$name.text" 'mmu auto .*EFAULT' ;;
+                *) fail "$name: auto takes \"$taken\"" ;;
+                esac
+                has "$name.text" ' default cache ' ' one fault '
+                [ "$(json_value "$name.json" fault_ns)" -gt 100 ] || fail "$name: no fault measured"
+                [ "$(json_value "$name.json" default_cache)" -ge 262144 ] || fail "$name: cache"
         else
                 # A refusal names its reason, and who knows more; the doctor has the same reason.
                 has "$name.cat" '; see faultline doctor$'
@@ -42,13 +50,15 @@ examine()
                 reason=$(sed 's/^faultline: //; s/; see faultline doctor$//' "$name.cat")
                 grep -q -F -e "$reason" "$name.text" || fail "$name: not the reason: $reason"
         fi
-        if "$@" cat page --mmu uffd >/dev/null 2>&1; then
-                has "$name.text" ' default cache ' ' one fault '
-                [ "$(json_value "$name.json" fault_ns)" -gt 100 ] || fail "$name: no fault measured"
-                [ "$(json_value "$name.json" default_cache)" -ge 262144 ] || fail "$name: cache"
-        else
-                has "$name.json" '"mmu_uffd": null' '"fault_ns": null'
-        fi
+        for mmu in uffd sigbus sigsegv; do
+                if "$@" cat page --mmu $mmu >/dev/null 2>&1; then
+                        has "$name.text" " mmu $mmu .*; one fault "
+                        [ "$(json_value "$name.json" $mmu)" -gt 100 ] || fail "$name: $mmu: no fault"
+                else
+                        has "$name.text" "^no .* mmu $mmu  *does not open"
+                        has "$name.json" "\"$mmu\": null"
+                fi
+        done
 }
 
 head -c 4096 /dev/zero >page

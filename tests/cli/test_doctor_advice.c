@@ -19,8 +19,8 @@ static struct findings healthy(void)
                 .max_map_count = 65530,
                 .address_space = UINT64_MAX,
                 .group = { .version = 2, .limit = UINT64_MAX, .room = UINT64_MAX },
-                .engine = { .automatic = true,
-                            .named = true,
+                .engine = { .automatic = "uffd",
+                            .full = true,
                             .fault_ns = 10000,
                             .spin_ns = 9000,
                             .kernel_ns = 1000 },
@@ -31,7 +31,8 @@ static struct findings refused(int device, int call)
 {
         struct findings f = healthy();
 
-        f.engine.automatic = false;
+        f.engine.automatic[0] = 0;
+        f.engine.full = false;
         f.uffd.device = device;
         f.uffd.call = call;
         return f;
@@ -98,7 +99,7 @@ Test(doctor_advice, faults_come_before_io)
         f.uring = EPERM;
         f.uring_disabled = 2;
         expect(&f, "chmod");
-        f.engine.automatic = true;
+        f.engine.full = true;
         expect(&f, "/data");
         f.direct.error = 0;
         expect(&f, "kernel.io_uring_disabled=0");
@@ -126,7 +127,8 @@ Test(doctor_advice, few_addresses)
 
         f.address_space = 64 << 20;
         expect(&f, "ulimit -v");
-        f.engine.automatic = true; /* it is enough */
+        strcpy(f.engine.automatic, "uffd"); /* it is enough */
+        f.engine.full = true;
         expect(&f, NULL);
 }
 

@@ -52,7 +52,7 @@ static void start(void)
         trace_init(&trace);
         cr_assert_eq(loop_create(&loop, 1, "test"), 0);
         cfg.loop = loop;
-        if (mmu_open("auto", &cfg, &mmu))
+        if (mmu_open("uffd", &cfg, &mmu))
                 cr_skip_test("%s", cfg.why);
         map_at(MAP_SHARED);
 }
