@@ -13,11 +13,13 @@
  *
  * Threads: every function may be called from any thread, and several at once; a handle must not
  * be used while or after it is closed. Mapped memory may be touched from any thread.
- * Signals: none of these functions is async-signal-safe; touching mapped memory is. With the MMU
- * "sigbus" a fault is a SIGBUS, with "sigsegv" a SIGSEGV, which the library catches and serves in the thread that touched.
- * What is not its own, and what is an error, goes on to the handler that the program had installed
- * before the engine was opened. A handler installed later must call the one it took the place of.
- * A thread that blocks the signal must not touch mappings then: the kernel would end the process.
+ * Signals: none of these functions is async-signal-safe; touching mapped memory is, but not from a
+ * handler that has interrupted one of these functions: the fault may need what that one holds.
+ * With the MMU "sigbus" a fault is a SIGBUS, with "sigsegv" a SIGSEGV, which the library catches and
+ * serves in the thread that touched. What is not its own, and what is an error, goes on to the
+ * handler that the program had installed before the engine was opened; a handler installed later
+ * must call the one whose place it took. A thread that blocks the signal must not touch mappings:
+ * the kernel would end the process.
  * Fork: mappings and engine are absent in the child (MADV_DONTFORK); the child must not call
  * any of these on the parent's handles. exec is safe.
  */
