@@ -107,6 +107,12 @@ FL_API void *fl_mmap(struct fl_engine *engine, void *addr, size_t len, int prot,
                      struct fl_file *file, off_t offset);
 /* munmap(2): any part of mappings of this engine. Dirty pages stay in the cache. */
 FL_API int fl_munmap(struct fl_engine *engine, void *addr, size_t len);
+/* mremap(2): shrinks, grows in place, or moves with MREMAP_MAYMOVE; with MREMAP_FIXED to new_addr, with
+ * MREMAP_DONTUNMAP leaving the old range mapped and empty. Old length 0 makes a second view of a
+ * shared mapping. What moves is within one mapping of one protection and advice (EFAULT). MAP_FAILED
+ * and errno: EFAULT, EINVAL, ENOMEM; EOPNOTSUPP: a private mapping, with the MMU "sigsegv". */
+FL_API void *fl_mremap(struct fl_engine *engine, void *old_addr, size_t old_len, size_t new_len,
+                       int flags, ... /* void *new_addr */);
 /* mprotect(2). EACCES for what the file was not opened for, ENOMEM for a hole. */
 FL_API int fl_mprotect(struct fl_engine *engine, void *addr, size_t len, int prot);
 /* msync(2). MS_SYNC writes exactly the pages of the range and returns when they are durable.

@@ -3,9 +3,14 @@
  * map.c - fl_mmap and the calls on mappings.
  */
 #include <errno.h>
+#include <stdarg.h>
 #include <sys/mman.h>
 
 #include "api/engine.h"
+
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
 
 /* For messages: the file that is mapped at or behind addr. */
 static int map_result(struct fl_engine *e, int result, const void *addr, const char *tried)
@@ -50,6 +55,21 @@ void *fl_mmap(struct fl_engine *e, void *addr, size_t len, int prot, int flags,
 int fl_munmap(struct fl_engine *e, void *addr, size_t len)
 {
         return fl_result(mm_unmap(e->mm, address(addr), len), NULL, "unmapping");
+}
+
+void *fl_mremap(struct fl_engine *e, void *old, size_t old_len, size_t new_len, int flags, ...)
+{
+        uint64_t to = 0;
+        va_list ap;
+
+        va_start(ap, flags);
+        if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
+                to = address(va_arg(ap, void *));
+        va_end(ap);
+        if (map_result(e, mm_remap(e->mm, address(old), old_len, new_len, flags, &to), old,
+                       "mremap"))
+                return MAP_FAILED;
+        return (void *)(uintptr_t)to;
 }
 
 int fl_mprotect(struct fl_engine *e, void *addr, size_t len, int prot)

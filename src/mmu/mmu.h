@@ -71,6 +71,10 @@ struct mmu_ops {
         int (*reserve)(struct mmu *, uint64_t *addr, uint64_t len, int prot, int flags, int fd,
                        uint64_t offset);
         int (*release)(struct mmu *, uint64_t addr, uint64_t len);
+        /* What is mapped at [from, from+len), its translations and private pages, is at `to` from now
+         * on, replacing what is there; nobody sees anything between. keep: an empty mapping of the
+         * same stays at `from` (MREMAP_DONTUNMAP). NULL: private pages cannot be moved. */
+        int (*move)(struct mmu *, uint64_t from, uint64_t to, uint64_t len, bool keep);
         int (*protect)(struct mmu *, uint64_t addr, uint64_t len, int prot);
 
         /* Show nr existing frames from addr on, write-protected or not, and wake. Pages already

@@ -84,6 +84,12 @@ static int sigbus_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot,
         return error;
 }
 
+static int sigbus_move(struct mmu *m, uint64_t from, uint64_t to, uint64_t len, bool keep)
+{
+        trap_cover(&sigbus_of(m)->trap, to, len);
+        return uffd_move(m, from, to, len, keep);
+}
+
 /* Nobody sleeps in the kernel. */
 static int sigbus_wake(struct mmu *m, uint64_t addr, uint64_t nr)
 {
@@ -97,6 +103,7 @@ const struct mmu_ops sigbus_mmu_ops = {
         .close = sigbus_close,
         .reserve = sigbus_reserve,
         .release = uffd_release,
+        .move = sigbus_move,
         .protect = uffd_protect,
         .map_run = uffd_map_run,
         .copy = uffd_copy,

@@ -100,6 +100,7 @@ const struct mmu_ops uffd_mmu_ops = {
         .close = pager_close,
         .reserve = uffd_reserve,
         .release = uffd_release,
+        .move = uffd_move,
         .protect = uffd_protect,
         .map_run = uffd_map_run,
         .copy = uffd_copy,

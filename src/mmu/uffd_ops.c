@@ -222,9 +222,7 @@ static void *read_remap_event(void *arg)
         return NULL;
 }
 
-/* Put the registered range at `from` where `to` is, replacing what is there, in one step: no
- * thread that touches `to` ever sees an unserved page. */
-static int move_range(struct uffd *u, void *from, void *to, uint64_t len)
+static int move_range(struct uffd *u, uint64_t from, uint64_t to, uint64_t len, int flags)
 {
         struct move mv = { .u = u };
         sigset_t all, old;
@@ -240,7 +238,8 @@ static int move_range(struct uffd *u, void *from, void *to, uint64_t len)
                 mutex_unlock(&u->move_lock);
                 return -error;
         }
-        if (mremap(from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED)
+        if (mremap((void *)(uintptr_t)from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED | flags,
+                   (void *)(uintptr_t)to) == MAP_FAILED)
                 error = -errno;
         atomic_store(&mv.over, true);
         pthread_join(helper, NULL);
@@ -248,6 +247,19 @@ static int move_range(struct uffd *u, void *from, void *to, uint64_t len)
                 u->mmu.ops->wake(&u->mmu, mv.held[i], 1);
         mutex_unlock(&u->move_lock);
         return error;
+}
+
+int uffd_move(struct mmu *m, uint64_t from, uint64_t to, uint64_t len, bool keep)
+{
+        uint64_t half = round_up_u64(len / 2, PAGE_SIZE);
+        int error = move_range(uffd_of(m), from, to, len, keep ? MREMAP_DONTUNMAP : 0);
+
+        if (error != -EFAULT || half == len)
+                return error;
+        /* One mapping of ours may be several of the kernel's, since it does not join private ones
+         * that have copies, each its own. In parts, then. */
+        error = uffd_move(m, from, to, half, keep);
+        return error ? error : uffd_move(m, from + half, to + half, len - half, keep);
 }
 
 int uffd_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot, int flags, int fd,
@@ -272,7 +284,8 @@ int uffd_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot, int flag
         if (!error && prot != PROT_NONE && mprotect(p, len, prot))
                 error = -errno;
         if (!error && replace)
-                error = move_range(u, p, (void *)(uintptr_t)*addr, len);
+                /* In one step: no thread that touches it ever sees an unserved page. */
+                error = uffd_move(m, (uint64_t)(uintptr_t)p, *addr, len, false);
         if (error) {
                 munmap(p, len);
                 return error;

@@ -42,6 +42,7 @@ void uffd_exit(struct uffd *u);
 int uffd_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot, int flags, int fd,
                  uint64_t offset);
 int uffd_release(struct mmu *m, uint64_t addr, uint64_t len);
+int uffd_move(struct mmu *m, uint64_t from, uint64_t to, uint64_t len, bool keep);
 int uffd_protect(struct mmu *m, uint64_t addr, uint64_t len, int prot);
 int uffd_map_run(struct mmu *m, uint64_t addr, uint64_t nr, bool wp, bool *existed);
 int uffd_copy(struct mmu *m, uint64_t addr, const void *pages, uint64_t nr, bool wp,

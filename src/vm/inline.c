@@ -95,7 +95,9 @@ static int look_at(struct vm_fault *vmf, enum populate how)
         }
         if (s == PTE_POISONED)
                 return -EHWPOISON;
-        return s == PTE_COPY || (!vmf->write && s != PTE_NONE && s != PTE_SWAPPED);
+        if (s == PTE_COPY)
+                return 1;
+        return !vmf->write && (s == PTE_CACHE || s == PTE_ZERO || s == PTE_SWAPPING);
 }
 
 static int populate_page(struct mm *mm, uint64_t addr, enum populate how)

@@ -11,19 +11,12 @@
 #include <sys/mman.h>
 
 #include "vm/fault.h"
+#include "vm/map.h"
 
 /* What MAP_SHARED_VALIDATE takes: these, and what has no effect on mappings of files. */
 #define KNOWN_FLAGS                                                                                \
         (MAP_TYPE | MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_NORESERVE | MAP_ANONYMOUS | MAP_LOCKED | \
          MAP_POPULATE | MAP_NONBLOCK | MAP_GROWSDOWN | MAP_STACK | MAP_DENYWRITE | MAP_EXECUTABLE)
-#define MAX_MAPS 65536u
-
-/* The files whose mappings a change touches, each with its i_mmap_lock held for writing: no
- * write-back or reclaim may act on an address that is about to be something else. */
-struct rmap_guard {
-        struct address_space **m;
-        unsigned nr;
-};
 
 static int compare_pointers(const void *a, const void *b)
 {
@@ -33,9 +26,8 @@ static int compare_pointers(const void *a, const void *b)
         return x < y ? -1 : x > y;
 }
 
-/* All locks at once, in order of their addresses. extra may be NULL. */
-static int guard_lock(struct rmap_guard *g, struct mm *mm, uint64_t start, uint64_t end,
-                      struct address_space *extra)
+int guard_lock(struct rmap_guard *g, struct mm *mm, uint64_t start, uint64_t end,
+               struct address_space *extra)
 {
         unsigned n = extra ? 1 : 0, unique = 0;
 
@@ -62,7 +54,7 @@ static int guard_lock(struct rmap_guard *g, struct mm *mm, uint64_t start, uint6
         return 0;
 }
 
-static void guard_unlock(struct rmap_guard *g)
+void guard_unlock(struct rmap_guard *g)
 {
         for (unsigned i = g->nr; i > 0; i--)
                 rwlock_write_unlock(&g->m[i - 1]->i_mmap_lock);
@@ -92,9 +84,7 @@ void mm_clear_ptes(struct mm *mm, uint64_t addr, uint64_t len)
         }
 }
 
-/* Take the VMAs of [start, end), which begin and end there, out of mm and off their files'
- * lists; onto `gone`. => guard held */
-static void detach(struct mm *mm, uint64_t start, uint64_t end, struct vma_list *gone)
+void detach(struct mm *mm, uint64_t start, uint64_t end, struct vma_list *gone)
 {
         struct vma *v = find_vma(mm, start), *next;
 
@@ -106,7 +96,7 @@ static void detach(struct mm *mm, uint64_t start, uint64_t end, struct vma_list 
         }
 }
 
-static void free_list(struct vma_list *gone)
+void free_vma_list(struct vma_list *gone)
 {
         struct vma *v;
 
@@ -174,9 +164,7 @@ static int check_kind(uint64_t len, int flags, struct file *f, uint64_t offset)
         return 0;
 }
 
-/* Choose an address in our window, and map there; or let the kernel choose. */
-static int place(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, int fd,
-                 uint64_t offset)
+int place(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, int fd, uint64_t offset)
 {
         const struct mmu_ops *ops = mm->mmu->ops;
         uint64_t hint = *addr;
@@ -305,7 +293,30 @@ int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, str
         rwlock_write_unlock(&mm->lock);
         if (error)
                 vma_free(v);
-        free_list(&gone);
+        free_vma_list(&gone);
+        return error;
+}
+
+int unmap_locked(struct mm *mm, uint64_t start, uint64_t end, struct vma_list *gone)
+{
+        struct rmap_guard guard;
+        int error = split_at(mm, start, end);
+
+        rwlock_assert_write_held(&mm->lock);
+        if (!error)
+                error = guard_lock(&guard, mm, start, end, NULL);
+        if (error)
+                return error;
+        swap_cancel(mm, start, end - start);
+        /* Ours only: what else lies in the range is not the engine's to unmap. */
+        for (struct vma *v = find_vma(mm, start); v && v->vm_start < end; v = vma_next(v)) {
+                int r = mm->mmu->ops->release(mm->mmu, v->vm_start, v->vm_end - v->vm_start);
+
+                error = error ? error : r;
+        }
+        detach(mm, start, end, gone);
+        mm_clear_ptes(mm, start, end - start);
+        guard_unlock(&guard);
         return error;
 }
 
@@ -313,31 +324,14 @@ int mm_unmap(struct mm *mm, uint64_t addr, uint64_t len)
 {
         struct vma_list gone = TAILQ_HEAD_INITIALIZER(gone);
         uint64_t end = addr + round_up_u64(len, PAGE_SIZE);
-        struct rmap_guard guard;
         int error;
 
         if ((addr & ~PAGE_MASK) || len == 0 || end <= addr)
                 return -EINVAL;
         rwlock_write_lock(&mm->lock);
-        error = split_at(mm, addr, end);
-        if (!error)
-                error = guard_lock(&guard, mm, addr, end, NULL);
-        if (error) {
-                rwlock_write_unlock(&mm->lock);
-                return error;
-        }
-        swap_cancel(mm, addr, end - addr);
-        /* Ours only: what else lies in the range is not the engine's to unmap. */
-        for (struct vma *v = find_vma(mm, addr); v && v->vm_start < end; v = vma_next(v)) {
-                int r = mm->mmu->ops->release(mm->mmu, v->vm_start, v->vm_end - v->vm_start);
-
-                error = error ? error : r;
-        }
-        detach(mm, addr, end, &gone);
-        mm_clear_ptes(mm, addr, end - addr);
-        guard_unlock(&guard);
+        error = unmap_locked(mm, addr, end, &gone);
         rwlock_write_unlock(&mm->lock);
-        free_list(&gone);
+        free_vma_list(&gone);
         return error;
 }
 

@@ -215,6 +215,9 @@ bool mm_report(struct mm *mm, uint64_t addr, struct mapping_report *out);
  * would touch it, which is a store where that makes a private page; -EFAULT: no right to it. */
 enum populate { POPULATE_READ, POPULATE_WRITE, POPULATE_NATURAL };
 int mm_populate(struct mm *mm, uint64_t addr, uint64_t end, enum populate how);
+/* remap.c: mremap; *to is the new address, or where it has to be. */
+int mm_remap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, int flags,
+             uint64_t *to);
 /* advice.c */
 int mm_advise(struct mm *mm, uint64_t addr, uint64_t len, int advice);
 /* Drop the clean pages of files that are mapped there; bytes, or -EINVAL. */

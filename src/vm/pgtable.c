@@ -4,6 +4,8 @@
  */
 #include "vm/pgtable.h"
 
+#include <errno.h>
+
 #include "vm/mm.h"
 
 const char *pte_state_name(enum pte_state s)
@@ -79,4 +81,59 @@ struct pte *pte_next_table(struct mm *mm, uint64_t *addr, uint64_t last)
 
         *addr = index << PAGE_SHIFT;
         return p;
+}
+
+/* Calls fn for each entry of [addr, addr+len) that is not NONE, its table pinned; stops at an error. */
+static int each_entry(struct mm *mm, uint64_t addr, uint64_t len,
+                      int (*fn)(struct mm *, struct pte *, uint64_t addr, uint64_t arg),
+                      uint64_t arg)
+{
+        uint64_t end = addr + len;
+        struct pte *p;
+        int error = 0;
+
+        rwlock_assert_write_held(&mm->lock);
+        while (!error && addr < end && (p = pte_next_table(mm, &addr, end - 1))) {
+                uint64_t stop =
+                        min_u64(radix_leaf_end(&mm->pgd, addr >> PAGE_SHIFT) << PAGE_SHIFT, end);
+                struct pte *table = p;
+
+                for (; !error && addr < stop; addr += PAGE_SIZE, p++)
+                        if (pte_state(p) != PTE_NONE)
+                                error = fn(mm, p, addr, arg);
+                pte_put(mm, table);
+        }
+        return error;
+}
+
+static int copy_entry(struct mm *mm, struct pte *p, uint64_t addr, uint64_t delta)
+{
+        struct pte *to = pte_get(mm, addr + delta, true);
+
+        if (!to)
+                return -ENOMEM;
+        change(mm, to, pte_value(p)); /* its slot too */
+        pte_put(mm, to);
+        return 0;
+}
+
+static int forget_entry(struct mm *mm, struct pte *p, uint64_t addr, uint64_t arg)
+{
+        (void)addr, (void)arg;
+        pte_set(mm, p, PTE_NONE);
+        return 0;
+}
+
+void pgtable_forget(struct mm *mm, uint64_t addr, uint64_t len)
+{
+        each_entry(mm, addr, len, forget_entry, 0);
+}
+
+int pgtable_copy(struct mm *mm, uint64_t from, uint64_t to, uint64_t len)
+{
+        int error = each_entry(mm, from, len, copy_entry, to - from);
+
+        if (error)
+                pgtable_forget(mm, to, len);
+        return error;
 }

@@ -79,6 +79,11 @@ static inline unsigned pte_left(const struct pte *p)
 enum pte_state pte_set(struct mm *mm, struct pte *p, enum pte_state s);
 /* The same with a slot; returns the old value. => ptl */
 uint64_t pte_exchange(struct mm *mm, struct pte *p, uint64_t value);
+/* What is shown in [from, from+len) is shown from `to` on as well, where nothing was: for mremap,
+ * before the one or the other is forgotten. 0, or -ENOMEM and nothing changed. Forgetting makes them
+ * NONE; what they hold of the budget, nobody gives back. => mm->lock held for writing */
+int pgtable_copy(struct mm *mm, uint64_t from, uint64_t to, uint64_t len);
+void pgtable_forget(struct mm *mm, uint64_t addr, uint64_t len);
 /* CACHE -> NONE only. */
 bool pte_clear_cache(struct mm *mm, struct pte *p);
 /* The next table with entries in use at or behind *addr, up to last; pinned; NULL: none. */

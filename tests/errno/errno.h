@@ -6,6 +6,7 @@
  *   main.c      lays out the two sides anew for each case, makes the calls and compares
  *   mapping.c   the cases of mmap, munmap, mprotect, mincore, msync
  *   advising.c  of madvise
+ *   moving.c    of mremap
  *
  * To add a case: a row. What a call does is in main.c.
  */
@@ -57,7 +58,7 @@ struct case_list {
         const struct errno_case *cases;
         unsigned nr;
 };
-extern const struct case_list mapping_cases[], advising_cases[];
+extern const struct case_list mapping_cases[], advising_cases[], moving_cases[];
 
 /* main.c */
 long call_mmap(struct side *s, const struct errno_case *c);
@@ -66,5 +67,7 @@ long call_mprotect(struct side *s, const struct errno_case *c);
 long call_mincore(struct side *s, const struct errno_case *c);
 long call_msync(struct side *s, const struct errno_case *c);
 long call_madvise(struct side *s, const struct errno_case *c);
+/* flags: the new length; offset: the new address, from the region's begin */
+long call_mremap(struct side *s, const struct errno_case *c);
 
 #endif

@@ -59,6 +59,18 @@ long run_mprotect(struct place *w, const struct op *o, struct outcome *out)
         return e ? fl_mprotect(e, p, o->len, o->arg) : mprotect(p, o->len, o->arg);
 }
 
+/* arg: pages; offset: where to. */
+long run_mremap(struct place *w, const struct op *o, struct outcome *out)
+{
+        struct fl_engine *e = w->side->engine;
+        char *p = w->base + o->at, *to = w->base + o->offset, *q;
+        size_t len = (size_t)o->arg * PAGE;
+
+        (void)out;
+        q = e ? fl_mremap(e, p, o->len, len, o->flags, to) : mremap(p, o->len, len, o->flags, to);
+        return q == MAP_FAILED ? -1 : q - w->base;
+}
+
 long run_madvise(struct place *w, const struct op *o, struct outcome *out)
 {
         struct fl_engine *e = w->side->engine;
@@ -334,6 +346,30 @@ static void note_range(struct lane *l, const struct op *o, bool mapped)
                 l->page[first + i].handle = o->handle;
                 l->page[first + i].index = (uint64_t)o->offset / PAGE + i;
                 l->page[first + i].prot = o->arg;
+        }
+}
+
+/* Not out of the region. */
+bool ready_to_remap(struct lane *l, const struct op *o)
+{
+        (void)l;
+        return o->flags & MREMAP_FIXED || o->at / PAGE + (size_t)o->arg <= REGION;
+}
+
+void note_mremap(struct lane *l, const struct op *o, long result)
+{
+        size_t from = o->at / PAGE, to = (size_t)result / PAGE;
+
+        if (result < 0)
+                return;
+        for (size_t i = o->len ? 1 : 0; i < (size_t)o->arg; i++) {
+                l->page[to + i] = l->page[from];
+                l->page[to + i].index = l->page[from].index + i;
+        }
+        if (o->len) {
+                l->page[to] = l->page[from];
+                if (to != from)
+                        l->page[from].mapped = false;
         }
 }
 

@@ -88,6 +88,19 @@ void draw_protect(struct op *o, uint64_t *s)
         o->arg = random_below(s, 30) ? pick(s, prots) : pick(s, odd_prots);
 }
 
+/* One page, which is always within a mapping, to some pages, somewhere in the region. */
+void draw_remap(struct op *o, uint64_t *s)
+{
+        static const int flags[] = { MREMAP_MAYMOVE | MREMAP_FIXED, MREMAP_MAYMOVE | MREMAP_FIXED,
+                                     0, MREMAP_FIXED, 64 };
+
+        draw_range(o, s);
+        o->len = random_below(s, 20) ? PAGE : 0;
+        o->arg = (int)random_below(s, 4);
+        o->flags = pick(s, flags);
+        o->offset = (off_t)(random_below(s, REGION - 4) * PAGE);
+}
+
 void draw_advise(struct op *o, uint64_t *s)
 {
         draw_range(o, s);

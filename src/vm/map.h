@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * map.h - what map.c has for the others that change which addresses are mapped (remap.c).
+ * => mm->lock held for writing, all of it
+ */
+#ifndef FL_VM_MAP_H
+#define FL_VM_MAP_H
+
+#include "vm/mm.h"
+
+#define MAX_MAPS 65536u
+
+/* The files whose mappings a change touches, each with its i_mmap_lock held for writing: no
+ * write-back or reclaim may act on an address that is about to be something else. */
+struct rmap_guard {
+        struct address_space **m;
+        unsigned nr;
+};
+
+/* The files mapped in [start, end), and extra, which may be NULL: all locks at once, in order of
+ * their addresses. 0 or -ENOMEM. */
+int guard_lock(struct rmap_guard *g, struct mm *mm, uint64_t start, uint64_t end,
+               struct address_space *extra);
+void guard_unlock(struct rmap_guard *g);
+/* Choose an address in our window, and map there; or let the kernel choose. MAP_FIXED: at *addr. */
+int place(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, int fd,
+          uint64_t offset);
+/* Take the VMAs of [start, end), which begin and end there, out of mm and off their files'
+ * lists; onto `gone`. => guard held */
+void detach(struct mm *mm, uint64_t start, uint64_t end, struct vma_list *gone);
+/* And free them. => mm->lock not held any more */
+void free_vma_list(struct vma_list *gone);
+/* munmap of whole pages; what was there is put onto `gone`. 0 or -errno. */
+int unmap_locked(struct mm *mm, uint64_t start, uint64_t end, struct vma_list *gone);
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * moving.c - the cases of mremap.
+ */
+#include "errno.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sys/mman.h>
+
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+#define MOVE MREMAP_MAYMOVE
+#define FIXED (MREMAP_MAYMOVE | MREMAP_FIXED)
+#define EMPTY (MREMAP_MAYMOVE | MREMAP_DONTUNMAP)
+#define FREE AT(END + 4)
+
+/* name, call, at, old length, flags, new length, new address, -, errno */
+static const struct errno_case mremap_cases[] = {
+        { "as long as it is", call_mremap, AT(RW), 4 * PAGE, 0, 4 * PAGE, 0, 0, 0, 0 },
+        { "shorter", call_mremap, AT(RW), 4 * PAGE, 0, PAGE, 0, 0, 0, 0 },
+        { "longer in place", call_mremap, AT(RW), 4 * PAGE, 0, 5 * PAGE, 0, 0, 0, 0 },
+        { "longer, where something is", call_mremap, AT(RW), 4 * PAGE, 0, 6 * PAGE, 0, 0, ENOMEM,
+          0 },
+        { "longer, its middle", call_mremap, AT(RW), 2 * PAGE, 0, 3 * PAGE, 0, 0, ENOMEM, 0 },
+        { "longer elsewhere", call_mremap, AT(RW), 4 * PAGE, MOVE, 6 * PAGE, 0, 0, 0, 0 },
+        { "some bytes are a page", call_mremap, AT(RW), 1, 0, 1, 0, 0, 0, 0 },
+        { "an unknown flag", call_mremap, AT(RW), PAGE, 64, PAGE, 0, 0, EINVAL, 0 },
+        { "inside a page", call_mremap, 512, PAGE, 0, PAGE, 0, 0, EINVAL, 0 },
+        { "to nothing", call_mremap, AT(RW), PAGE, 0, 0, 0, 0, EINVAL, 0 },
+        { "what is not mapped", call_mremap, AT(HOLE), PAGE, MOVE, 2 * PAGE, 0, 0, EFAULT, 0 },
+        { "more than is mapped", call_mremap, AT(RW), 5 * PAGE, MOVE, 6 * PAGE, 0, 0, EFAULT, 0 },
+        { "fixed", call_mremap, AT(RW), PAGE, FIXED, PAGE, FREE, 0, 0, 0 },
+        { "fixed, shorter", call_mremap, AT(RW), 4 * PAGE, FIXED, PAGE, FREE, 0, 0, 0 },
+        { "fixed, longer", call_mremap, AT(RW), 4 * PAGE, FIXED, 6 * PAGE, FREE, 0, 0, 0 },
+        { "fixed, on something", call_mremap, AT(RW), 2 * PAGE, FIXED, 2 * PAGE, AT(PRIVATE), 0, 0,
+          0 },
+        { "fixed, private", call_mremap, AT(PRIVATE), 2 * PAGE, FIXED, 2 * PAGE, FREE, 0, 0, 0 },
+        { "fixed, without a file", call_mremap, AT(ANON), 2 * PAGE, FIXED, 4 * PAGE, FREE, 0, 0,
+          0 },
+        { "fixed, but must not move", call_mremap, AT(RW), PAGE, MREMAP_FIXED, PAGE, FREE, 0,
+          EINVAL, 0 },
+        { "fixed, inside a page", call_mremap, AT(RW), PAGE, FIXED, PAGE, FREE + 512, 0, EINVAL,
+          0 },
+        { "fixed, onto itself", call_mremap, AT(RW), 2 * PAGE, FIXED, 2 * PAGE, AT(RW + 1), 0,
+          EINVAL, 0 },
+        { "fixed, what is not mapped", call_mremap, AT(HOLE), PAGE, FIXED, PAGE, FREE, 0, EFAULT,
+          0 },
+        { "kept", call_mremap, AT(RW), 2 * PAGE, EMPTY, 2 * PAGE, FREE, 0, 0, 0 },
+        { "kept, private", call_mremap, AT(PRIVATE), 2 * PAGE, EMPTY | MREMAP_FIXED, 2 * PAGE, FREE,
+          0, 0, 0 },
+        { "kept, and longer", call_mremap, AT(RW), PAGE, EMPTY, 2 * PAGE, FREE, 0, EINVAL, 0 },
+        { "kept, but must not move", call_mremap, AT(RW), PAGE, MREMAP_DONTUNMAP, PAGE, FREE, 0,
+          EINVAL, 0 },
+        { "a second view", call_mremap, AT(RW), 0, MOVE, 2 * PAGE, 0, 0, 0, 0 },
+        { "a second view, at a place", call_mremap, AT(RW), 0, FIXED, 2 * PAGE, FREE, 0, 0, 0 },
+        { "a second view, that must not move", call_mremap, AT(RW), 0, 0, 2 * PAGE, 0, 0, ENOMEM,
+          0 },
+        { "a second view of what is private", call_mremap, AT(PRIVATE), 0, MOVE, PAGE, 0, 0, EINVAL,
+          0 },
+        { "a second view of a file open for reading", call_mremap, AT(RO), 0, MOVE, PAGE, 0, 0, 0,
+          0 },
+};
+
+const struct case_list moving_cases[] = {
+        { "mremap", mremap_cases, sizeof(mremap_cases) / sizeof(mremap_cases[0]) },
+        { 0 },
+};
