@@ -84,7 +84,9 @@ void budget_set_limit(struct page_cache *c, uint64_t bytes)
 {
         struct budget *b = &c->budget;
         int64_t pages = (int64_t)(bytes >> PAGE_SHIFT) - c->staging.pages;
-        int64_t low = pages / 16;
+        /* What is kept free is lost to a set that would just fit. Enough for a fault to find a page
+         * at once, no more: faults that find none evict by themselves. */
+        int64_t low = pages / 128;
 
         if (low > 2048)
                 low = 2048;
