@@ -42,6 +42,9 @@ static bool be_filtered(void)
 #ifdef HAVE_SECCOMP
         static const char *const forbidden[] = { "userfaultfd", "io_uring_setup", "io_uring_enter",
                                                  "io_uring_register" };
+        const struct scmp_arg_cmp new_descriptor = { .arg = 1,
+                                                     .op = SCMP_CMP_EQ,
+                                                     .datum_a = 0xaa00 };
         scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
         int device;
 
@@ -50,8 +53,8 @@ static bool be_filtered(void)
                                                 seccomp_syscall_resolve_name(forbidden[i]), 0))
                         return false;
         /* The device is no way round: its one ioctl is forbidden too. */
-        device = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
-                                  SCMP_A1(SCMP_CMP_EQ, 0xaa00));
+        device = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
+                                        &new_descriptor);
         return !device && !seccomp_load(filter);
 #else
         return false;
