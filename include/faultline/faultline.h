@@ -113,6 +113,12 @@ FL_API int fl_munmap(struct fl_engine *engine, void *addr, size_t len);
  * and errno: EFAULT, EINVAL, ENOMEM; EOPNOTSUPP: a private mapping, with the MMU "sigsegv". */
 FL_API void *fl_mremap(struct fl_engine *engine, void *old_addr, size_t old_len, size_t new_len,
                        int flags, ... /* void *new_addr */);
+/* mlock(2), mlock2(2) with MLOCK_ONFAULT, munlock(2): what the engine shows there is not reclaimed. The
+ * limit is the budget less an eighth. -1 and errno: EAGAIN (no room for the pages), EINVAL, ENOMEM (a
+ * hole, over the limit, or a page that cannot be had). */
+FL_API int fl_mlock(struct fl_engine *engine, const void *addr, size_t len);
+FL_API int fl_mlock2(struct fl_engine *engine, const void *addr, size_t len, unsigned flags);
+FL_API int fl_munlock(struct fl_engine *engine, const void *addr, size_t len);
 /* mprotect(2). EACCES for what the file was not opened for, ENOMEM for a hole. */
 FL_API int fl_mprotect(struct fl_engine *engine, void *addr, size_t len, int prot);
 /* msync(2). MS_SYNC writes exactly the pages of the range and returns when they are durable.

@@ -88,6 +88,23 @@ int fl_madvise(struct fl_engine *e, void *addr, size_t len, int advice)
         return map_result(e, mm_advise(e->mm, address(addr), len, advice), addr, "madvise");
 }
 
+int fl_mlock(struct fl_engine *e, const void *addr, size_t len)
+{
+        return map_result(e, mm_lock(e->mm, address(addr), len, false), addr, "mlock");
+}
+
+int fl_mlock2(struct fl_engine *e, const void *addr, size_t len, unsigned flags)
+{
+        if (flags & ~(unsigned)MLOCK_ONFAULT)
+                return fl_fail(EINVAL, NULL, "mlock2", NULL);
+        return map_result(e, mm_lock(e->mm, address(addr), len, flags), addr, "mlock2");
+}
+
+int fl_munlock(struct fl_engine *e, const void *addr, size_t len)
+{
+        return map_result(e, mm_unlock(e->mm, address(addr), len), addr, "munlock");
+}
+
 ssize_t fl_evict(struct fl_engine *e, void *addr, size_t len)
 {
         int64_t bytes = mm_evict(e->mm, address(addr), len);

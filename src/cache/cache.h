@@ -153,6 +153,8 @@ void lru_add(struct page_cache *c, struct page *p);
 void lru_remove(struct page_cache *c, struct page *p);
 /* To the head of the list: the next to go. */
 void lru_cold(struct page_cache *c, struct page *p);
+/* Is it shown by a mapping that is locked in memory? => page locked */
+bool page_is_pinned(struct page_cache *c, struct page *p);
 /* Try to free `want` pages; returns how many were freed or made closer to free. */
 struct reclaim_result {
         unsigned scanned, zapped, evicted, rotated, dirty, busy;

@@ -33,7 +33,8 @@ static bool take(struct address_space *m, struct page *p, uint64_t index, unsign
         if (page_state(p) != PAGE_CLEAN || !page_trylock(p))
                 return false;
         if (page_state(p) == PAGE_CLEAN &&
-            !(page_test(p, PG_MAPPED) && shown_by_more(m, index, most_shown)))
+            !(page_test(p, PG_MAPPED) && shown_by_more(m, index, most_shown)) &&
+            !page_is_pinned(m->cache, p))
                 return true;
         page_unlock(m->cache, p);
         return false;

@@ -247,6 +247,26 @@ static unsigned evict_victims(struct page_cache *c, struct victim *v, unsigned n
         return evicted;
 }
 
+bool page_is_pinned(struct page_cache *c, struct page *p)
+{
+        struct address_space *m = page_mapping(c, p);
+        uint64_t index = page_index(c, p);
+        struct mapping_view *v;
+        bool yes = false;
+
+        page_assert_locked(p);
+        if (atomic_load(&m->i_mmap.nr_locked) == 0)
+                return false;
+        rwlock_read_lock(&m->i_mmap_lock);
+        VIEW_FOREACH (v, &m->i_mmap, index, index)
+                if (v->locked && c->m_ops->shows(v, index)) {
+                        yes = true;
+                        break;
+                }
+        rwlock_read_unlock(&m->i_mmap_lock);
+        return yes;
+}
+
 /* => c->evict_lock held */
 static bool shrink_batch(struct page_cache *c, unsigned max, struct reclaim_result *r)
 {
@@ -265,7 +285,9 @@ static bool shrink_batch(struct page_cache *c, unsigned max, struct reclaim_resu
                         continue;
                 }
                 w = page_word(p);
-                if (page_state_of(w) == PAGE_CLEAN) {
+                if (page_state_of(w) == PAGE_CLEAN && page_is_pinned(c, p)) {
+                        /* Neither taken nor a step towards it. */
+                } else if (page_state_of(w) == PAGE_CLEAN) {
                         struct reclaim_page q = { w & PG_REFERENCED, w & PG_MAPPED,
                                                   w & PG_READAHEAD };
 
@@ -318,6 +340,8 @@ int evict_for_private(struct page_cache *c, struct address_space *m, struct page
 
         page_assert_locked(p);
         assert(page_state(p) == PAGE_CLEAN);
+        if (page_is_pinned(c, p))
+                return -EBUSY;
         page_start_evict(c, p);
         if (page_test(p, PG_MAPPED))
                 mapping_zap(m, &span, 1);

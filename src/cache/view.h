@@ -28,7 +28,8 @@ RB_HEAD(view_rb, mapping_view);
 
 struct view_tree {
         struct view_rb root;
-        unsigned nr, nr_locked;
+        unsigned nr;
+        _Atomic unsigned nr_locked;
 };
 
 void view_insert(struct view_tree *t, struct mapping_view *v);

@@ -288,12 +288,20 @@ int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, str
                 v->vm_ops = &file_vm_ops;
                 v->vm_ops->open(v);
         }
+        v->vm_flags = flags & MAP_LOCKED ? VM_LOCKED : 0;
         rwlock_write_lock(&mm->lock);
-        error = map_locked(mm, v, len, prot, flags, offset, addr, &gone);
+        if (v->vm_flags && !mm_may_lock(mm, (int64_t)(len >> PAGE_SHIFT)))
+                error = -EAGAIN;
+        if (!error)
+                error = map_locked(mm, v, len, prot, flags, offset, addr, &gone);
         rwlock_write_unlock(&mm->lock);
         if (error)
                 vma_free(v);
         free_vma_list(&gone);
+        /* L40: what cannot be had now raises its signal when it is touched. */
+        if (!error &&
+            ((flags & MAP_LOCKED) || (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE))
+                mm_populate(mm, *addr, *addr + len, POPULATE_NATURAL);
         return error;
 }
 
@@ -463,7 +471,8 @@ int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec)
 /* The next shared piece at or behind *addr: its file, held, and pages. False: none. *hole is set
  * when an address on the way is not mapped. */
 static bool next_piece(struct mm *mm, uint64_t *addr, uint64_t end, struct file **f,
-                       uint64_t *first, uint64_t *last, bool *hole)
+                       uint64_t *first, uint64_t *last, bool *hole, bool *locked,
+                       bool stop_at_locked)
 {
         bool found = false;
 
@@ -478,6 +487,11 @@ static bool next_piece(struct mm *mm, uint64_t *addr, uint64_t end, struct file 
                         break;
                 *addr = max_u64(*addr, v->vm_start);
                 stop = min_u64(v->vm_end, end);
+                if (v->vm_flags & VM_LOCKED) {
+                        *locked = true;
+                        if (stop_at_locked)
+                                break;
+                }
                 if (v->vm_shared) {
                         *f = v->vm_file;
                         file_get(*f);
@@ -494,7 +508,7 @@ static bool next_piece(struct mm *mm, uint64_t *addr, uint64_t end, struct file 
 int mm_sync(struct mm *mm, uint64_t addr, uint64_t len, int flags)
 {
         uint64_t end = addr + round_up_u64(len, PAGE_SIZE), first, last;
-        bool hole = false;
+        bool hole = false, locked = false, invalidate = flags & MS_INVALIDATE;
         struct file *f;
 
         if ((flags & ~(MS_ASYNC | MS_SYNC | MS_INVALIDATE)) || (addr & ~PAGE_MASK) ||
@@ -502,7 +516,7 @@ int mm_sync(struct mm *mm, uint64_t addr, uint64_t len, int flags)
                 return -EINVAL;
         if (end < addr)
                 return -ENOMEM;
-        while (next_piece(mm, &addr, end, &f, &first, &last, &hole)) {
+        while (next_piece(mm, &addr, end, &f, &first, &last, &hole, &locked, invalidate)) {
                 int error = 0, r;
 
                 if (hole && flags == MS_ASYNC) {
@@ -515,5 +529,7 @@ int mm_sync(struct mm *mm, uint64_t addr, uint64_t len, int flags)
                 if (error || r)
                         return error ? error : r;
         }
+        if (locked && invalidate)
+                return -EBUSY;
         return hole ? -ENOMEM : 0;
 }

@@ -215,6 +215,13 @@ bool mm_report(struct mm *mm, uint64_t addr, struct mapping_report *out);
  * would touch it, which is a store where that makes a private page; -EFAULT: no right to it. */
 enum populate { POPULATE_READ, POPULATE_WRITE, POPULATE_NATURAL };
 int mm_populate(struct mm *mm, uint64_t addr, uint64_t end, enum populate how);
+/* lock.c: mlock, munlock. */
+int mm_lock(struct mm *mm, uint64_t addr, uint64_t len, bool onfault);
+int mm_unlock(struct mm *mm, uint64_t addr, uint64_t len);
+/* May that many pages more be locked? => mm->lock */
+bool mm_may_lock(struct mm *mm, int64_t pages);
+/* => mm->lock held for writing */
+void vma_set_flags(struct vma *v, unsigned flags);
 /* remap.c: mremap; *to is the new address, or where it has to be. */
 int mm_remap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, int flags,
              uint64_t *to);

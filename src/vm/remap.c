@@ -57,6 +57,9 @@ static int check_vma(const struct remap *r, const struct vma *v)
                 return -EFAULT;
         if (v->vm_file && vma_index(v, r->from) + pages > 1ull << 51)
                 return -EINVAL;
+        if ((v->vm_flags & VM_LOCKED) && r->new_len > r->old_len &&
+            !mm_may_lock(r->mm, (int64_t)((r->new_len - r->old_len) >> PAGE_SHIFT)))
+                return -EAGAIN;
         return 0;
 }
 
@@ -223,6 +226,8 @@ static int move(struct remap *r, struct vma *v)
                 vma_merge(mm, v);
                 return error;
         }
+        if (r->flags & MREMAP_DONTUNMAP) /* nothing is left there to be locked */
+                vma_set_flags(v, v->vm_flags & ~(VM_LOCKED | VM_LOCKONFAULT));
         vma_link(mm, copy);
         vma_merge(mm, copy);
         return 0;

@@ -181,6 +181,7 @@ void view_update_locked(struct vma *v)
         if (v->vm_file)
                 rwlock_assert_write_held(&v->vm_file->mapping->i_mmap_lock);
         v->vm_view.share = v->vm_rules.share;
+        v->vm_view.locked = v->vm_flags & VM_LOCKED;
         v->vm_view.first = v->vm_pgoff;
         v->vm_view.last = v->vm_pgoff + ((v->vm_end - v->vm_start) >> PAGE_SHIFT) - 1;
 }

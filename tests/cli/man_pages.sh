@@ -57,13 +57,13 @@ done <commands
 # --- section 3 ------------------------------------------------------------------------------
 
 # Each function in the NAME section of one page, and in a SYNOPSIS.
-sed -n 's/^FL_API .*[ *]\(fl_[a-z_]*\)(.*/\1/p' "$header" | sort >have
+sed -n 's/^FL_API .*[ *]\(fl_[a-z_0-9]*\)(.*/\1/p' "$header" | sort >have
 [ "$(wc -l <have)" -gt 15 ] || fail "no functions in the header"
-sed -n 's/^\.Nm \(fl_[a-z_]*\).*/\1/p' "$man"/*.3 | sort >told
+sed -n 's/^\.Nm \(fl_[a-z_0-9]*\).*/\1/p' "$man"/*.3 | sort >told
 same "functions (NAME)"
 for page in "$man"/f*.3; do
         sed -n '/^\.Sh SYNOPSIS/,/^\.Sh DESCRIPTION/p' "$page"
-done | sed -n 's/^\.F[no] \(fl_[a-z_]*\).*/\1/p' | sort >told
+done | sed -n 's/^\.F[no] \(fl_[a-z_0-9]*\).*/\1/p' | sort >told
 same "functions (SYNOPSIS)"
 # A page for each: its own, or one that leads there.
 {
@@ -71,11 +71,11 @@ same "functions (SYNOPSIS)"
                 basename "$page" .3
         done
         sed -n "/^man_links/,/^}/p" "$man/meson.build" | sed 's/^ *.*: \[//' |
-                grep -o "'fl_[a-z_]*'" | tr -d "'"
+                grep -o "'fl_[a-z_0-9]*'" | tr -d "'"
 } | sort >told
 same "functions (pages)"
 # faultline(3) lists them all.
-sed -n 's/^\.Fn \(fl_[a-z_]*\).*/\1/p' "$man/faultline.3" | sort >told
+sed -n 's/^\.Fn \(fl_[a-z_0-9]*\).*/\1/p' "$man/faultline.3" | sort >told
 same "functions (faultline.3)"
 
 # members STRUCT[\|STRUCT]... PAGE

@@ -6,7 +6,7 @@
  *   main.c      lays out the two sides anew for each case, makes the calls and compares
  *   mapping.c   the cases of mmap, munmap, mprotect, mincore, msync
  *   advising.c  of madvise
- *   moving.c    of mremap
+ *   moving.c    of mremap, mlock
  *
  * To add a case: a row. What a call does is in main.c.
  */
@@ -69,5 +69,7 @@ long call_msync(struct side *s, const struct errno_case *c);
 long call_madvise(struct side *s, const struct errno_case *c);
 /* flags: the new length; offset: the new address, from the region's begin */
 long call_mremap(struct side *s, const struct errno_case *c);
+long call_mlock(struct side *s, const struct errno_case *c);
+long call_munlock(struct side *s, const struct errno_case *c);
 
 #endif

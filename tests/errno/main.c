@@ -104,6 +104,24 @@ long call_mremap(struct side *s, const struct errno_case *c)
         return 0;
 }
 
+long call_mlock(struct side *s, const struct errno_case *c)
+{
+        void *p = address(s, c);
+        size_t len = (size_t)c->len;
+        unsigned flags = (unsigned)c->flags;
+
+        if (s->engine)
+                return flags ? fl_mlock2(s->engine, p, len, flags) : fl_mlock(s->engine, p, len);
+        return flags ? mlock2(p, len, flags) : mlock(p, len);
+}
+
+long call_munlock(struct side *s, const struct errno_case *c)
+{
+        void *p = address(s, c);
+
+        return s->engine ? fl_munlock(s->engine, p, (size_t)c->len) : munlock(p, (size_t)c->len);
+}
+
 /* --- the two sides --- */
 
 static void unmap_all(struct side *s)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * moving.c - the cases of mremap.
+ * moving.c - the cases of mremap, mlock, mlock2, munlock.
  */
 #include "errno.h"
 
@@ -63,7 +63,27 @@ static const struct errno_case mremap_cases[] = {
           0 },
 };
 
+/* name, call, at, length, -, flags, -, -, errno */
+static const struct errno_case mlock_cases[] = {
+        { "shared", call_mlock, AT(RW), 4 * PAGE, 0, 0, 0, 0, 0, 0 },
+        { "private", call_mlock, AT(PRIVATE), 2 * PAGE, 0, 0, 0, 0, 0, 0 },
+        { "without a file", call_mlock, AT(ANON), 2 * PAGE, 0, 0, 0, 0, 0, 0 },
+        { "inside a page", call_mlock, 512, PAGE, 0, 0, 0, 0, 0, 0 },
+        { "nothing", call_mlock, AT(HOLE), 0, 0, 0, 0, 0, 0, 0 },
+        { "what is not mapped", call_mlock, AT(HOLE), PAGE, 0, 0, 0, 0, ENOMEM, 0 },
+        { "over a hole", call_mlock, AT(RW), 6 * PAGE, 0, 0, 0, 0, ENOMEM, 0 },
+        { "past the file's end", call_mlock, AT(PAST_END), 4 * PAGE, 0, 0, 0, 0, ENOMEM, 0 },
+        { "what may not be touched", call_mlock, AT(NONE), PAGE, 0, 0, 0, 0, ENOMEM, 0 },
+        { "on fault, past the file's end", call_mlock, AT(PAST_END), 4 * PAGE, 0, MLOCK_ONFAULT, 0,
+          0, 0, 0 },
+        { "an unknown flag", call_mlock, AT(RW), PAGE, 0, 2, 0, 0, EINVAL, 0 },
+        { "unlocked", call_munlock, AT(RW), 4 * PAGE, 0, 0, 0, 0, 0, 0 },
+        { "unlocked, over a hole", call_munlock, AT(RW), 6 * PAGE, 0, 0, 0, 0, ENOMEM, 0 },
+        { "unlocked, what is not mapped", call_munlock, AT(HOLE), PAGE, 0, 0, 0, 0, ENOMEM, 0 },
+};
+
 const struct case_list moving_cases[] = {
+        { "mlock", mlock_cases, sizeof(mlock_cases) / sizeof(mlock_cases[0]) },
         { "mremap", mremap_cases, sizeof(mremap_cases) / sizeof(mremap_cases[0]) },
         { 0 },
 };

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * lock.c - mlock, mlock2, munlock: what a locked VMA shows stays in memory.
+ *
+ * It is a flag of the VMA and of its view of the file; reclaim asks the views of a page before it
+ * takes it (cache/reclaim.c). Private pages of locked VMAs are passed by on the way to swap. The
+ * engine's memory is what is locked: the kernel may still swap frames.
+ *
+ * The limit is the budget less an eighth, in place of RLIMIT_MEMLOCK: what is locked must leave room
+ * for others to go on.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "vm/map.h"
+
+static int64_t most_locked(struct mm *mm)
+{
+        int64_t limit = atomic_load(&mm->cache->budget.limit);
+
+        return limit - (limit / 8 > 32 ? limit / 8 : 32);
+}
+
+/* Pages of [start, end) that are not locked yet, and those that are, anywhere. => mm->lock */
+static int64_t count_new(struct mm *mm, uint64_t start, uint64_t end)
+{
+        int64_t n = 0;
+
+        for (struct vma *v = find_vma(mm, start); v && v->vm_start < end; v = vma_next(v))
+                if (!(v->vm_flags & VM_LOCKED))
+                        n += (int64_t)((min_u64(end, v->vm_end) - max_u64(start, v->vm_start)) >>
+                                       PAGE_SHIFT);
+        return n;
+}
+
+bool mm_may_lock(struct mm *mm, int64_t pages)
+{
+        int64_t locked = 0;
+
+        for (struct vma *v = find_vma(mm, 0); v; v = vma_next(v))
+                if (v->vm_flags & VM_LOCKED)
+                        locked += (int64_t)((v->vm_end - v->vm_start) >> PAGE_SHIFT);
+        return locked + pages <= most_locked(mm);
+}
+
+void vma_set_flags(struct vma *v, unsigned flags)
+{
+        struct address_space *m = v->vm_file ? v->vm_file->mapping : NULL;
+
+        if (m)
+                rwlock_write_lock(&m->i_mmap_lock);
+        vma_remove_view_locked(v);
+        v->vm_flags = flags;
+        vma_add_view_locked(v);
+        if (m)
+                rwlock_write_unlock(&m->i_mmap_lock);
+}
+
+/* Up to the first hole, as the kernel. => mm->lock, write */
+static int apply(struct mm *mm, uint64_t addr, uint64_t end, unsigned set)
+{
+        while (addr < end) {
+                struct vma *v = find_vma(mm, addr);
+                unsigned flags;
+                uint64_t stop;
+
+                if (!v || v->vm_start > addr)
+                        return -ENOMEM;
+                stop = min_u64(v->vm_end, end);
+                flags = (v->vm_flags & ~(VM_LOCKED | VM_LOCKONFAULT)) | set;
+                if (v->vm_flags != flags) {
+                        if (split_at(mm, addr, stop))
+                                return -ENOMEM;
+                        v = find_vma(mm, addr);
+                        vma_set_flags(v, flags);
+                        vma_merge(mm, v);
+                }
+                addr = stop;
+        }
+        return 0;
+}
+
+/* Whole pages: 0, 1: there is nothing to do, or -EINVAL. */
+static int round_out(uint64_t *addr, uint64_t *end, uint64_t len)
+{
+        uint64_t start = *addr & PAGE_MASK;
+
+        *end = start + round_up_u64(len + (*addr - start), PAGE_SIZE);
+        *addr = start;
+        return *end < start ? -EINVAL : *end == start;
+}
+
+int mm_lock(struct mm *mm, uint64_t addr, uint64_t len, bool onfault)
+{
+        unsigned set = VM_LOCKED | (onfault ? VM_LOCKONFAULT : 0);
+        uint64_t end;
+        int error = round_out(&addr, &end, len);
+
+        if (error)
+                return error < 0 ? error : 0;
+        rwlock_write_lock(&mm->lock);
+        error = mm_may_lock(mm, count_new(mm, addr, end)) ? apply(mm, addr, end, set) : -ENOMEM;
+        rwlock_write_unlock(&mm->lock);
+        if (error || onfault)
+                return error;
+        error = mm_populate(mm, addr, end, POPULATE_NATURAL);
+        return error == -EFAULT ? -ENOMEM : error == -ENOMEM ? -EAGAIN : error;
+}
+
+int mm_unlock(struct mm *mm, uint64_t addr, uint64_t len)
+{
+        uint64_t end;
+        int error = round_out(&addr, &end, len);
+
+        if (error)
+                return error < 0 ? error : 0;
+        rwlock_write_lock(&mm->lock);
+        error = apply(mm, addr, end, 0);
+        rwlock_write_unlock(&mm->lock);
+        return error;
+}

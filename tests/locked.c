@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * locked.c - what is locked stays: under pressure, shown by two mappings, asked for by fl_evict; and
+ * goes again when it is unlocked or unmapped. The limit leaves room for others.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "harness.h"
+
+#define PAGES 512u
+#define LOCKED 48u
+#define CACHE (128 * TEST_PAGE)
+#define BYTES(pages) ((size_t)(pages)*TEST_PAGE)
+
+static struct fl_engine *engine;
+static struct fl_file *file;
+
+static unsigned resident(char *p, unsigned nr)
+{
+        unsigned char vec[PAGES];
+        unsigned n = 0;
+
+        expect(fl_mincore(engine, p, BYTES(nr), vec) == 0, "%s", fl_strerror());
+        for (unsigned i = 0; i < nr; i++)
+                n += vec[i];
+        return n;
+}
+
+/* Everything behind the locked pages, twice: far more than the cache holds. */
+static void press(char *p)
+{
+        for (unsigned round = 0; round < 2; round++)
+                for (unsigned i = LOCKED; i < PAGES; i++) {
+                        const char *wrong = stamp_wrong(p + BYTES(i), i, 0);
+
+                        expect(!wrong, "page %u: %s", i, wrong);
+                }
+}
+
+static void stays(char *p)
+{
+        char *q = map_file(engine, file, BYTES(LOCKED), PROT_READ, MAP_SHARED, 0);
+
+        expect(fl_mlock(engine, p + 7, BYTES(LOCKED) - 7) == 0, "%s", fl_strerror());
+        expect_eq(resident(p, LOCKED), LOCKED, "locked, and there");
+        press(p);
+        expect_eq(resident(p, LOCKED), LOCKED, "locked, under pressure");
+        expect_eq(fl_evict(engine, q, BYTES(LOCKED)), 0, "evicted of what another has locked");
+        expect(fl_madvise(engine, p, BYTES(LOCKED), MADV_DONTNEED) == -1 && errno == EINVAL,
+               "DONTNEED of what is locked: %s", strerror(errno));
+        expect(fl_msync(engine, p, BYTES(LOCKED), MS_SYNC | MS_INVALIDATE) == -1 && errno == EBUSY,
+               "MS_INVALIDATE of what is locked: %s", strerror(errno));
+        expect(fl_munlock(engine, p, BYTES(LOCKED / 2)) == 0, "%s", fl_strerror());
+        press(p);
+        expect(resident(p, LOCKED / 2) < LOCKED / 2, "unlocked, and all there");
+        expect_eq(resident(p + BYTES(LOCKED / 2), LOCKED / 2), LOCKED / 2, "still locked");
+        expect(fl_munmap(engine, p + BYTES(LOCKED / 2), BYTES(LOCKED / 2)) == 0, "%s",
+               fl_strerror());
+        press(p);
+        expect(resident(q + BYTES(LOCKED / 2), LOCKED / 2) < LOCKED / 2, "unmapped, and all there");
+        expect(fl_munmap(engine, q, BYTES(LOCKED)) == 0, "%s", fl_strerror());
+}
+
+static void limits(char *p)
+{
+        char *q;
+
+        expect(fl_mlock(engine, p, BYTES(PAGES)) == -1 && errno == ENOMEM, "more than there is: %s",
+               strerror(errno));
+        q = fl_mmap(engine, NULL, BYTES(PAGES), PROT_READ, MAP_SHARED | MAP_LOCKED, file, 0);
+        expect(q == MAP_FAILED && errno == EAGAIN, "MAP_LOCKED of more than there is: %s",
+               strerror(errno));
+        q = map_file(engine, file, BYTES(16), PROT_READ, MAP_SHARED | MAP_LOCKED, 0);
+        expect_eq(resident(q, 16), 16, "MAP_LOCKED");
+        expect(fl_munmap(engine, q, BYTES(16)) == 0, "%s", fl_strerror());
+        q = map_file(engine, file, BYTES(16), PROT_READ, MAP_SHARED | MAP_POPULATE, BYTES(100));
+        expect_eq(resident(q, 16), 16, "MAP_POPULATE");
+        expect(fl_munmap(engine, q, BYTES(16)) == 0, "%s", fl_strerror());
+}
+
+/* Only what has been touched. */
+static void on_fault(char *p)
+{
+        fl_evict(engine, p, BYTES(PAGES));
+        expect(fl_madvise(engine, p, BYTES(PAGES), MADV_RANDOM) == 0, "%s", fl_strerror());
+        expect(fl_mlock2(engine, p, BYTES(LOCKED), MLOCK_ONFAULT) == 0, "%s", fl_strerror());
+        expect_eq(resident(p, LOCKED), 0, "there before it is touched");
+        expect(!stamp_wrong(p + BYTES(3), 3, 0), "page 3");
+        press(p);
+        expect_eq(resident(p + BYTES(3), 1), 1, "locked when touched");
+        expect(fl_mlock2(engine, p, TEST_PAGE, 2) == -1 && errno == EINVAL, "an unknown flag: %s",
+               strerror(errno));
+        expect(fl_munlock(engine, p, BYTES(LOCKED)) == 0, "%s", fl_strerror());
+}
+
+int main(int argc, char **argv)
+{
+        char *p;
+
+        test_begin(argc, argv, 1, 1, 60);
+        engine = open_engine_with((struct fl_engine_config){ .cache = CACHE });
+        file = open_file(engine, test_stamped_file("locked", PAGES), O_RDWR);
+        p = map_file(engine, file, BYTES(PAGES), PROT_READ, MAP_SHARED, 0);
+        test_at("staying");
+        stays(p);
+        p = fl_mmap(engine, p, BYTES(PAGES), PROT_READ, MAP_SHARED | MAP_FIXED, file, 0);
+        test_at("limits");
+        limits(p);
+        test_at("on fault");
+        on_fault(p);
+        check_engine(engine);
+        close_file(file);
+        close_engine(engine);
+        return test_end();
+}
