@@ -267,6 +267,24 @@ static void full(void)
         close_engine(e);
 }
 
+/* The budget becomes smaller: what is too much goes to swap. */
+static void smaller(void)
+{
+        struct fl_engine *e = open_with_swap(512 * PAGE, "ram:16M", NULL);
+        char *p = map_anon(e, 400);
+
+        test_at("smaller");
+        for (uint64_t i = 0; i < 400; i++)
+                stamp_write(p + i * PAGE, i, 1);
+        expect(fl_engine_set_cache(e, 256 * PAGE) == 0, "%s", fl_strerror());
+        expect(get_stats(e).cache_bytes <= 256 * PAGE, "more is held than may be");
+        for (uint64_t i = 0; i < 400; i++)
+                expect(!stamp_wrong(p + i * PAGE, i, 1), "page %llu", (unsigned long long)i);
+        check_engine(e);
+        unmap(e, p, 400);
+        close_engine(e);
+}
+
 /* What is refused as a swap area. */
 static void areas(void)
 {
@@ -307,6 +325,7 @@ int main(int argc, char **argv)
                 write_errors();
                 read_errors();
                 full();
+                smaller();
         }
         stress();
         return test_end();

@@ -161,6 +161,7 @@ int cache_resize(struct page_cache *c, uint64_t bytes)
                         continue;
                 }
                 flusher_kick(c);
+                reclaim_kick(c); /* private pages are its to send away */
                 if (idle++ >= 100 || budget_stuck(c)) {
                         budget_set_limit(c, old);
                         return -EBUSY;

@@ -39,7 +39,6 @@ struct mm_swap {
         _Atomic uint32_t copier;  /* its thread */
         _Atomic uint64_t faulted; /* the address of a fault that it took while copying; 0: none */
         _Atomic int64_t exist;    /* private pages, in memory or not */
-        bool quiet;               /* (c) */
 };
 
 /* One row of pages and slots on its way. */
@@ -61,8 +60,6 @@ void swap_io_put(struct swap_io *io, bool write);
 
 extern const struct private_ops swap_private_ops; /* swapout.c */
 
-/* One more private page is wanted: will there be room for it, in memory or in swap? */
-bool swap_admit(struct mm *mm, int64_t nr);
 /* The range is about to be unmapped, moved or cut off: no I/O that is under way will change anything
  * in it any more. => mm->lock, write */
 void swap_cancel(struct mm *mm, uint64_t addr, uint64_t len);

@@ -228,7 +228,8 @@ static uint32_t drop_row(struct mm *mm, const struct row *r)
         return r->nr;
 }
 
-/* Protect the row, and make it the I/O's. False: it could not be. => ptl, mm->lock */
+/* Protect the row, and make it the I/O's, which counts on the slots from now on as its pages do. False:
+ * it could not be; the slots are counted on once, as before. => ptl, mm->lock */
 static bool begin_row(struct swap_io *io, const struct row *r)
 {
         struct mm *mm = io->mm;
@@ -242,7 +243,6 @@ static bool begin_row(struct swap_io *io, const struct row *r)
         if (mm->mmu->ops->write_protect(mm->mmu, io->address, io->t.nr) == 0)
                 return true;
         keep_row(io, r->p, 0);
-        swap_put(mm->swap.area, io->t.slot, io->t.nr);
         return false;
 }
 
