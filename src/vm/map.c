@@ -153,7 +153,7 @@ static int check_kind(uint64_t len, int flags, struct file *f, uint64_t offset)
 {
         int type = flags & MAP_TYPE;
 
-        if ((offset >> PAGE_SHIFT) + (len >> PAGE_SHIFT) >= 1ull << 51)
+        if (f && (offset >> PAGE_SHIFT) + (len >> PAGE_SHIFT) >= 1ull << 51)
                 return -EOVERFLOW;
         if (type != MAP_SHARED && type != MAP_PRIVATE && type != MAP_SHARED_VALIDATE)
                 return -EINVAL;

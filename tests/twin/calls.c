@@ -289,6 +289,15 @@ bool ready_to_store(struct lane *l, const struct op *o)
                  o->at % PAGE >= size % PAGE);
 }
 
+/* Not MADV_FREE of what it is for: whether the bytes stay is nobody's promise. */
+bool ready_to_advise(struct lane *l, const struct op *o)
+{
+        for (size_t i = o->at / PAGE; i < REGION && i * PAGE < o->at + o->len; i++)
+                if (o->arg == MADV_FREE && l->page[i].mapped && l->page[i].anonymous)
+                        return false;
+        return true;
+}
+
 /* Not what is private. */
 bool ready_to_drop(struct lane *l, const struct op *o)
 {
@@ -343,6 +352,7 @@ static void note_range(struct lane *l, const struct op *o, bool mapped)
         for (unsigned i = 0; i < nr; i++) {
                 l->page[first + i].mapped = mapped;
                 l->page[first + i].shared = o->flags & MAP_SHARED;
+                l->page[first + i].anonymous = o->flags & MAP_ANONYMOUS;
                 l->page[first + i].handle = o->handle;
                 l->page[first + i].index = (uint64_t)o->offset / PAGE + i;
                 l->page[first + i].prot = o->arg;

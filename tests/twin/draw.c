@@ -80,6 +80,8 @@ void draw_map(struct op *o, uint64_t *s)
         o->offset = (off_t)(random_below(s, FILE_PAGES) * PAGE);
         if (random_below(s, 40) == 0)
                 o->offset = pick(s, odd_offsets);
+        if ((o->flags & MAP_TYPE) == MAP_PRIVATE && random_below(s, 4) == 0)
+                o->flags |= MAP_ANONYMOUS;
 }
 
 void draw_protect(struct op *o, uint64_t *s)
@@ -159,6 +161,7 @@ static uint64_t draw_shared_page(uint64_t *s)
 void draw_shared_map(struct op *o, uint64_t *s)
 {
         draw_map(o, s);
+        o->flags &= ~MAP_ANONYMOUS;
         if (o->offset >= 0 && o->offset < (off_t)(FILE_PAGES * PAGE))
                 o->offset = (off_t)(draw_shared_page(s) * PAGE) + o->offset % (off_t)PAGE;
 }

@@ -17,7 +17,12 @@ const struct op_kind op_kinds[] = {
         { "munmap", { 5, 0 }, RANGE, .run = run_munmap, .note = note_munmap },
         { "mprotect", { 12, 10 }, draw_protect, text_range, NULL, run_mprotect, note_mprotect },
         { "mremap", { 8, 0 }, draw_remap, text_io, ready_to_remap, run_mremap, note_mremap },
-        { "madvise", { 16, 0 }, draw_any_advice, text_range, .run = run_madvise },
+        { "madvise",
+          { 16, 0 },
+          draw_any_advice,
+          text_range,
+          .ready = ready_to_advise,
+          .run = run_madvise },
         /* MADV_DONTNEED by the kernel, behind the engine's back */
         { "drop", { 3, 3 }, RANGE, .ready = ready_to_drop, .run = run_drop },
         { "msync", { 4, 3 }, RANGE, .run = run_msync },

@@ -100,7 +100,7 @@ enum { OURS, KERNELS, SIDES };
 struct lane {
         struct place place[SIDES];
         struct {
-                bool mapped, shared;
+                bool mapped, shared, anonymous;
                 int prot; /* -1: not known */
                 unsigned handle;
                 uint64_t index; /* in the file */
@@ -170,6 +170,7 @@ long run_reopen(struct place *w, const struct op *o, struct outcome *out);
 long run_open_again(struct place *w, const struct op *o, struct outcome *out);
 long run_stats(struct place *w, const struct op *o, struct outcome *out);
 long run_set_cache(struct place *w, const struct op *o, struct outcome *out);
+bool ready_to_advise(struct lane *l, const struct op *o);
 bool ready_to_drop(struct lane *l, const struct op *o);
 bool ready_to_store(struct lane *l, const struct op *o);
 bool ready_to_read_into(struct lane *l, const struct op *o);
