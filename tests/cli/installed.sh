@@ -21,12 +21,12 @@ pc=$(find "$dest" -name 'faultline.pc')
 [ -n "$so" ] && [ -n "$archive" ] && [ -n "$pc" ] || fail "not installed: $(find "$dest")"
 others=$(cd "$dest" && find . \( -type f -o -type l \) | grep -v -E -e '/bin/faultline$' \
         -e '/include/faultline/faultline\.h$' -e '/libfaultline\.(a|so|so\.0|so\.0\.1\.0)$' \
-        -e '/pkgconfig/faultline\.pc$' -e '/man/man[137]/f(l_|aultline)[a-z_]*\.[137]$')
+        -e '/pkgconfig/faultline\.pc$' -e '/man/man[137]/f(l_|aultline)[a-z_0-9]*\.[137]$')
 [ -z "$others" ] || fail "installed as well: $others"
 
 # --- the shared library: each function of the header, versioned, and no other symbol ----------
 
-sed -n 's/^FL_API .*[ *]\(fl_[a-z_]*\)(.*/\1@@FAULTLINE_0/p' \
+sed -n 's/^FL_API .*[ *]\(fl_[a-z_0-9]*\)(.*/\1@@FAULTLINE_0/p' \
         "$ROOT/include/faultline/faultline.h" | sort >wanted
 [ "$(wc -l <wanted)" -gt 15 ] || fail "no functions in the header"
 nm -D --defined-only "$so" | awk '$2 != "A" { print $3 }' | sort >exported
