@@ -129,15 +129,16 @@ static const char *const fault_results[] = { "done", "retry", "SIGSEGV", "SIGBUS
 static const char *const page_states[] = {
         "absent", "reading", "clean", "dirty", "writeback", "evicting", "error",
 };
-static const char *const pte_states[] = { "none",     "cache", "copy",     "swapped",
-                                          "poisoned", "zero",  "swapping", "swapin" };
+static const char *const pte_states[] = { "none", "cache",    "copy",   "swapped", "poisoned",
+                                          "zero", "swapping", "swapin", "blank" };
 static const char *const retry_whys[] = { "nothing",
                                           "the page",
                                           "the budget",
                                           "staging memory",
                                           "dirty pages to be written",
                                           "room for private pages",
-                                          "a page from swap" };
+                                          "a page from swap",
+                                          "another try after an error" };
 static const char *const writeback_whys[] = { "sync", "background", "periodic", "reclaim",
                                               "close" };
 

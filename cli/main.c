@@ -25,6 +25,7 @@ static const char common_help[] =
         "  --mmu auto|uffd|sigbus|sigsegv   how page faults are taken\n"
         "  --driver auto|uring|posix   how host files are read and written\n"
         "  --readahead SIZE   largest read-ahead window; 4K reads single pages\n"
+        "  --error sigbus|zero|retry   what follows when a page cannot be had\n"
         "  --faults SPEC      make I/O fail: eio@OFF+LEN[*COUNT],enospc@OFF+LEN,delay=TIME\n"
         "  --trace FILE       write every event of every layer to FILE\n"
         "  --spin on|off|TIME poll this long before sleeping\n"

@@ -62,6 +62,8 @@ struct fl_engine_config {
         uint64_t watchdog;  /* a line on stderr for each fault that waits longer; 0: none */
         const char *swap;   /* where private pages go when the cache is full: PATH[:SIZE] of a file
                              * or block device, ram:SIZE, or "off" (default): faultline(1), --swap */
+        const char *on_error; /* of every mapping, unless fl_mapping_set says otherwise: "sigbus"
+                               * (default), "zero", "retry" */
 };
 #define FL_ENGINE_QUIET 1u /* no line on stderr when a SIGBUS is raised: the program tells */
 
@@ -102,7 +104,7 @@ FL_API int fl_file_close(struct fl_file *file);
  * MAP_FAILED and errno: EACCES, EBADF, EEXIST, EINVAL, ENODEV, ENOMEM (also: anonymous memory that
  * can never fit into cache and swap area, unless MAP_NORESERVE), EOPNOTSUPP, EOVERFLOW. Access
  * beyond the last page of the file, a page that cannot be read, or one that does not fit into the
- * budget raises SIGBUS. */
+ * budget raises SIGBUS, unless fl_mapping_set says otherwise. */
 FL_API void *fl_mmap(struct fl_engine *engine, void *addr, size_t len, int prot, int flags,
                      struct fl_file *file, off_t offset);
 /* munmap(2): any part of mappings of this engine. Dirty pages stay in the cache. */
@@ -158,6 +160,20 @@ struct fl_mapping_config {
                              * long as that is mapped. What it does not fill others may use. All
                              * files' shares and private copies together leave an eighth of the
                              * cache free, at least 16 pages. Default: none */
+        /* When a page cannot be had: it cannot be read (EIO), there is no room on the disk for a store
+         * to it (ENOSPC), or none in the cache for it or for its private copy (ENOMEM).
+         * "sigbus"  whoever touches it gets the signal, as from the kernel. Default: the engine's
+         * "zero"    zeros stand in for it, in this mapping only; if just a store was refused, the
+         *           bytes as they were. Stores there succeed and go nowhere: they are never written
+         *           and no other mapping sees them. It takes a page of the cache's budget; if there
+         *           is none, behind the end of the file, and with the MMU "sigsegv", it is "sigbus"
+         *           after all. A line on stderr says so
+         * "retry"   tried again, the thread waiting, after 1 ms, 2 ms, 4 ms, ... 100 ms, and then
+         *           what retry_then says */
+        const char *on_error;
+        const char *retry_then; /* "sigbus" (default), "zero" */
+        unsigned retries;       /* at most so many; default 5 */
+        uint64_t retry_time;    /* ns from the first failure, none begins later; default 1 s */
 };
 /* The rules belong to the pages of the range, whatever is mapped there, and stay until they are set
  * again or unmapped; the mapping is split where it must be, as by mprotect(2), and joined again where
@@ -181,10 +197,40 @@ struct fl_mapping_info {
         uint64_t readahead; /* what counts, if nothing is set the file's */
         uint64_t share;     /* what this mapping asks for */
         uint64_t cached;    /* bytes of its file in the cache now, of which that many stay */
+        const char *on_error, *retry_then;
+        unsigned retries;
+        uint64_t retry_time;
 };
 /* 0, or -1 and errno: ENOMEM (nothing of this engine is mapped there), EINVAL (size). */
 FL_API int fl_mapping_info(struct fl_engine *engine, const void *addr,
                            struct fl_mapping_info *info);
+
+/* What went wrong with a page, and has not been cleared. */
+struct fl_error_info {
+        size_t size;  /* sizeof(struct fl_error_info), set by the caller */
+        void *addr;   /* the page, in the range that was asked for */
+        off_t offset; /* and in its file */
+        int error;    /* errno: EIO, ENOSPC, ENOMEM, ... */
+        int writing;  /* 1: a write-back failed; 0: a load or store could not be served */
+        int dirty;    /* 1: what was stored is in the cache only: the next msync or write-back tries
+                       * again, and nothing is lost while the engine is open. 0 with `writing`: it has
+                       * been written since */
+        int zeroed;   /* 1: zeros stand in for the page ("zero"); 0 without `writing`: touching it
+                       * raises SIGBUS */
+        char file[256]; /* its URI */
+};
+/* The first such page of [addr, addr+len). 1 and *info; 0 if there is none; -1 and errno: EINVAL (addr
+ * is not at a page's start, or size), ENOMEM (an address before it is not mapped). To see them all go
+ * on at info.addr + 4096. An error stays until it is cleared: that of a page also with MADV_DONTNEED
+ * or munmap of the page; that of a write-back is the file's, the first since it was cleared, and
+ * unlike msync's is told as often as it is asked for. */
+FL_API int fl_error(struct fl_engine *engine, const void *addr, size_t len,
+                    struct fl_error_info *info);
+/* Forget what went wrong in the range: a page that could not be had is tried again when it is next
+ * touched, and zeros that stood in for one go, with what was stored there. Dirty pages stay dirty and
+ * are written by the next write-back. 0, or -1 and errno: EINVAL, ENOMEM as above, after what lies
+ * before. */
+FL_API int fl_error_clear(struct fl_engine *engine, void *addr, size_t len);
 
 /* pread(2), pwrite(2) through the same pages. The buffer may be a mapping of the same file. */
 FL_API ssize_t fl_pread(struct fl_file *file, void *buf, size_t count, off_t offset);

@@ -35,6 +35,8 @@ int copy_config(void *to, size_t size, const void *from)
 
 static int check_config(struct fl_engine_config *cfg)
 {
+        enum on_error on_error;
+
         if (cfg->cache == 0)
                 cfg->cache = default_cache_bytes();
         if (cfg->cache < CACHE_MIN_PAGES * PAGE_SIZE)
@@ -50,6 +52,8 @@ static int check_config(struct fl_engine_config *cfg)
             strcmp(cfg->driver, "posix") != 0)
                 return fl_fail(EINVAL, cfg->driver, "choosing a driver",
                                "no driver of that name; there are: auto, uring, posix");
+        if (cfg->on_error && on_error_of(cfg->on_error, &on_error))
+                return -1;
         if (cfg->faults && *cfg->faults && faults_check(cfg->faults))
                 return fl_fail(EINVAL, cfg->faults, "reading the faults to inject",
                                "not of the form eio@OFF+LEN[*COUNT], enospc@OFF+LEN, "
@@ -120,6 +124,9 @@ static int open_upper(struct fl_engine *e, const struct fl_engine_config *cfg, c
                 error = cache_create(&e->cache, &cache_cfg);
         if (error)
                 return error;
+        e->mm->rules = default_rules();
+        if (cfg->on_error)
+                on_error_of(cfg->on_error, &e->mm->rules.on_error);
         error = mm_set_cache(e->mm, e->cache, e->swap);
         if (!error)
                 error = watchdog_start(e->mm, cfg->watchdog);

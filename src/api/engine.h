@@ -38,6 +38,9 @@ struct fl_file {
 int fl_fail(int error, const char *uri, const char *tried, const char *why);
 /* For results of the layers below: 0, or -errno. */
 int fl_result(int result, const char *uri, const char *tried);
+/* mapping.c: "sigbus", "zero", "retry". 0, or -1 and errno. */
+int on_error_of(const char *name, enum on_error *out);
+struct vma_rules default_rules(void);
 uint64_t default_cache_bytes(void);
 /* A config struct of the caller's, which begins with its size and may be shorter (older) or longer
  * (newer) than ours of `size` bytes. NULL is all zeros. 0, -EINVAL (no size), -E2BIG (what we do

@@ -1,14 +1,61 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * mapping.c - fl_mapping_set and fl_mapping_info: what belongs to a mapping and not to the engine.
+ * mapping.c - fl_mapping_set and fl_mapping_info: what belongs to a mapping and not to the engine;
+ * fl_error and fl_error_clear: what went wrong there.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "api/engine.h"
 
+#define RETRIES 5
+#define RETRY_NS 1000000000ull
+
 static const char tried[] = "setting a mapping's rules";
+
+static const char *const on_error_names[] = {
+        [ON_ERROR_SIGBUS] = "sigbus",
+        [ON_ERROR_ZERO] = "zero",
+        [ON_ERROR_RETRY] = "retry",
+};
+
+int on_error_of(const char *name, enum on_error *out)
+{
+        for (unsigned i = 0; i < ARRAY_SIZE(on_error_names); i++)
+                if (strcmp(name, on_error_names[i]) == 0) {
+                        *out = (enum on_error)i;
+                        return 0;
+                }
+        return fl_fail(EINVAL, name, "choosing what follows an error",
+                       "must be sigbus, zero or retry");
+}
+
+struct vma_rules default_rules(void)
+{
+        return (struct vma_rules){
+                .on_error = ON_ERROR_SIGBUS,
+                .retry_then = ON_ERROR_SIGBUS,
+                .retries = RETRIES,
+                .retry_ns = RETRY_NS,
+        };
+}
+
+static int error_rules_of(const struct fl_mapping_config *cfg, struct vma_rules *rules)
+{
+        if (cfg->on_error && on_error_of(cfg->on_error, &rules->on_error))
+                return -1;
+        if (cfg->retry_then && on_error_of(cfg->retry_then, &rules->retry_then))
+                return -1;
+        if (rules->retry_then == ON_ERROR_RETRY)
+                return fl_fail(EINVAL, NULL, tried, "after retries come sigbus or zero");
+        if (cfg->retries)
+                rules->retries = cfg->retries;
+        if (cfg->retry_time)
+                rules->retry_ns = cfg->retry_time;
+        return 0;
+}
 
 /* 0 and *rules, or -1 and errno. */
 static int rules_of(struct fl_engine *e, const struct fl_mapping_config *cfg,
@@ -25,7 +72,7 @@ static int rules_of(struct fl_engine *e, const struct fl_mapping_config *cfg,
         rules->ra_pages = (uint32_t)min_u64(cfg->readahead >> PAGE_SHIFT, most);
         /* More than there is stays more than there is. */
         rules->share = pages_of(min_u64(cfg->share, 1ull << 48));
-        return 0;
+        return error_rules_of(cfg, rules);
 }
 
 /* NULL: what the errno says is enough. */
@@ -65,6 +112,10 @@ static void fill_in(struct fl_engine *e, const struct mapping_report *r,
         info->max_prot = r->maxprot;
         info->flags = r->shared ? MAP_SHARED : MAP_PRIVATE;
         info->policy = e->cache->policy->name;
+        info->on_error = on_error_names[r->rules.on_error];
+        info->retry_then = on_error_names[r->rules.retry_then];
+        info->retries = r->rules.retries;
+        info->retry_time = r->rules.retry_ns;
         if (r->file) {
                 uint32_t ra = r->rules.ra_pages ? r->rules.ra_pages : r->file->ra_pages;
 
@@ -89,4 +140,33 @@ int fl_mapping_info(struct fl_engine *e, const void *addr, struct fl_mapping_inf
                 file_put(r.file);
         memcpy(out, &info, size < sizeof(info) ? size : sizeof(info));
         return 0;
+}
+
+int fl_error(struct fl_engine *e, const void *addr, size_t len, struct fl_error_info *out)
+{
+        struct fl_error_info info = { .size = out->size };
+        size_t size = out->size;
+        struct failure f;
+        int r;
+
+        if (size < sizeof(size_t))
+                return fl_fail(EINVAL, NULL, "looking for errors", "size is not set");
+        r = mm_error(e->mm, (uint64_t)(uintptr_t)addr, len, &f);
+        if (r <= 0)
+                return fl_result(r, NULL, "looking for errors");
+        info.addr = (void *)(uintptr_t)f.addr;
+        info.offset = (off_t)f.offset;
+        info.error = f.error;
+        info.writing = f.writing;
+        info.dirty = f.dirty;
+        info.zeroed = f.zeroed;
+        snprintf(info.file, sizeof(info.file), "%s", f.name);
+        memcpy(out, &info, size < sizeof(info) ? size : sizeof(info));
+        return 1;
+}
+
+int fl_error_clear(struct fl_engine *e, void *addr, size_t len)
+{
+        return fl_result(mm_error_clear(e->mm, (uint64_t)(uintptr_t)addr, len), NULL,
+                         "clearing errors");
 }

@@ -154,9 +154,7 @@ static void drop_page(struct address_space *m, struct page *p, uint64_t index)
                         page_end_evict(c, p, false);
                         break;
                 case PAGE_ERROR:
-                        /* Not charged and without a frame: only the mark goes. */
-                        atomic_fetch_and(&p->word, ~PG_STATE_MASK);
-                        radix_unuse(&m->i_pages, p);
+                        page_forget_error(c, p);
                         break;
                 case PAGE_ABSENT:
                         break;

@@ -66,9 +66,14 @@ struct address_space {
         _Atomic uint64_t failed_at;  /* ns, of the last failed write-back; 0: none */
         _Atomic int wb_error;        /* last failed write-back, -errno */
         _Atomic uint32_t wb_seq;     /* counts failures; a file remembers what it has reported */
-        _Atomic uint32_t users;      /* I/O in flight and walkers; futex word */
-        bool gone;                   /* [cache] off the list */
-        unsigned nr_files;           /* [open] open files; 0: kept for its dirty pages only */
+        /* The first failed write-back since it was last cleared (error.c): `failure` says whether the
+         * others may be read. nr 0: a flush, which is all pages. */
+        _Atomic uint32_t failure;
+        int failure_error;
+        uint64_t failure_index, failure_nr;
+        _Atomic uint32_t users;          /* I/O in flight and walkers; futex word */
+        bool gone;                       /* [cache] off the list */
+        unsigned nr_files;               /* [open] open files; 0: kept for its dirty pages only */
         TAILQ_ENTRY(address_space) link; /* [open] + [cache] */
 };
 

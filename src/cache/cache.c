@@ -75,6 +75,7 @@ static void init_locks(struct page_cache *c)
         mutex_init(&c->open_lock, LOCK_OPEN);
         waitq_init(&c->budget.wq);
         waitq_init(&c->dirty_wq);
+        waitq_init(&c->retry_wq);
         for (unsigned i = 0; i < PAGE_WAITQS; i++)
                 waitq_init(&c->page_wq[i]);
 }
@@ -187,6 +188,8 @@ static struct waitq *queue_for(struct page_cache *c, const struct wait_on *on)
                 return &c->dirty_wq;
         case WAIT_SWAP:
                 return on->q;
+        case WAIT_RETRY:
+                return &c->retry_wq;
         default:
                 return NULL;
         }
@@ -204,6 +207,8 @@ static bool still_blocked(struct page_cache *c, const struct wait_on *on)
                 return on->blocked(on);
         case WAIT_STAGING:
                 return !staging_available(&c->staging, on->write);
+        case WAIT_RETRY:
+                return now_ns() < on->until_ns;
         case WAIT_DIRTY:
                 return atomic_load(&c->nr_dirty) + atomic_load(&c->nr_writeback) >= dirty_limit(c);
         default:
@@ -226,6 +231,8 @@ bool wait_on_add(struct page_cache *c, struct wait_on *on, struct waiter *w)
                 /* Only now can it see that somebody waits, and hold the pause short. */
                 if (queued && on->kind == WAIT_DIRTY)
                         flusher_kick(c);
+                if (queued && on->kind == WAIT_RETRY)
+                        reclaim_kick(c); /* it has a clock and never waits for I/O */
         } else {
                 queued = false;
         }

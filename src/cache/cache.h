@@ -68,6 +68,7 @@ struct page_cache {
         struct lru lru;
         struct waitq page_wq[PAGE_WAITQS];
         struct waitq dirty_wq; /* dirtiers that were told to pause */
+        struct waitq retry_wq; /* faults that failed and are to be tried again */
         _Atomic int64_t nr_dirty, nr_writeback, nr_reading;
         _Atomic int64_t nr_swapping_out, nr_swapping_in; /* private pages on their way */
         struct worker reclaimer, flusher;
@@ -110,7 +111,8 @@ struct wait_on {
                 WAIT_STAGING,
                 WAIT_DIRTY,
                 WAIT_PRIVATE, /* for room among the private pages */
-                WAIT_SWAP     /* for a page that is coming in: q, key, blocked */
+                WAIT_SWAP,    /* for a page that is coming in: q, key, blocked */
+                WAIT_RETRY    /* for a time: until_ns */
         } kind;
         struct waitq *q;
         const void *key;                         /* NULL but for WAIT_SWAP */
@@ -119,6 +121,7 @@ struct wait_on {
         struct address_space *mapping;
         struct page *page; /* WAIT_PAGE: pinned; wait_on_add() or wait_on_done() unpins */
         bool write;        /* WAIT_PAGE: for write-back to end; else for a read */
+        uint64_t until_ns; /* WAIT_RETRY: at this time of now_ns() */
 };
 void wait_on_page(struct wait_on *on, struct address_space *m, struct page *p, bool writeback);
 /* Queue the waiter; false: no need to wait, and not queued. Ends *on. */

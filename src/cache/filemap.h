@@ -70,6 +70,16 @@ int read_one_page(struct address_space *m, uint64_t index, uint64_t fault, struc
 struct ra_probe filemap_probe(struct address_space *m);
 void filemap_willneed(struct file *f, uint64_t first, uint64_t end);
 
+/* error.c. A write of pages [index, index+nr) failed; nr 0: the flush behind all of them. Any thread. */
+void note_write_error(struct address_space *m, int error, uint64_t index, uint64_t nr);
+/* The first failed write-back since it was last forgotten, if it concerns [first, end): its errno,
+ * the first page of it there, and whether data of it are still in the cache only. 0: none. */
+int find_write_error(struct address_space *m, uint64_t first, uint64_t end, uint64_t *index,
+                     bool *dirty);
+void forget_write_error(struct address_space *m, uint64_t first, uint64_t end);
+/* A page that could not be read is to be read again by who needs it. */
+void forget_read_error(struct address_space *m, uint64_t index);
+
 /* writeback.c. Ranges are pages, end excluded. */
 enum writeback_why { WB_SYNC, WB_BACKGROUND, WB_PERIODIC, WB_RECLAIM, WB_CLOSE };
 /* Start writing dirty pages of the range, at most max; returns how many. opf: REQ_ flags. */

@@ -250,6 +250,16 @@ void page_cancel_evict(struct page_cache *c, struct page *p)
         lru_add(c, p);
 }
 
+void page_forget_error(struct page_cache *c, struct page *p)
+{
+        struct address_space *m = page_mapping(c, p);
+
+        /* Not charged and without a frame: only the mark goes. */
+        assert(page_state(p) == PAGE_ERROR);
+        set_state(p, PAGE_ABSENT, 0);
+        radix_unuse(&m->i_pages, p);
+}
+
 const char *page_state_name(enum page_state s)
 {
         static const char *const names[] = { "absent",    "reading",  "clean", "dirty",

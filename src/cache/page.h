@@ -7,7 +7,7 @@
  *   CLEAN --page_make_dirty--> DIRTY --page_start_writeback--> WRITEBACK
  *   WRITEBACK --page_end_writeback--> CLEAN, or DIRTY if stored to meanwhile or failed
  *   CLEAN --page_start_evict--> EVICTING --page_end_evict--> ABSENT
- *   ERROR --page_start_read--> READING
+ *   ERROR --page_start_read--> READING, --page_forget_error--> ABSENT
  *
  * Invariants: only READING, CLEAN, DIRTY, WRITEBACK and EVICTING are charged to the budget; the
  * frame is filled in CLEAN, DIRTY and WRITEBACK; DIRTY and only DIRTY is tagged in the tree;
@@ -138,6 +138,9 @@ void page_end_evict(struct page_cache *c, struct page *p, bool to_private);
 void page_cancel_evict(struct page_cache *c, struct page *p);
 /* DIRTY -> CLEAN without writing: the data is to be thrown away (truncation). */
 void page_cancel_dirty(struct page_cache *c, struct page *p);
+
+/* ERROR -> ABSENT: as if it had never been read. */
+void page_forget_error(struct page_cache *c, struct page *p);
 
 const char *page_state_name(enum page_state s);
 #ifndef NDEBUG

@@ -21,7 +21,8 @@
 #include "util/perturb.h"
 
 #define BATCH ZAP_BATCH
-#define KEEP_MAX 256                /* pages passed over in one go, with lru.lock held */
+#define KEEP_MAX 256 /* pages passed over in one go, with lru.lock held */
+#define RETRY_TICK_NS 2000000ull
 #define RECLAIM_TICK_NS 20000000ull /* how long a waiter may wait unlooked at */
 
 struct victim {
@@ -474,7 +475,11 @@ void *reclaim_thread(void *arg)
                 bool low = budget_free(c) < atomic_load(&c->budget.low) || too_private(c) > 0;
                 bool stuck;
 
-                worker_sleep(w, &seen, low ? RECLAIM_TICK_NS : 0);
+                if (waitq_busy(&c->retry_wq))
+                        worker_sleep(w, &seen, RETRY_TICK_NS);
+                else
+                        worker_sleep(w, &seen, low ? RECLAIM_TICK_NS : 0);
+                waitq_wake(&c->retry_wq, NULL); /* those whose time has not come wait on */
                 stuck = balance(c, &cleaned) && is_stuck(c);
                 fruitless = stuck && budget_free(c) < 1 ? fruitless + 1 : 0;
                 roomless = stuck && no_room(c) ? roomless + 1 : 0;

@@ -36,13 +36,6 @@ int64_t dirty_background(struct page_cache *c)
         return bg >= limit ? limit / 2 : bg; /* L43 */
 }
 
-static void note_error(struct address_space *m, int error)
-{
-        atomic_store(&m->wb_error, error);
-        atomic_fetch_add(&m->wb_seq, 1);
-        atomic_store(&m->failed_at, now_ns());
-}
-
 static void write_end_io(struct fs_run *fs)
 {
         struct io_run *run = container_of(fs, struct io_run, fs);
@@ -51,7 +44,7 @@ static void write_end_io(struct fs_run *fs)
         uint64_t again = 0;
 
         if (fs->error)
-                note_error(m, fs->error);
+                note_write_error(m, fs->error, fs->index, fs->nr_pages);
         for (uint64_t i = 0; i < fs->nr_pages; i++) {
                 struct page *p = find_page(m, fs->index + i);
 
@@ -253,7 +246,7 @@ int fsync_range(struct file *f, uint64_t first, uint64_t end, bool datasync)
         writeback_wait(m, first, end);
         error = m->host->i_op->fsync(m->host, datasync);
         if (error) /* the pages are clean already: everybody who has the file open must hear it */
-                note_error(m, error);
+                note_write_error(m, error, 0, 0);
         seq = atomic_load(&m->wb_seq);
         if (atomic_exchange(&f->wb_seen, seq) != seq)
                 return atomic_load(&m->wb_error);

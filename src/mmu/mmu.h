@@ -102,6 +102,10 @@ struct mmu_ops {
         int (*unmap)(struct mmu *, const struct iovec *runs, unsigned nr);
         /* Touching it raises SIGBUS; wakes. -EEXIST if something is mapped there. */
         int (*poison)(struct mmu *, uint64_t addr, uint64_t nr);
+        /* A page of the mapping's own at addr, with `bytes` in it or zeros: neither it nor a store to
+         * it is a fault, a file's page or another mapping's. It stays until reserve() with MAP_FIXED
+         * or release(). Wakes. NULL: cannot. */
+        int (*blank)(struct mmu *, uint64_t addr, int prot, const void *bytes);
         /* The threads that wait there look again. */
         int (*wake)(struct mmu *, uint64_t addr, uint64_t nr);
 };

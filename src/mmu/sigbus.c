@@ -113,5 +113,6 @@ const struct mmu_ops sigbus_mmu_ops = {
         .unprotect = uffd_unprotect,
         .unmap = uffd_unmap,
         .poison = uffd_poison,
+        .blank = uffd_blank,
         .wake = sigbus_wake,
 };

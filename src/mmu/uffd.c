@@ -110,5 +110,6 @@ const struct mmu_ops uffd_mmu_ops = {
         .unprotect = uffd_unprotect,
         .unmap = uffd_unmap,
         .poison = uffd_poison,
+        .blank = uffd_blank,
         .wake = uffd_wake,
 };

@@ -21,6 +21,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "mmu/blank.h"
 #include "mmu/compat.h"
 #include "mmu/zeropage.h"
 
@@ -457,6 +458,15 @@ int uffd_poison(struct mmu *m, uint64_t addr, uint64_t nr)
                 arg.updated = 0;
         }
         return 0;
+}
+
+int uffd_blank(struct mmu *m, uint64_t addr, int prot, const void *bytes)
+{
+        int error = blank_page(addr, prot, bytes);
+
+        if (!error)
+                m->ops->wake(m, addr, 1);
+        return error;
 }
 
 int uffd_wake(struct mmu *m, uint64_t addr, uint64_t nr)

@@ -53,6 +53,7 @@ int uffd_write_protect(struct mmu *m, uint64_t addr, uint64_t nr);
 int uffd_unprotect(struct mmu *m, uint64_t addr, uint64_t nr);
 int uffd_unmap(struct mmu *m, const struct iovec *runs, unsigned nr);
 int uffd_poison(struct mmu *m, uint64_t addr, uint64_t nr);
+int uffd_blank(struct mmu *m, uint64_t addr, int prot, const void *bytes);
 int uffd_wake(struct mmu *m, uint64_t addr, uint64_t nr);
 
 #endif

@@ -118,9 +118,10 @@ static int dontneed(struct mm *mm, struct vma *v, uint64_t start, uint64_t end)
         struct iovec iov = { (void *)(uintptr_t)start, end - start };
         int error;
 
-        (void)v;
         swap_cancel(mm, start, end - start);
-        error = mm->mmu->ops->unmap(mm->mmu, &iov, 1);
+        error = mm_unblank(mm, v, start, end);
+        if (!error)
+                error = mm->mmu->ops->unmap(mm->mmu, &iov, 1);
         if (error) /* locked in memory, say: it is still shown, and must be known to be */
                 return error;
         mm_clear_ptes(mm, start, end - start);

@@ -74,7 +74,7 @@ enum vm_fault_result do_private_wp(struct vm_fault *vmf)
                 return do_cow_fault(vmf); /* the kernel has unmapped it */
         p = grab_page(m, vmf->index);
         if (!p)
-                return raise_sigbus(vmf, ENOMEM, "copying a private page");
+                return page_failed(vmf, ENOMEM, "copying a private page");
         perturb_gap();
         /* Whoever zaps this address holds the page's lock until it is done: a zap that came late
          * would take the copy. */
@@ -152,7 +152,7 @@ enum vm_fault_result do_cow_fault(struct vm_fault *vmf)
         error = m->frames->ops->copy_out(m->frames, vmf->index << PAGE_SHIFT, buf, PAGE_SIZE);
         if (error) {
                 release_page(vmf);
-                return raise_sigbus(vmf, -error, "copying a private page");
+                return page_failed(vmf, -error, "copying a private page");
         }
         error = have ? 0 : charge_copy(vmf);
         if (error) {

@@ -13,15 +13,11 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "util/perturb.h"
-
-#include "util/text.h"
 
 #define trace_fault(vmf, ev, a, b, c, d)                                                           \
         trace_emit((vmf)->mm->trace, TRACE_##ev, (vmf)->rq.fault, a, b, c, d)
@@ -43,34 +39,8 @@ void release_page(struct vm_fault *vmf)
         vmf->rq.page = NULL;
 }
 
-static void say_sigbus(struct vm_fault *vmf, int error, const char *tried)
-{
-        struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
-        const char *reason = strerrordesc_np(error); /* strerror() is not for a signal handler */
-        char line[512];
-        struct text t = text_begin(line, sizeof(line) - 1);
-
-        text_add(&t, "faultline: ");
-        text_add(&t, vma_name(vmf->vma));
-        text_add(&t, ": ");
-        text_add(&t, tried);
-        text_add(&t, vmf->vma->vm_file ? " at offset " : " at address ");
-        text_add_number(&t, vmf->index << PAGE_SHIFT);
-        text_add(&t, ": ");
-        text_add(&t, reason ? reason : "unknown error");
-        text_add(&t, ": SIGBUS raised; ");
-        text_add(&t, error == ENOMEM ? "raise the cache, or unmap private pages"
-                                     : "MADV_DONTNEED makes the page be tried again");
-        text_one_line(line);
-        *t.at++ = '\n';
-        /* A full pipe must not stop the faults of everybody; the signal tells too. */
-        if (poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) &&
-            write(STDERR_FILENO, line, (size_t)(t.at - line)) < 0)
-                errno = 0;
-}
-
 /* => page locked, if there is one, and ptl */
-static void poison_locked(struct vm_fault *vmf)
+static void poison_locked(struct vm_fault *vmf, int error)
 {
         struct mmu *mmu = vmf->mm->mmu;
         struct iovec iov = { (void *)(uintptr_t)vmf->address, PAGE_SIZE };
@@ -79,14 +49,16 @@ static void poison_locked(struct vm_fault *vmf)
                 mmu->ops->unmap(mmu, &iov, 1);
         /* A private copy that is there stays; one that never came to be is poisoned too. */
         if (mmu->ops->poison(mmu, vmf->address, 1) == 0) {
-                if (private_gone(vmf->mm, pte_exchange(vmf->mm, vmf->pte, PTE_POISONED)))
+                uint64_t old = pte_exchange(vmf->mm, vmf->pte, failed_value(PTE_POISONED, error));
+
+                if (private_gone(vmf->mm, old))
                         uncharge_private(vmf->mm->cache, 1);
         } else {
                 mmu->ops->wake(mmu, vmf->address, 1);
         }
 }
 
-static enum vm_fault_result poison_page(struct vm_fault *vmf)
+static enum vm_fault_result poison_page(struct vm_fault *vmf, int error)
 {
         struct address_space *m = vmf->vma->vm_file ? vmf->vma->vm_file->mapping : NULL;
         struct page *p = m ? grab_page(m, vmf->index) : NULL;
@@ -94,7 +66,8 @@ static enum vm_fault_result poison_page(struct vm_fault *vmf)
         if (p)
                 page_lock(vmf->mm->cache, p);
         pte_lock(vmf->mm, vmf->pte);
-        poison_locked(vmf);
+        if (pte_state(vmf->pte) != PTE_BLANK) /* another thread came first, under other rules */
+                poison_locked(vmf, error);
         pte_unlock(vmf->mm, vmf->pte);
         if (p) {
                 page_unlock(vmf->mm->cache, p);
@@ -110,8 +83,12 @@ enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *t
         if (vmf->asked)
                 return VM_FAULT_SIGBUS;
         if (pte_state(vmf->pte) != PTE_POISONED && !vmf->mm->quiet)
-                say_sigbus(vmf, error, tried);
-        return poison_page(vmf);
+                say_failure(vmf, error, tried,
+                            error == ENOMEM
+                                    ? ": SIGBUS raised; raise the cache, or unmap private pages"
+                                    : ": SIGBUS raised; fl_error_clear or MADV_DONTNEED makes the "
+                                      "page be tried again");
+        return poison_page(vmf, error);
 }
 
 /* What the cache said, when it was not "here is the page". */
@@ -127,11 +104,11 @@ enum vm_fault_result result_of(struct vm_fault *vmf, enum filemap_result r)
                  * until they have gone. The poison goes with them. */
                 vmf->error = -ENXIO;
                 if (atomic_load(&vmf->vma->vm_file->mapping->cutting) && !vmf->asked)
-                        return poison_page(vmf);
+                        return poison_page(vmf, ENXIO);
                 trace_fault(vmf, SIGNAL, SIGBUS, BUS_ADRERR, vmf->address, 0);
                 return VM_FAULT_SIGBUS; /* the memfd ends here too: the kernel raises it */
         default:
-                return raise_sigbus(vmf, -vmf->rq.error, "reading a page for a fault");
+                return page_failed(vmf, -vmf->rq.error, "reading a page for a fault");
         }
 }
 
@@ -214,7 +191,7 @@ static enum vm_fault_result make_writable(struct vm_fault *vmf)
                 vmf->throttled = true;
                 return VM_FAULT_RETRY;
         }
-        return raise_sigbus(vmf, -error, "making a page writable");
+        return page_failed(vmf, -error, "making a page writable");
 }
 
 static enum vm_fault_result do_shared_fault(struct vm_fault *vmf)
@@ -297,8 +274,11 @@ static enum vm_fault_result handle_pte_fault(struct vm_fault *vmf)
                  * marker has been taken behind our back: the thread would fault for ever. */
                 mmu->ops->poison(mmu, vmf->address, 1);
                 mmu->ops->wake(mmu, vmf->address, 1);
-                vmf->error = -EIO;
+                vmf->error = -pte_error(vmf->pte);
                 return VM_FAULT_SIGBUS;
+        case PTE_BLANK: /* the thread came before the page did */
+                mmu->ops->wake(mmu, vmf->address, 1);
+                return VM_FAULT_DONE;
         case PTE_COPY:
         case PTE_SWAPPING:
                 return do_private_copy(vmf);
@@ -359,9 +339,9 @@ static enum vm_fault_result handle_mm_fault(struct vm_fault *vmf)
         vmf->rq.ra_pages = v->vm_rules.ra_pages;
         vmf->rq.write = vmf->write;
         vmf->rq.exec = v->vm_prot & PROT_EXEC;
-        r = handle_pte_fault(vmf);
+        r = wait_before_retry(vmf) ? VM_FAULT_RETRY : handle_pte_fault(vmf);
         pte_put(mm, vmf->pte);
-        return r;
+        return r == VM_FAULT_NOPAGE ? VM_FAULT_DONE : r;
 }
 
 static void account(struct vm_fault *vmf, enum vm_fault_result r)

@@ -14,6 +14,7 @@ enum vm_fault_result {
         VM_FAULT_RETRY,   /* wait for rq.wait, then again */
         VM_FAULT_SIGSEGV, /* the kernel will raise it when the thread tries again */
         VM_FAULT_SIGBUS,  /* poisoned, or past the end of the file */
+        VM_FAULT_NOPAGE,  /* of a step: something else is shown, and there is nothing left to do */
 };
 
 struct vm_fault {
@@ -34,6 +35,9 @@ struct vm_fault {
         bool sleeps;    /* the thread that runs it waits itself; else it is parked */
         bool asked;     /* no access: the caller is told of an error, and no signal is raised */
         int error;      /* -errno behind VM_FAULT_SIGBUS */
+        /* of a page that could not be had, and is tried again: */
+        uint32_t retries;
+        uint64_t failed_at, retry_at; /* now_ns() of the first failure; before this not again */
 };
 
 /* A fault that waits, kept aside (park.c). */
@@ -68,6 +72,13 @@ bool wants_notify(const struct vma *v, const struct page *p);
 enum vm_fault_result do_cow_fault(struct vm_fault *vmf);
 enum vm_fault_result do_private_wp(struct vm_fault *vmf);
 enum vm_fault_result result_of(struct vm_fault *vmf, enum filemap_result r);
+/* failure.c: the page cannot be had (error: positive errno). What the mapping's rules say:
+ * NOPAGE, RETRY, or SIGBUS. => no page locked */
+enum vm_fault_result page_failed(struct vm_fault *vmf, int error, const char *tried);
+/* It has failed before and it is too early to try again: RETRY, with rq.wait. */
+bool wait_before_retry(struct vm_fault *vmf);
+/* One line on stderr: what was tried, why it failed, what then. */
+void say_failure(struct vm_fault *vmf, int error, const char *tried, const char *then);
 enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *tried);
 
 /* private.c: what private pages, copies and anonymous ones, may take of the budget. 0, -EAGAIN: wait

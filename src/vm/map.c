@@ -423,7 +423,7 @@ static bool is_resident(struct mm *mm, struct vma *v, uint64_t addr)
         if (pte) {
                 enum pte_state s = pte_state(pte);
 
-                yes = s == PTE_COPY || s == PTE_ZERO || s == PTE_SWAPPING;
+                yes = s == PTE_COPY || s == PTE_ZERO || s == PTE_SWAPPING || s == PTE_BLANK;
                 in_swap = s == PTE_SWAPPED || s == PTE_SWAPIN;
                 pte_put(mm, pte);
         }

@@ -35,10 +35,16 @@ struct vm_operations {
         int (*page_mkwrite)(struct vm_fault *, struct page *);
 };
 
+enum on_error { ON_ERROR_SIGBUS, ON_ERROR_ZERO, ON_ERROR_RETRY };
+
 /* What fl_mapping_set() says of a mapping. VMAs that differ in it do not merge. */
 struct vma_rules {
         uint32_t ra_pages; /* largest read-ahead window; 0: the file's */
         uint64_t share;    /* pages of the budget for its file */
+        /* What is made of a page that cannot be had (failure.c). */
+        enum on_error on_error, retry_then; /* retry_then: not RETRY */
+        uint32_t retries;
+        uint64_t retry_ns; /* after the first failure none begins later */
 };
 
 #define VM_LOCKED (1u << 0)      /* mlock */
@@ -99,6 +105,7 @@ struct mm {
         struct parked *ready, **ready_tail; /* [park] */
         unsigned parked_made;               /* [park] */
         _Atomic unsigned nr_parked;
+        _Atomic unsigned nr_blank; /* pages in PTE_BLANK */
         struct anon_stream streams[MM_STREAMS];
         char *zeros; /* ANON_RUN_MAX pages of zeros to copy from, read-only */
         struct mm_swap swap;
@@ -167,7 +174,9 @@ bool vma_can_merge(const struct vma *a, const struct vma *b);
 void vma_free(struct vma *v);
 static inline bool rules_equal(const struct vma_rules *a, const struct vma_rules *b)
 {
-        return a->ra_pages == b->ra_pages && a->share == b->share;
+        return a->ra_pages == b->ra_pages && a->share == b->share && a->on_error == b->on_error &&
+               a->retry_then == b->retry_then && a->retries == b->retries &&
+               a->retry_ns == b->retry_ns;
 }
 static inline uint64_t vma_index(const struct vma *v, uint64_t addr)
 {
@@ -225,6 +234,22 @@ void vma_set_flags(struct vma *v, unsigned flags);
 /* remap.c: mremap; *to is the new address, or where it has to be. */
 int mm_remap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, int flags,
              uint64_t *to);
+/* failure.c: the first page of [addr, addr+len) that could not be had, or whose write-back failed.
+ * 1: *f; 0: there is none; -EINVAL, -ENOMEM: a hole before any. */
+struct failure {
+        uint64_t addr, offset;
+        int error;    /* errno */
+        bool writing; /* a write-back failed */
+        bool dirty;   /* and what was stored is still in the cache only */
+        bool zeroed;  /* zeros stand in for the page */
+        char name[256];
+};
+int mm_error(struct mm *mm, uint64_t addr, uint64_t len, struct failure *f);
+/* All such pages of the range are to be tried again. 0 or -errno; -ENOMEM: a hole, behind what has
+ * been done. */
+int mm_error_clear(struct mm *mm, uint64_t addr, uint64_t len);
+/* Where zeros stand in [addr, end) of v, the file is mapped again. => mm->lock, write. 0 or -errno */
+int mm_unblank(struct mm *mm, struct vma *v, uint64_t addr, uint64_t end);
 /* advice.c */
 int mm_advise(struct mm *mm, uint64_t addr, uint64_t len, int advice);
 /* Drop the clean pages of files that are mapped there; bytes, or -EINVAL. */

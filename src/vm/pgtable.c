@@ -10,9 +10,8 @@
 
 const char *pte_state_name(enum pte_state s)
 {
-        static const char *const names[] = {
-                "none", "cache", "copy", "swapped", "poisoned", "zero"
-        };
+        static const char *const names[] = { "none", "cache",    "copy",   "swapped", "poisoned",
+                                             "zero", "swapping", "swapin", "blank" };
 
         return (unsigned)s < ARRAY_SIZE(names) ? names[s] : "?";
 }

@@ -21,15 +21,17 @@ enum pte_state {
         PTE_CACHE,    /* shows the cache's page */
         PTE_COPY,     /* a private page, charged */
         PTE_SWAPPED,  /* a private page in a slot of the swap area */
-        PTE_POISONED, /* touching it raises SIGBUS */
+        PTE_POISONED, /* touching it raises SIGBUS; says why */
         PTE_ZERO,     /* anonymous, only read so far: the kernel's page of zeros, not charged */
         PTE_SWAPPING, /* COPY, and being written to a slot */
         PTE_SWAPIN,   /* being read from a slot */
+        PTE_BLANK,    /* zeros stand in for a page that could not be had; charged; says why */
 };
 
 #define PTE_STATE_MASK 15u
 #define PTE_REF (1u << 4) /* COPY: stored to while it was SWAPPING; spared once */
 #define PTE_SLOT_SHIFT 8
+#define PTE_ERROR_SHIFT 48 /* of POISONED and BLANK: the errno */
 
 struct pte {
         /* [LOCK], ptl or [mm] to write, see above; enum pte_state, flags, and a slot or 0 */
@@ -60,6 +62,16 @@ static inline enum pte_state pte_state(const struct pte *p)
 static inline bool state_is_private(enum pte_state s)
 {
         return s == PTE_COPY || s == PTE_SWAPPED || s == PTE_SWAPPING || s == PTE_SWAPIN;
+}
+/* Why the page could not be had; 0: it could. */
+static inline int pte_error(const struct pte *p)
+{
+        return (int)(pte_value(p) >> PTE_ERROR_SHIFT);
+}
+/* POISONED or BLANK; error is a positive errno. */
+static inline uint64_t failed_value(enum pte_state s, int error)
+{
+        return (uint64_t)s | (uint64_t)error << PTE_ERROR_SHIFT;
 }
 const char *pte_state_name(enum pte_state s);
 

@@ -134,7 +134,7 @@ enum vm_fault_result wait_for_private(struct vm_fault *vmf, int error, const cha
 
         if (error == -ENOMEM ||
             (here ? budget_stuck(c) : atomic_load(&c->budget.private_stuck) != 0))
-                return raise_sigbus(vmf, ENOMEM, tried);
+                return page_failed(vmf, ENOMEM, tried);
         trace_emit(vmf->mm->trace, TRACE_BUDGET_WAIT, vmf->rq.fault, 1,
                    (uint64_t)atomic_load(&c->budget.charged),
                    (uint64_t)atomic_load(&c->budget.limit), 0);
@@ -148,7 +148,9 @@ int64_t private_gone(struct mm *mm, uint64_t old)
 
         if (value_slot(old))
                 swap_put(mm->swap.area, value_slot(old), 1);
-        return s == PTE_COPY || s == PTE_SWAPPING;
+        if (s == PTE_BLANK)
+                atomic_fetch_sub(&mm->nr_blank, 1);
+        return s == PTE_COPY || s == PTE_SWAPPING || s == PTE_BLANK;
 }
 
 void private_make_writable(struct vm_fault *vmf)

@@ -160,6 +160,10 @@ static int move_pages(struct remap *r, const struct vma *v, bool keep)
                             : mm->mmu->ops->release(mm->mmu, r->from, r->old_len);
         }
         swap_cancel(mm, r->from, r->old_len);
+        /* The kernel moves one mapping of its own at a time. */
+        error = mm_unblank(mm, find_vma(mm, r->from), r->from, r->from + r->old_len);
+        if (error)
+                return error;
         error = pgtable_copy(mm, r->from, r->to, r->old_len);
         if (error)
                 return error;

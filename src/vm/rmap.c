@@ -139,6 +139,7 @@ static void forget(struct mm *mm, uint64_t addr, uint64_t len)
 {
         struct iovec iov = { (void *)(uintptr_t)addr, len };
 
+        mm_unblank(mm, find_vma(mm, addr), addr, addr + len);
         /* For an MMU that remembers what it has shown. */
         mm->mmu->ops->unmap(mm->mmu, &iov, 1);
         mm_clear_ptes(mm, addr, len);

@@ -338,7 +338,7 @@ static void count_private_pages(struct mm *mm, const struct vma *v, struct priva
                 for (; addr < end; addr += PAGE_SIZE, p++) {
                         enum pte_state s = pte_state(p);
 
-                        n->charged += s == PTE_COPY || s == PTE_SWAPPING;
+                        n->charged += s == PTE_COPY || s == PTE_SWAPPING || s == PTE_BLANK;
                         n->exist += state_is_private(s);
                         n->slots += value_slot(pte_value(p)) != 0;
                 }

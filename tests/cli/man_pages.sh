@@ -82,7 +82,7 @@ same "functions (faultline.3)"
 members()
 {
         sed -n "/^struct \\($1\\) {/,/^};/p" "$header" | sed -e '/^struct/d' -e '/^};/d' -e 's/\/\*.*//' |
-                grep -v '^ *\*' | tr ',' '\n' | sed -n 's/.*[ *]\([a-z][a-z_0-9]*\);\{0,1\} *$/\1/p' |
+                grep -v '^ *\*' | sed 's/\[[0-9]*\]//' | tr ',' '\n' | sed -n 's/.*[ *]\([a-z][a-z_0-9]*\);\{0,1\} *$/\1/p' |
                 sort -u >have
         [ "$(wc -l <have)" -gt 2 ] || fail "no members of $1 in the header"
         grep -e '^\.It Va' -e '^\.Va' "$man/$2" | grep -o '[a-z_0-9]*' |
@@ -92,6 +92,7 @@ members()
 members fl_engine_config faultline_engine.3
 members fl_file_config fl_file_open.3
 members fl_stats fl_stats.3
+members fl_error_info fl_error.3
 members 'fl_mapping_config\|fl_mapping_info' fl_mapping_set.3
 
 # --- layout ---------------------------------------------------------------------------------

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * failure.c - a page that cannot be had: what the mapping's rules make of it, and what is known of
+ * it afterwards (fl_error, fl_error_clear).
+ *
+ *   sigbus  the page is poisoned: touching it raises SIGBUS
+ *   zero    a page of zeros of the mapping's own stands in for it; what the page holds, if that is
+ *           known and only a store was refused. Stores to it go nowhere
+ *   retry   tried again after a pause, so often and so long, and then one of the others
+ *
+ * What went wrong is kept where it matters, in the PTE, and is therefore exact however many pages
+ * are concerned, and needs no memory. It stays until fl_error_clear(), MADV_DONTNEED or munmap.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "util/perturb.h"
+#include "util/text.h"
+#include "vm/fault.h"
+
+/* Each takes a mapping of the kernel's own, of which a process may have about 65,000. */
+#define MAX_BLANK 8192
+#define PAUSE_FIRST_NS 1000000ull
+#define PAUSE_MOST_NS 100000000ull
+
+#define trace_fault(vmf, ev, a, b, c, d)                                                           \
+        trace_emit((vmf)->mm->trace, TRACE_##ev, (vmf)->rq.fault, a, b, c, d)
+
+/* ---- one line on stderr, in a signal handler if need be ---- */
+
+void say_failure(struct vm_fault *vmf, int error, const char *tried, const char *then)
+{
+        struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
+        const char *reason = strerrordesc_np(error); /* strerror() is not for a signal handler */
+        char line[512];
+        struct text t = text_begin(line, sizeof(line) - 1);
+
+        text_add(&t, "faultline: ");
+        text_add(&t, vma_name(vmf->vma));
+        text_add(&t, ": ");
+        text_add(&t, tried);
+        text_add(&t, vmf->vma->vm_file ? " at offset " : " at address ");
+        text_add_number(&t, vmf->index << PAGE_SHIFT);
+        text_add(&t, ": ");
+        text_add(&t, reason ? reason : "unknown error");
+        text_add(&t, then);
+        text_one_line(line);
+        *t.at++ = '\n';
+        /* A full pipe must not stop the faults of everybody; the signal tells too. */
+        if (poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) &&
+            write(STDERR_FILENO, line, (size_t)(t.at - line)) < 0)
+                errno = 0;
+}
+
+/* ---- retry ---- */
+
+bool wait_before_retry(struct vm_fault *vmf)
+{
+        if (!vmf->retries || now_ns() >= vmf->retry_at)
+                return false;
+        vmf->rq.wait.kind = WAIT_RETRY;
+        vmf->rq.wait.until_ns = vmf->retry_at;
+        return true;
+}
+
+/* True: the fault is to run again when rq.wait is over. */
+static bool try_again(struct vm_fault *vmf)
+{
+        const struct vma_rules *rules = &vmf->vma->vm_rules;
+        uint64_t now = now_ns(), pause;
+
+        if (!vmf->retries)
+                vmf->failed_at = now;
+        if (vmf->retries >= rules->retries || now - vmf->failed_at >= rules->retry_ns)
+                return false;
+        pause = min_u64(PAUSE_FIRST_NS << min_u64(vmf->retries, 16), PAUSE_MOST_NS);
+        vmf->retries++;
+        vmf->retry_at = min_u64(now + pause, vmf->failed_at + rules->retry_ns);
+        /* Nothing of this try holds for the next. */
+        vmf->rq.tried = false;
+        return wait_before_retry(vmf);
+}
+
+/* ---- zeros in its place ---- */
+
+/* What the page holds, if that is known. => page locked */
+static bool known_bytes(struct vm_fault *vmf, struct page *p, char *buf)
+{
+        struct address_space *m = vmf->vma->vm_file->mapping;
+
+        return p && page_uptodate(p) &&
+               m->frames->ops->copy_out(m->frames, vmf->index << PAGE_SHIFT, buf, PAGE_SIZE) == 0;
+}
+
+/* One page is charged. True: it is shown, and keeps the charge. => page locked, if there is one;
+ * ptl */
+static bool blank_locked(struct vm_fault *vmf, struct page *p, int error)
+{
+        struct mmu *mmu = vmf->mm->mmu;
+        enum pte_state s = pte_state(vmf->pte);
+        char buf[PAGE_SIZE];
+        uint64_t old;
+        bool known;
+
+        if (s != PTE_NONE && s != PTE_CACHE) {
+                mmu->ops->wake(mmu, vmf->address, 1); /* another thread's fault came first */
+                return false;
+        }
+        known = known_bytes(vmf, p, buf);
+        perturb_gap();
+        /* Said before it is shown: whoever has seen it may ask. */
+        old = pte_exchange(vmf->mm, vmf->pte, failed_value(PTE_BLANK, error));
+        if (mmu->ops->blank(mmu, vmf->address, vmf->vma->vm_prot, known ? buf : NULL)) {
+                pte_exchange(vmf->mm, vmf->pte, old);
+                return false;
+        }
+        trace_fault(vmf, SET_PTE, vmf->address, 1, UINT64_MAX, 1);
+        return true;
+}
+
+/* False: it cannot be; then the thread gets its signal. */
+static bool put_blank(struct vm_fault *vmf, int error)
+{
+        struct mm *mm = vmf->mm;
+        struct address_space *m = vmf->vma->vm_file ? vmf->vma->vm_file->mapping : NULL;
+        enum pte_state s;
+        bool shown, done;
+        struct page *p;
+
+        if (!m || !mm->mmu->ops->blank)
+                return false;
+        if (atomic_fetch_add(&mm->nr_blank, 1) >= MAX_BLANK || charge_known(mm)) {
+                atomic_fetch_sub(&mm->nr_blank, 1);
+                return false;
+        }
+        p = grab_page(m, vmf->index);
+        if (p)
+                page_lock(mm->cache, p);
+        pte_lock(mm, vmf->pte);
+        shown = blank_locked(vmf, p, error);
+        s = pte_state(vmf->pte);
+        done = s != PTE_NONE && s != PTE_CACHE && s != PTE_POISONED;
+        pte_unlock(mm, vmf->pte);
+        if (p) {
+                page_unlock(mm->cache, p);
+                put_page(m, p);
+        }
+        if (!shown) {
+                atomic_fetch_sub(&mm->nr_blank, 1);
+                uncharge_private(mm->cache, 1);
+        }
+        return done;
+}
+
+/* ---- the choice ---- */
+
+enum vm_fault_result page_failed(struct vm_fault *vmf, int error, const char *tried)
+{
+        const struct vma_rules *rules = &vmf->vma->vm_rules;
+        enum on_error then = rules->on_error;
+
+        if (then == ON_ERROR_RETRY) {
+                if (try_again(vmf))
+                        return VM_FAULT_RETRY;
+                then = rules->retry_then;
+        }
+        if (then == ON_ERROR_ZERO && put_blank(vmf, error)) {
+                say_failure(vmf, error, tried,
+                            ": zeros stand in for it until fl_error_clear, and stores there go "
+                            "nowhere");
+                return VM_FAULT_NOPAGE;
+        }
+        return raise_sigbus(vmf, error, tried);
+}
+
+/* ---- what is known of it afterwards ---- */
+
+/* The page at addr is the file's again. => mm->lock held for writing */
+static int unblank(struct mm *mm, struct vma *v, uint64_t addr, struct pte *pte)
+{
+        struct address_space *m = v->vm_file->mapping;
+        int flags = MAP_FIXED | (v->vm_shared ? MAP_SHARED : MAP_PRIVATE);
+        uint64_t offset = vma_index(v, addr) << PAGE_SHIFT;
+        int error = mm->mmu->ops->reserve(mm->mmu, &addr, PAGE_SIZE, v->vm_prot, flags,
+                                          m->frames->ops->fd(m->frames), offset);
+
+        if (error)
+                return error;
+        pte_lock(mm, pte);
+        private_gone(mm, pte_exchange(mm, pte, PTE_NONE));
+        pte_unlock(mm, pte);
+        uncharge_private(mm->cache, 1);
+        return 0;
+}
+
+static int unpoison(struct mm *mm, uint64_t addr, struct pte *pte)
+{
+        struct iovec iov = { (void *)(uintptr_t)addr, PAGE_SIZE };
+        int error = mm->mmu->ops->unmap(mm->mmu, &iov, 1);
+
+        if (error)
+                return error;
+        pte_lock(mm, pte);
+        pte_exchange(mm, pte, PTE_NONE);
+        pte_unlock(mm, pte);
+        return 0;
+}
+
+/* Calls fn for each page of [addr, end) that failed, while it returns 0. */
+static int each_failed(struct mm *mm, struct vma *v, uint64_t addr, uint64_t end,
+                       int (*fn)(struct mm *, struct vma *, uint64_t addr, struct pte *, void *),
+                       void *arg)
+{
+        struct pte *p;
+        int r = 0;
+
+        while (!r && addr < end && (p = pte_next_table(mm, &addr, end - 1))) {
+                uint64_t stop =
+                        min_u64(radix_leaf_end(&mm->pgd, addr >> PAGE_SHIFT) << PAGE_SHIFT, end);
+                struct pte *table = p;
+
+                for (; !r && addr < stop; addr += PAGE_SIZE, p++)
+                        if (pte_error(p))
+                                r = fn(mm, v, addr, p, arg);
+                pte_put(mm, table);
+        }
+        return r;
+}
+
+static int unblank_one(struct mm *mm, struct vma *v, uint64_t addr, struct pte *pte, void *arg)
+{
+        (void)arg;
+        return pte_state(pte) == PTE_BLANK ? unblank(mm, v, addr, pte) : 0;
+}
+
+int mm_unblank(struct mm *mm, struct vma *v, uint64_t addr, uint64_t end)
+{
+        rwlock_assert_write_held(&mm->lock);
+        if (!atomic_load(&mm->nr_blank))
+                return 0;
+        return each_failed(mm, v, addr, end, unblank_one, NULL);
+}
+
+static int clear_one(struct mm *mm, struct vma *v, uint64_t addr, struct pte *pte, void *arg)
+{
+        (void)arg;
+        if (v->vm_file)
+                forget_read_error(v->vm_file->mapping, vma_index(v, addr));
+        return pte_state(pte) == PTE_BLANK ? unblank(mm, v, addr, pte) : unpoison(mm, addr, pte);
+}
+
+static int clear_locked(struct mm *mm, uint64_t addr, uint64_t end)
+{
+        while (addr < end) {
+                struct vma *v = find_vma(mm, addr);
+                uint64_t stop;
+                int error;
+
+                if (!v || v->vm_start > addr)
+                        return -ENOMEM;
+                stop = min_u64(v->vm_end, end);
+                error = each_failed(mm, v, addr, stop, clear_one, NULL);
+                if (error)
+                        return error;
+                if (v->vm_file)
+                        forget_write_error(v->vm_file->mapping, vma_index(v, addr),
+                                           vma_index(v, stop));
+                addr = stop;
+        }
+        return 0;
+}
+
+int mm_error_clear(struct mm *mm, uint64_t addr, uint64_t len)
+{
+        uint64_t end = addr + round_up_u64(len, PAGE_SIZE);
+        int error;
+
+        if (addr & ~PAGE_MASK)
+                return -EINVAL;
+        if (end < addr || (len && end == addr))
+                return -ENOMEM;
+        rwlock_write_lock(&mm->lock);
+        error = clear_locked(mm, addr, end);
+        rwlock_write_unlock(&mm->lock);
+        return error;
+}
+
+static int report_one(struct mm *mm, struct vma *v, uint64_t addr, struct pte *pte, void *arg)
+{
+        struct failure *f = arg;
+
+        (void)mm, (void)v;
+        f->addr = addr;
+        f->error = pte_error(pte);
+        f->zeroed = pte_state(pte) == PTE_BLANK;
+        f->writing = f->dirty = false;
+        return 1;
+}
+
+/* The first in [addr, end), all of it in v. => mm->lock */
+static bool find_failure(struct mm *mm, struct vma *v, uint64_t addr, uint64_t end,
+                         struct failure *f)
+{
+        uint64_t first = vma_index(v, addr), index;
+        bool found = each_failed(mm, v, addr, end, report_one, f) > 0, dirty;
+        int error = v->vm_file ? find_write_error(v->vm_file->mapping, first, vma_index(v, end),
+                                                  &index, &dirty)
+                               : 0;
+
+        if (error && (!found || vma_address(v, index) < f->addr)) {
+                *f = (struct failure){ .addr = vma_address(v, index),
+                                       .error = error,
+                                       .writing = true,
+                                       .dirty = dirty };
+                found = true;
+        }
+        if (found) {
+                f->offset = vma_index(v, f->addr) << PAGE_SHIFT;
+                snprintf(f->name, sizeof(f->name), "%s", vma_name(v));
+        }
+        return found;
+}
+
+int mm_error(struct mm *mm, uint64_t addr, uint64_t len, struct failure *f)
+{
+        uint64_t end = addr + round_up_u64(len, PAGE_SIZE);
+        int r = 0;
+
+        if (addr & ~PAGE_MASK)
+                return -EINVAL;
+        if (end < addr || (len && end == addr))
+                return -ENOMEM;
+        /* Alone: a fault that has just shown its page is to have said so too. */
+        rwlock_write_lock(&mm->lock);
+        while (!r && addr < end) {
+                struct vma *v = find_vma(mm, addr);
+                uint64_t stop;
+
+                if (!v || v->vm_start > addr) {
+                        r = -ENOMEM;
+                        break;
+                }
+                stop = min_u64(v->vm_end, end);
+                r = find_failure(mm, v, addr, stop, f);
+                addr = stop;
+        }
+        rwlock_write_unlock(&mm->lock);
+        return r;
+}
