@@ -138,7 +138,8 @@ static const char *const retry_whys[] = { "nothing",
                                           "dirty pages to be written",
                                           "room for private pages",
                                           "a page from swap",
-                                          "another try after an error" };
+                                          "another try after an error",
+                                          "room on the disk" };
 static const char *const writeback_whys[] = { "sync", "background", "periodic", "reclaim",
                                               "close" };
 

@@ -55,6 +55,16 @@ static int read_all(int fd, char *buf, size_t n)
         return 0;
 }
 
+/* Why a store at p, offset `at` of the file, was refused. */
+static const char *store_reason(struct session *s, char *p, uint64_t at)
+{
+        struct fl_error_info info = { .size = sizeof(info) };
+
+        if (fl_error(s->engine, p - (uintptr_t)p % PAGE_SIZE, PAGE_SIZE, &info) == 1)
+                return strerror(info.error);
+        return session_reason(s, at, false);
+}
+
 /* Stores n bytes at the file's offset `at`, to `to` in the mapping. */
 static int store_chunk(struct session *s, struct source *source, uint64_t at, char *to, size_t n,
                        char *buf)
@@ -68,7 +78,7 @@ static int store_chunk(struct session *s, struct source *source, uint64_t at, ch
         stored = guard_copy(to, buf, n, to);
         if (stored < n)
                 return fail(s->uri, "store through the mapping", "offset %" PRIu64 ": %s",
-                            at + stored, session_reason(s, at + stored, false));
+                            at + stored, store_reason(s, to + stored, at + stored));
         return 0;
 }
 

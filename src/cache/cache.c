@@ -76,6 +76,8 @@ static void init_locks(struct page_cache *c)
         waitq_init(&c->budget.wq);
         waitq_init(&c->dirty_wq);
         waitq_init(&c->retry_wq);
+        waitq_init(&c->room_wq);
+        mutex_init(&c->room_lock, LOCK_ROOM);
         for (unsigned i = 0; i < PAGE_WAITQS; i++)
                 waitq_init(&c->page_wq[i]);
 }
@@ -106,7 +108,8 @@ int cache_create(struct page_cache **out, const struct cache_config *cfg)
         }
         worker_start(&c->reclaimer, "fl-reclaim", reclaim_thread, c);
         worker_start(&c->flusher, "fl-flusher", flusher_thread, c);
-        if (!c->reclaimer.running || !c->flusher.running)
+        worker_start(&c->roomer, "fl-room", room_thread, c);
+        if (!c->reclaimer.running || !c->flusher.running || !c->roomer.running)
                 goto fail;
         *out = c;
         return 0;
@@ -124,6 +127,7 @@ void cache_stop(struct page_cache *c)
 void cache_destroy(struct page_cache *c)
 {
         assert(TAILQ_EMPTY(&c->mappings));
+        worker_stop(&c->roomer);
         cache_stop(c);
         staging_destroy(&c->staging);
         free(c->runs);
@@ -190,6 +194,8 @@ static struct waitq *queue_for(struct page_cache *c, const struct wait_on *on)
                 return on->q;
         case WAIT_RETRY:
                 return &c->retry_wq;
+        case WAIT_ROOM:
+                return &c->room_wq;
         default:
                 return NULL;
         }
@@ -207,6 +213,8 @@ static bool still_blocked(struct page_cache *c, const struct wait_on *on)
                 return on->blocked(on);
         case WAIT_STAGING:
                 return !staging_available(&c->staging, on->write);
+        case WAIT_ROOM:
+                return !room_answered(c, on->room);
         case WAIT_RETRY:
                 return now_ns() < on->until_ns;
         case WAIT_DIRTY:

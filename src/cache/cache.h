@@ -56,6 +56,16 @@ struct private_ops {
         unsigned (*shrink)(void *arg, unsigned want);
 };
 
+/* A store that waits for room on the disk (reserve.c). */
+#define ROOM_REQUESTS 32
+struct room_request {
+        struct address_space *m; /* [room] */
+        uint64_t index;          /* [room] */
+        int state;               /* [room] */
+        unsigned users;          /* [room] faults that wait for it, or are to see the answer */
+        int error;               /* [room] the answer */
+};
+
 struct page_cache {
         struct table_pool *tables;          /* (c) */
         struct trace *trace;                /* (c) */
@@ -68,10 +78,13 @@ struct page_cache {
         struct lru lru;
         struct waitq page_wq[PAGE_WAITQS];
         struct waitq dirty_wq; /* dirtiers that were told to pause */
+        struct waitq room_wq;  /* those who wait for room on a disk */
+        struct mutex room_lock;
+        struct room_request room[ROOM_REQUESTS];
         struct waitq retry_wq; /* faults that failed and are to be tried again */
         _Atomic int64_t nr_dirty, nr_writeback, nr_reading;
         _Atomic int64_t nr_swapping_out, nr_swapping_in; /* private pages on their way */
-        struct worker reclaimer, flusher;
+        struct worker reclaimer, flusher, roomer;
         _Atomic uint32_t reclaim_wants;  /* pages that reclaim asks the flusher to clean */
         _Atomic uint64_t writeback_done; /* pages cleaned so far, to see progress */
         struct mutex lock;
@@ -112,16 +125,18 @@ struct wait_on {
                 WAIT_DIRTY,
                 WAIT_PRIVATE, /* for room among the private pages */
                 WAIT_SWAP,    /* for a page that is coming in: q, key, blocked */
-                WAIT_RETRY    /* for a time: until_ns */
+                WAIT_RETRY,   /* for a time: until_ns */
+                WAIT_ROOM     /* on the disk: room */
         } kind;
         struct waitq *q;
         const void *key;                         /* NULL but for WAIT_SWAP */
         bool (*blocked)(const struct wait_on *); /* still? */
         void *arg;
         struct address_space *mapping;
-        struct page *page; /* WAIT_PAGE: pinned; wait_on_add() or wait_on_done() unpins */
-        bool write;        /* WAIT_PAGE: for write-back to end; else for a read */
-        uint64_t until_ns; /* WAIT_RETRY: at this time of now_ns() */
+        struct page *page;         /* WAIT_PAGE: pinned; wait_on_add() or wait_on_done() unpins */
+        bool write;                /* WAIT_PAGE: for write-back to end; else for a read */
+        struct room_request *room; /* WAIT_ROOM: NULL: for a place to ask from */
+        uint64_t until_ns;         /* WAIT_RETRY: at this time of now_ns() */
 };
 void wait_on_page(struct wait_on *on, struct address_space *m, struct page *p, bool writeback);
 /* Queue the waiter; false: no need to wait, and not queued. Ends *on. */
@@ -167,6 +182,12 @@ struct reclaim_result shrink_list(struct page_cache *c, unsigned want);
 int evict_for_private(struct page_cache *c, struct address_space *m, struct page *p);
 void reclaim_kick(struct page_cache *c);
 void *reclaim_thread(void *arg);
+
+/* reserve.c. Has it been answered? NULL: is there a place for another? */
+bool room_answered(struct page_cache *c, struct room_request *r);
+/* A fault's interest in it ends; NULL is fine. */
+void room_put(struct page_cache *c, struct room_request *r);
+void *room_thread(void *arg);
 
 /* writeback.c */
 void *flusher_thread(void *arg);

@@ -195,7 +195,9 @@ int filemap_page_mkwrite(struct filemap_request *rq, struct page *page, bool thr
                 flusher_kick(c);
                 return -EAGAIN;
         }
-        if (m->host->a_ops->write_begin)
+        if (m->host->a_ops->allocate && m->host->a_ops->allocate(m->host, rq->index, false))
+                error = reserve_room(rq);
+        if (!error && m->host->a_ops->write_begin)
                 error = m->host->a_ops->write_begin(
                         m->host, pos, min_u64(PAGE_SIZE, atomic_load(&m->host->i_size) - pos));
         if (error)

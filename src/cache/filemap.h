@@ -32,6 +32,7 @@ struct filemap_request {
         bool tried; /* has waited once: read this page only */
         uint64_t fault;
         struct blk_plug *plug;
+        struct room_request *room; /* asked for, kept over tries; whoever ends the fault puts it */
         /* answers: */
         bool major;
         int error;           /* -errno of FILEMAP_ERROR; -ENXIO with FILEMAP_PAST_END: the host's
@@ -69,6 +70,10 @@ int read_one_page(struct address_space *m, uint64_t index, uint64_t fault, struc
                   struct wait_on *on);
 struct ra_probe filemap_probe(struct address_space *m);
 void filemap_willneed(struct file *f, uint64_t first, uint64_t end);
+
+/* reserve.c: room on the disk for rq's page. 0, -EAGAIN with rq->wait, -errno (ENOSPC). Any lock of a
+ * page may be held. */
+int reserve_room(struct filemap_request *rq);
 
 /* error.c. A write of pages [index, index+nr) failed; nr 0: the flush behind all of them. Any thread. */
 void note_write_error(struct address_space *m, int error, uint64_t index, uint64_t nr);

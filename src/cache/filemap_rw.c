@@ -288,7 +288,9 @@ static ssize_t write_in_page(struct file *f, const char *bounce, size_t n, uint6
         int error = 0;
 
         rwlock_assert_held(&m->i_rwsem);
-        if (m->host->a_ops->write_begin)
+        if (m->host->a_ops->allocate)
+                error = m->host->a_ops->allocate(m->host, index, true);
+        if (!error && m->host->a_ops->write_begin)
                 error = m->host->a_ops->write_begin(m->host, pos, n);
         if (!error)
                 error = get_page_for_write(f, index, n == PAGE_SIZE, fault, &p);

@@ -73,6 +73,10 @@ struct driver_ops {
         /* These bytes read as zeros from now on, and need no room: 0 or -errno, as fallocate(2)
          * with FALLOC_FL_PUNCH_HOLE. Blocks. NULL: cannot. */
         int (*punch)(struct device *, uint64_t offset, uint64_t len);
+        /* Room for these bytes, which are within the device: *end is up to where there is room for
+         * sure. 0 or -errno (ENOSPC); 0 too where the host cannot tell beforehand. Blocks. NULL:
+         * there always is. */
+        int (*allocate)(struct device *, uint64_t offset, uint64_t len, uint64_t *end);
         /* The host's descriptor (buffered). NULL: has none. */
         int (*fd)(const struct device *);
 };

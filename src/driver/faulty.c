@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "util/lock.h"
 
@@ -299,6 +300,25 @@ static int faulty_punch(struct device *dev, uint64_t offset, uint64_t len)
         return inner->ops->punch ? inner->ops->punch(inner, offset, len) : -EOPNOTSUPP;
 }
 
+static int faulty_allocate(struct device *dev, uint64_t offset, uint64_t len, uint64_t *end)
+{
+        struct device *inner = to_faulty(dev)->inner;
+        struct driver_io io = { .op = IO_WRITE, .offset = offset, .len = len, .dev = dev };
+        int fd = inner->ops->fd ? inner->ops->fd(inner) : -1;
+
+        *end = offset + len;
+        if (!inner->ops->allocate)
+                return 0;
+        /* What has room already needs none. */
+        if (lseek(fd, (off_t)offset, SEEK_DATA) != (off_t)offset) {
+                int err = faults_error(&to_faulty(dev)->rules, &io);
+
+                if (err == -ENOSPC)
+                        return err;
+        }
+        return inner->ops->allocate(inner, offset, len, end);
+}
+
 static int faulty_fd(const struct device *dev)
 {
         return device_fd(to_faulty(dev)->inner);
@@ -353,5 +373,6 @@ static const struct driver_ops faulty_ops = {
         .refresh = faulty_refresh,
         .resize = faulty_resize,
         .punch = faulty_punch,
+        .allocate = faulty_allocate,
         .fd = faulty_fd,
 };

@@ -174,6 +174,27 @@ int file_resize(struct device *dev, uint64_t size)
         return 0;
 }
 
+/* What is no hole has room: where it ends is asked of the host once. Else blocks are reserved, without
+ * making the file longer. A file system that cannot do that says ENOSPC when it is written. */
+int file_allocate(struct device *dev, uint64_t offset, uint64_t len, uint64_t *end)
+{
+        int fd = to_file(dev)->buffered, err;
+        off_t data = lseek(fd, (off_t)offset, SEEK_DATA), hole;
+
+        *end = offset + len;
+        if (data == (off_t)offset) {
+                hole = lseek(fd, data, SEEK_HOLE);
+                if (hole >= (off_t)(offset + PAGE_SIZE)) {
+                        *end = (uint64_t)hole;
+                        return 0;
+                }
+        }
+        do {
+                err = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len);
+        } while (err && errno == EINTR);
+        return err && errno != EOPNOTSUPP && errno != ENOSYS ? -errno : 0;
+}
+
 int file_punch(struct device *dev, uint64_t offset, uint64_t len)
 {
         int err;

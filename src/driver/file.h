@@ -45,6 +45,7 @@ bool file_io_end(struct driver_io *io, int64_t res, int64_t *result);
 void file_close(struct device *dev);
 int file_refresh(struct device *dev, uint64_t *size);
 int file_resize(struct device *dev, uint64_t size);
+int file_allocate(struct device *dev, uint64_t offset, uint64_t len, uint64_t *end);
 int file_punch(struct device *dev, uint64_t offset, uint64_t len);
 int file_fd(const struct device *dev);
 

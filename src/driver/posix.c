@@ -205,5 +205,6 @@ const struct driver_ops posix_ops = {
         .refresh = file_refresh,
         .resize = file_resize,
         .punch = file_punch,
+        .allocate = file_allocate,
         .fd = file_fd,
 };

@@ -313,5 +313,6 @@ const struct driver_ops uring_ops = {
         .refresh = file_refresh,
         .resize = file_resize,
         .punch = file_punch,
+        .allocate = file_allocate,
         .fd = file_fd,
 };

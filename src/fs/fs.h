@@ -53,6 +53,10 @@ struct address_space_operations {
         /* About to dirty [pos, pos+len): allocate or refuse. 0 or -errno. NULL: always allowed.
          * Must not block on I/O unless `signal_safe` is false. */
         int (*write_begin)(struct inode *, uint64_t pos, uint64_t len);
+        /* Room on the device for a store to the page, which is within the file. 0: there is; -errno
+         * (ENOSPC, EDQUOT). May block, with no lock of a page held; unless `ask` is false: then
+         * -EAGAIN, if it is not known without looking. NULL: write_begin does it all. */
+        int (*allocate)(struct inode *, uint64_t index, bool ask);
         /* First sector of the page on the device, 0 for a hole, for `explain` and `stat`. */
         int64_t (*bmap)(struct inode *, uint64_t index);
         bool signal_safe;

@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#define ALLOCATE_PAGES 256 /* 1 MiB at once, at most */
+
 static struct device *hostfs_device(struct inode *inode)
 {
         return blk_queue_device(hostfs_queue(inode));
@@ -91,6 +93,29 @@ static int64_t hostfs_bmap(struct inode *inode, uint64_t index)
         return (int64_t)(index << (PAGE_SHIFT - SECTOR_SHIFT));
 }
 
+/* Blocks for one page, or, where one store follows another, for as many as there have been. */
+static int hostfs_allocate(struct inode *inode, uint64_t index, bool ask)
+{
+        struct hostfs_inode *h = to_hostfs(inode);
+        struct device *dev = hostfs_device(inode);
+        uint64_t pages = pages_of(atomic_load(&inode->i_size)), epoch, more, end = 0;
+        int err;
+
+        if (h->block || !dev->ops->allocate || known_at(&h->known, index))
+                return 0;
+        if (!ask)
+                return -EAGAIN;
+        epoch = atomic_load(&h->known.epoch);
+        more = min_u64(max_u64(known_before(&h->known, index), 1), ALLOCATE_PAGES);
+        more = index < pages ? min_u64(more, pages - index) : 1;
+        err = dev->ops->allocate(dev, index << PAGE_SHIFT, more << PAGE_SHIFT, &end);
+        if (err && more > 1) /* all that is left may be enough */
+                err = dev->ops->allocate(dev, index << PAGE_SHIFT, PAGE_SIZE, &end);
+        if (!err)
+                known_add(&h->known, index, max_u64(end >> PAGE_SHIFT, index + 1), epoch);
+        return err;
+}
+
 static int hostfs_truncate(struct inode *inode, uint64_t size)
 {
         struct device *dev = hostfs_device(inode);
@@ -99,6 +124,7 @@ static int hostfs_truncate(struct inode *inode, uint64_t size)
         if (!inode->writable || !dev->ops->resize || to_hostfs(inode)->block)
                 return -EINVAL; /* as ftruncate(2) */
         err = dev->ops->resize(dev, size);
+        known_forget(&to_hostfs(inode)->known);
         if (!err)
                 atomic_store(&inode->i_size, size);
         return err;
@@ -108,9 +134,13 @@ static int hostfs_punch(struct inode *inode, uint64_t first, uint64_t end)
 {
         struct device *dev = hostfs_device(inode);
 
+        int err;
+
         if (!dev->ops->punch)
                 return -EOPNOTSUPP;
-        return dev->ops->punch(dev, first << PAGE_SHIFT, (end - first) << PAGE_SHIFT);
+        err = dev->ops->punch(dev, first << PAGE_SHIFT, (end - first) << PAGE_SHIFT);
+        known_forget(&to_hostfs(inode)->known);
+        return err;
 }
 
 static int hostfs_refresh(struct inode *inode)
@@ -118,6 +148,8 @@ static int hostfs_refresh(struct inode *inode)
         uint64_t size;
         int err = look_at_size(inode, &size);
 
+        if (!err && size < atomic_load(&inode->i_size))
+                known_forget(&to_hostfs(inode)->known); /* longer again, it has a hole there */
         if (!err)
                 atomic_store(&inode->i_size, size);
         return err;
@@ -168,6 +200,7 @@ const struct inode_operations hostfs_inode_ops = {
 const struct address_space_operations hostfs_aops = {
         .readahead = hostfs_readahead,
         .writepages = hostfs_writepages,
+        .allocate = hostfs_allocate,
         .bmap = hostfs_bmap,
         .signal_safe = true,
 };

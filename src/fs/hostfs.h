@@ -6,6 +6,7 @@
 #define FL_FS_HOSTFS_H
 
 #include "fs/inode.h"
+#include "fs/known_blocks.h"
 
 struct hostfs_inode {
         struct inode inode;
@@ -14,6 +15,7 @@ struct hostfs_inode {
         _Atomic(struct request_queue *) queue;
         struct request_queue *read_only; /* [env] the first, then; else NULL */
         bool block;                      /* a block device */
+        struct known_blocks known;
 };
 
 static inline struct hostfs_inode *to_hostfs(struct inode *inode)

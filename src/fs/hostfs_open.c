@@ -293,6 +293,7 @@ static int open_first_locked(struct opening *o, struct inode **out)
                 return err;
         }
         h->block = S_ISBLK(o->st.st_mode);
+        known_init(&h->known);
         h->inode.i_op = &hostfs_inode_ops;
         h->inode.a_ops = &hostfs_aops;
         h->inode.f_op = &hostfs_file_ops;

@@ -46,6 +46,8 @@
         X(QUEUE, "request_queue.lock", 10, 0)                                                      \
         X(TABLES, "table_pool.lock", 11, 0)                                                        \
         X(BIOS, "block_pool.lock", 11, 0)                                                          \
+        X(ROOM, "room_lock", 11, 0)                                                                \
+        X(KNOWN, "known_blocks.lock", 11, 0)                                                       \
         X(RUN, "run_lock", 11, 0)                                                                  \
         X(PARK, "park_lock", 11, 0)                                                                \
         X(STAGING, "staging.lock", 11, 0)                                                          \

@@ -388,6 +388,8 @@ enum vm_fault_result do_page_fault(struct vm_fault *vmf)
                 vmf->tries++;
         }
         rwlock_read_unlock(&mm->lock);
+        room_put(mm->cache, vmf->rq.room);
+        vmf->rq.room = NULL;
         if (r == VM_FAULT_SIGSEGV || r == VM_FAULT_SIGBUS)
                 mm->mmu->ops->wake(mm->mmu, vmf->address, 1);
         account(vmf, r);

@@ -99,6 +99,7 @@ void mm_drain(struct mm *mm)
                 waitq_wake(&mm->cache->staging.wq, NULL);
                 waitq_wake(&mm->cache->dirty_wq, NULL);
                 waitq_wake(&mm->cache->retry_wq, NULL);
+                waitq_wake(&mm->cache->room_wq, NULL);
                 usleep(1000);
         }
 }

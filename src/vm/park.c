@@ -80,6 +80,7 @@ bool park_fault(struct vm_fault *vmf)
         if (!p) {
                 if (on.kind == WAIT_PAGE)
                         put_page(on.mapping, on.page);
+                room_put(mm->cache, vmf->rq.room);
                 mm->mmu->ops->wake(mm->mmu, vmf->address, 1);
                 return true;
         }

@@ -35,6 +35,8 @@ static const char *why_text(int why)
                 return "for staging memory";
         case WAIT_DIRTY:
                 return "for write-back";
+        case WAIT_ROOM:
+                return "for room on the disk";
         case WAIT_RETRY:
                 return "to try again after an error";
         default:

@@ -51,6 +51,7 @@ Test(event_text, kinds_and_reasons)
         expect("RETRY", "why", WAIT_BUDGET, "the budget");
         expect("RETRY", "why", WAIT_STAGING, "staging memory");
         expect("RETRY", "why", WAIT_DIRTY, "dirty pages to be written");
+        expect("RETRY", "why", WAIT_ROOM, "room on the disk");
         expect("RETRY", "why", WAIT_RETRY, "another try after an error");
         expect("WRITEBACK", "why", WB_SYNC, "sync");
         expect("WRITEBACK", "why", WB_BACKGROUND, "background");
