@@ -528,6 +528,9 @@ static void children(void)
 int main(int argc, char **argv)
 {
         test_begin(argc, argv, 0, 0, 60);
+#ifdef __SANITIZE_ADDRESS__
+        test_skip("AddressSanitizer knows nothing of stacks that are changed in a signal handler");
+#endif
         if (!test.mmu)
                 test.mmu = "sigbus";
         if (!strcmp(test.mmu, "uffd") || !strcmp(test.mmu, "auto"))
