@@ -133,16 +133,16 @@ int main(int argc, char **argv)
         char *paths[MAX_PROGRAMS];
         unsigned nr = 0, smoke = 0;
 
+#ifdef __SANITIZE_ADDRESS__
+        puts("skipped: AddressSanitizer knows nothing of stacks changed in a signal handler");
+        return 77;
+#endif
         for (int i = 1; i < argc && nr < MAX_PROGRAMS; i++) {
                 if (!strcmp(argv[i], "--long"))
                         smoke = nr;
                 else if (!(paths[nr++] = realpath(argv[i], NULL)))
                         return perror(argv[i]), 1;
         }
-#ifdef __SANITIZE_ADDRESS__
-        puts("skipped: AddressSanitizer knows nothing of stacks changed in a signal handler");
-        return 77;
-#endif
         nr = all || !smoke ? nr : smoke;
         unsetenv("FAULTLINE_MMU"); /* what is there to be found is the question */
         if (!mkdtemp(folder) || chmod(folder, 01777) || chdir(folder))
