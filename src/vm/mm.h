@@ -159,6 +159,8 @@ const char *mm_name(struct mm *mm, uint64_t addr, char *buf, size_t size);
 /* vma.c. => mm->lock held for writing. vm_start and vm_end of a linked VMA change only together with
  * vma_resized(). */
 struct vma *vma_alloc(struct mm *mm);
+/* A VMA like v in all but its span, not opened yet; NULL: no memory. */
+struct vma *vma_dup(const struct vma *v);
 void vma_link(struct mm *mm, struct vma *v);
 void vma_unlink(struct mm *mm, struct vma *v);
 /* v begins or ends elsewhere than before, still between its neighbours. */

@@ -109,18 +109,10 @@ static bool grow_in_place(struct remap *r, struct vma *v)
 /* v's twin, of the new length; where, is not known yet. */
 static struct vma *make_copy(struct remap *r, struct vma *v)
 {
-        struct vma *copy = vma_alloc(r->mm);
+        struct vma *copy = vma_dup(v);
 
         if (!copy)
                 return NULL;
-        copy->vm_prot = v->vm_prot;
-        copy->vm_maxprot = v->vm_maxprot;
-        copy->vm_shared = v->vm_shared;
-        copy->vm_advice = v->vm_advice;
-        copy->vm_rules = v->vm_rules;
-        copy->vm_flags = v->vm_flags;
-        copy->vm_file = v->vm_file;
-        copy->vm_ops = v->vm_ops;
         copy->vm_pgoff = vma_index(v, r->from);
         if (copy->vm_ops && copy->vm_ops->open)
                 copy->vm_ops->open(copy);

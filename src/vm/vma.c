@@ -215,22 +215,31 @@ static void unlock_views(struct vma *v)
                 rwlock_write_unlock(&v->vm_file->mapping->i_mmap_lock);
 }
 
+struct vma *vma_dup(const struct vma *v)
+{
+        struct vma *twin = vma_alloc(v->vm_mm);
+
+        if (!twin)
+                return NULL;
+        twin->vm_prot = v->vm_prot;
+        twin->vm_maxprot = v->vm_maxprot;
+        twin->vm_shared = v->vm_shared;
+        twin->vm_advice = v->vm_advice;
+        twin->vm_rules = v->vm_rules;
+        twin->vm_flags = v->vm_flags;
+        twin->vm_file = v->vm_file;
+        twin->vm_ops = v->vm_ops;
+        return twin;
+}
+
 struct vma *split_vma(struct mm *mm, struct vma *v, uint64_t addr)
 {
-        struct vma *upper = vma_alloc(mm);
+        struct vma *upper = vma_dup(v);
 
         rwlock_assert_write_held(&mm->lock);
         assert(addr > v->vm_start && addr < v->vm_end && !(addr & ~PAGE_MASK));
         if (!upper)
                 return NULL;
-        upper->vm_prot = v->vm_prot;
-        upper->vm_maxprot = v->vm_maxprot;
-        upper->vm_shared = v->vm_shared;
-        upper->vm_advice = v->vm_advice;
-        upper->vm_rules = v->vm_rules;
-        upper->vm_flags = v->vm_flags;
-        upper->vm_file = v->vm_file;
-        upper->vm_ops = v->vm_ops;
         upper->vm_start = addr;
         upper->vm_end = v->vm_end;
         upper->vm_pgoff = vma_index(v, addr);
