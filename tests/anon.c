@@ -257,6 +257,26 @@ static void races(void)
         close_engine(race.engine);
 }
 
+/* One mapping for the engine and, since each part got pages of its own while they were apart, two
+ * for the kernel: a run of pages goes across the seam between them. */
+static void seam(bool store)
+{
+        struct fl_engine *e = open_engine(CACHE);
+        char *p = map_anon(e, 128, RW, 0);
+
+        test_at(store ? "stores across a seam" : "loads across a seam");
+        expect(fl_mprotect(e, p + 64 * PAGE, PAGE, PROT_NONE) == 0, "%s", fl_strerror());
+        p[0] = p[127 * PAGE] = 1;
+        expect(fl_mprotect(e, p + 64 * PAGE, PAGE, RW) == 0, "%s", fl_strerror());
+        for (unsigned i = 3; i < 127; i++) { /* runs of 1, 4, 16, 64 from page 3 on */
+                if (store)
+                        p[i * PAGE] = 2;
+                expect_eq(p[i * PAGE], store ? 2 : 0, "what a page holds");
+        }
+        unmap(e, p, 128);
+        close_engine(e);
+}
+
 int main(int argc, char **argv)
 {
         test_begin(argc, argv, 3, 60, 60);
@@ -265,5 +285,7 @@ int main(int argc, char **argv)
         parts();
         too_much();
         races();
+        seam(false);
+        seam(true);
         return test_end();
 }

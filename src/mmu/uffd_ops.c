@@ -310,26 +310,36 @@ int uffd_protect(struct mmu *m, uint64_t addr, uint64_t len, int prot)
 
 /* --- translations ------------------------------------------------------------------------- */
 
+/* The kernel fills within one mapping of its own at a time (ENOENT), and one of ours may be several
+ * of the kernel's: see uffd_move(). In smaller steps, then, down to a page. */
+static bool smaller_step(uint64_t *step)
+{
+        if (errno != ENOENT || *step <= PAGE_SIZE)
+                return false;
+        *step = round_up_u64(*step / 2, PAGE_SIZE);
+        return true;
+}
+
 int uffd_map_run(struct mmu *m, uint64_t addr, uint64_t nr, bool wp, bool *existed)
 {
         struct uffd *u = uffd_of(m);
-        uint64_t end = addr + (nr << PAGE_SHIFT);
+        uint64_t end = addr + (nr << PAGE_SHIFT), step = end - addr;
 
         *existed = false;
         while (addr < end) {
                 struct uffdio_continue arg = {
-                        .range = { addr, end - addr },
+                        .range = { addr, min_u64(step, end - addr) },
                         .mode = wp ? UFFDIO_CONTINUE_MODE_WP : 0,
                 };
 
                 if (ioctl(u->fd, UFFDIO_CONTINUE, &arg) == 0)
-                        return 0;
-                if (arg.mapped > 0)
+                        addr += arg.range.len;
+                else if (arg.mapped > 0)
                         addr += (uint64_t)arg.mapped; /* as far as it came */
                 else if (errno == EEXIST) {
                         *existed = true;
                         addr += PAGE_SIZE;
-                } else if (errno != EAGAIN)
+                } else if (errno != EAGAIN && !smaller_step(&step))
                         return -errno;
         }
         return 0;
@@ -337,22 +347,22 @@ int uffd_map_run(struct mmu *m, uint64_t addr, uint64_t nr, bool wp, bool *exist
 
 int uffd_copy(struct mmu *m, uint64_t addr, const void *pages, uint64_t nr, bool wp, uint64_t *done)
 {
-        uint64_t at = 0, len = nr << PAGE_SHIFT;
+        uint64_t at = 0, len = nr << PAGE_SHIFT, step = len;
         int error = 0;
 
         while (at < len && !error) {
                 struct uffdio_copy arg = {
                         .dst = addr + at,
                         .src = (uint64_t)(uintptr_t)pages + at,
-                        .len = len - at,
+                        .len = min_u64(step, len - at),
                         .mode = wp ? UFFDIO_COPY_MODE_WP : 0,
                 };
 
                 if (ioctl(uffd_of(m)->fd, UFFDIO_COPY, &arg) == 0)
-                        at = len;
+                        at += arg.len;
                 else if (arg.copy > 0)
                         at += (uint64_t)arg.copy; /* as far as it came */
-                else if (errno != EAGAIN)
+                else if (errno != EAGAIN && !smaller_step(&step))
                         error = -errno;
         }
         if (done)

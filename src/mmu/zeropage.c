@@ -53,7 +53,9 @@ static int show(int uffd, uint64_t addr, uint64_t nr)
         while (ioctl(uffd, UFFDIO_ZEROPAGE, &arg)) {
                 if (arg.zeropage > 0)
                         return (int)(arg.zeropage >> PAGE_SHIFT);
-                if (errno != EAGAIN)
+                if (errno == ENOENT && nr > 1) /* more than one of the kernel's mappings */
+                        arg.range.len = (nr = (nr + 1) / 2) << PAGE_SHIFT;
+                else if (errno != EAGAIN)
                         return -errno;
                 arg.zeropage = 0;
         }
