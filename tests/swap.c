@@ -135,8 +135,10 @@ static void stress(void)
         for (unsigned i = 0; i < THREADS; i++)
                 require(!pthread_create(&thread[i], NULL, work, (void *)(uintptr_t)i),
                         "pthread_create");
-        while (test_left() > 0 && !test_failures())
+        do { /* on a busy machine longer than asked for */
                 usleep(10000);
+                st = get_stats(s.engine);
+        } while ((test_left() > 0 || !st.swap_outs || !st.swap_ins) && !test_failures());
         atomic_store(&s.stop, true);
         for (unsigned i = 0; i < THREADS; i++)
                 pthread_join(thread[i], NULL);
@@ -145,7 +147,6 @@ static void stress(void)
         st = get_stats(s.engine);
         printf("%llu pages checked, %llu out, %llu in\n", (unsigned long long)s.checked,
                (unsigned long long)st.swap_outs, (unsigned long long)st.swap_ins);
-        expect(st.swap_outs > 0 && st.swap_ins > 0, "nothing was swapped");
         expect(st.cache_bytes_peak <= cache, "%llu bytes held of %llu",
                (unsigned long long)st.cache_bytes_peak, (unsigned long long)cache);
         unmap(s.engine, s.map[0], THREADS * EACH);
@@ -209,10 +210,23 @@ static void write_errors(void)
         close_engine(e);
 }
 
+/* The page is lost: fl_error says why, and after fl_error_clear it begins anew. */
+static void expect_told(struct fl_engine *e, char *page)
+{
+        struct fl_error_info info = { .size = sizeof(info) };
+        unsigned char byte = 1;
+
+        expect_eq(fl_error(e, page, PAGE, &info), 1, "fl_error of a page lost in the swap area");
+        expect_eq(info.error, EIO, "its errno");
+        expect(info.addr == page, "its address");
+        expect_eq(fl_error_clear(e, page, PAGE), 0, "fl_error_clear");
+        expect(try_load(page, &byte).signo == 0 && byte == 0, "a load after fl_error_clear");
+}
+
 /* A page cannot be read back: SIGBUS for it, and never zeros; the others are as they were. */
 static void read_errors(void)
 {
-        struct fl_engine *e = open_with_swap(256 * PAGE, "ram:16M", "eio@64K+4K*4");
+        struct fl_engine *e = open_with_swap(256 * PAGE, "ram:16M", "eio-read@64K+4K");
         unsigned lost = 0, good = 0;
         char *p = map_anon(e, 1000);
 
@@ -222,12 +236,14 @@ static void read_errors(void)
         for (uint64_t i = 0; i < 1000; i++) {
                 unsigned char byte;
 
-                if (try_load(p + i * PAGE, &byte).signo == SIGBUS)
+                if (try_load(p + i * PAGE, &byte).signo == SIGBUS) {
                         lost++;
-                else if (!stamp_wrong(p + i * PAGE, i, 1))
+                        expect_told(e, p + i * PAGE);
+                } else if (!stamp_wrong(p + i * PAGE, i, 1)) {
                         good++;
+                }
         }
-        expect(lost <= 1 && lost + good == 1000, "%u lost, %u good, of 1000", lost, good);
+        expect(lost == 1 && good == 999, "%u lost, %u good, of 1000", lost, good);
         expect(get_stats(e).io_errors > 0, "io_errors");
         check_engine(e);
         unmap(e, p, 1000);
@@ -323,7 +339,8 @@ int main(int argc, char **argv)
                 areas();
                 clean_pages();
                 write_errors();
-                read_errors();
+                for (unsigned i = 0; i < 8; i++) /* SIGBUS and its reason come together */
+                        read_errors();
                 full();
                 smaller();
         }

@@ -46,6 +46,10 @@ static bool take_count(const char **s, struct fault_rule *r)
 
 static bool take_rule(const char **s, struct fault_rule *r)
 {
+        if (take(s, "eio-read")) {
+                r->kind = FAULT_EIO_READ;
+                return take_range(s, r) && take_count(s, r);
+        }
         if (take(s, "eio")) {
                 r->kind = FAULT_EIO;
                 return take_range(s, r) && take_count(s, r);
@@ -112,7 +116,8 @@ int faults_error(struct fault_rules *rules, const struct driver_io *io)
                         continue;
                 if (r->kind == FAULT_ENOSPC && io->op == IO_WRITE)
                         return -ENOSPC;
-                if (r->kind == FAULT_EIO && use_up(r))
+                if ((r->kind == FAULT_EIO || (r->kind == FAULT_EIO_READ && io->op == IO_READ)) &&
+                    use_up(r))
                         return -EIO;
         }
         return 0;

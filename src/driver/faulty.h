@@ -3,6 +3,7 @@
  * faulty.h - the rules of a --faults SPEC, as faulty.c and faults.c share them.
  *
  *   eio@OFF+LEN[*COUNT]   reads and writes that touch the bytes fail with EIO, the first COUNT
+ *   eio-read@OFF+LEN[*COUNT]  only reads
  *   enospc@OFF+LEN        writes that touch them fail with ENOSPC
  *   delay=TIME[@OFF+LEN]  what touches them completes TIME later; no range: every I/O, flushes too
  *   seed=N                for rules that draw numbers
@@ -14,7 +15,7 @@
 
 #define MAX_FAULT_RULES 32
 
-enum fault_kind { FAULT_EIO, FAULT_ENOSPC, FAULT_DELAY };
+enum fault_kind { FAULT_EIO, FAULT_EIO_READ, FAULT_ENOSPC, FAULT_DELAY };
 
 struct fault_rule {
         enum fault_kind kind;

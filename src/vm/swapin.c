@@ -116,25 +116,33 @@ static void say_lost(struct swap_io *io)
         fprintf(stderr, "%s\n", line);
 }
 
+/* Said before it is shown: whoever has seen it may ask. => ptl */
+static bool lose_page(struct swap_io *io, struct pte *p)
+{
+        struct mm *mm = io->mm;
+        uint64_t old = pte_exchange(mm, p, failed_value(PTE_POISONED, -io->t.error));
+
+        perturb_gap();
+        if (mm->mmu->ops->poison(mm->mmu, io->address, 1)) {
+                pte_exchange(mm, p, make_value(PTE_SWAPPED, io->t.slot));
+                return false;
+        }
+        private_gone(mm, old);
+        return true;
+}
+
 /* It could not be read. What was read along with others is tried alone; a page alone is lost, and
  * says so to whoever touches it. => ptl */
 static bool fail_row(struct swap_io *io, struct pte *p)
 {
         struct mm *mm = io->mm;
-        bool lost = false;
 
-        for (unsigned i = 0; i < io->t.nr; i++) {
-                if (!still_ours(io, p, i))
-                        continue;
-                if (io->t.nr == 1 && io->wanted &&
-                    mm->mmu->ops->poison(mm->mmu, io->address, 1) == 0) {
-                        private_gone(mm, pte_exchange(mm, p, PTE_POISONED));
-                        lost = true;
-                } else {
+        if (io->t.nr == 1 && io->wanted && still_ours(io, p, 0))
+                return lose_page(io, p);
+        for (unsigned i = 0; i < io->t.nr; i++)
+                if (still_ours(io, p, i))
                         pte_exchange(mm, p + i, make_value(PTE_SWAPPED, io->t.slot + i));
-                }
-        }
-        return lost;
+        return false;
 }
 
 static void in_end(struct swap_transfer *t)

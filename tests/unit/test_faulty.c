@@ -53,6 +53,7 @@ Test(faulty, words)
                 "eio@0+4096",
                 "eio@4K+1M*3",
                 "eio@0+4k",
+                "eio-read@64K+4K*2",
                 "enospc@1G+4K",
                 "delay=5ms",
                 "delay=100us@0+4K",
