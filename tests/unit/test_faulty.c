@@ -49,18 +49,10 @@ static int page(uint32_t opf, uint64_t index)
 Test(faulty, words)
 {
         static const char *const good[] = {
-                "",
-                "eio@0+4096",
-                "eio@4K+1M*3",
-                "eio@0+4k",
-                "eio-read@64K+4K*2",
-                "enospc@1G+4K",
-                "delay=5ms",
-                "delay=100us@0+4K",
-                "delay=1s",
-                "delay=7ns",
-                "seed=42",
-                "eio@1+1,eio@2+1*1,enospc@0+1,delay=1us,seed=0",
+                "",          "eio@0+4096",        "eio@4K+1M*3",
+                "eio@0+4k",  "eio-read@64K+4K*2", "enospc@1G+4K",
+                "delay=5ms", "delay=100us@0+4K",  "delay=1s",
+                "delay=7ns", "seed=42",           "eio@1+1,eio@2+1*1,enospc@0+1,delay=1us,seed=0",
         };
         static const char *const bad[] = {
                 "eio",
