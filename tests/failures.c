@@ -15,6 +15,10 @@
 
 #include "harness.h"
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
 #define PAGE TEST_PAGE
 #define CACHE (1ul << 20)
 #define PAGES 64ul
@@ -124,6 +128,8 @@ static void sigbus_stays(void)
                       "the next, of a disk that is well");
         expect_bad(&w, w.p, EIO, false);
         expect_bad(&w, w.p, EIO, false);
+        expect(fl_madvise(w.e, w.p, PAGES * PAGE, MADV_POPULATE_READ) == -1 && errno == EHWPOISON,
+               "populating what cannot be read: %s", strerror(errno));
         expect_clear(&w, w.p);
         expect_stamp(w.p, BAD, "cleared");
         end(&w);

@@ -147,6 +147,10 @@ int fs_open(struct fs_env *env, const char *uri, int oflags, int mode, struct in
 
 int generic_file_map(struct inode *inode, int prot, int flags, int *maxprot)
 {
+        if (inode->noexec && (prot & PROT_EXEC))
+                return -EPERM;
+        if (inode->noexec)
+                *maxprot &= ~PROT_EXEC;
         if ((flags & MAP_TYPE) == MAP_PRIVATE)
                 return 0;
         if ((prot & PROT_WRITE) && (!inode->writable || inode->append_only))

@@ -77,7 +77,8 @@ struct inode_operations {
 };
 
 struct file_operations {
-        /* ->mmap, vop_map: may this file be mapped so? May reduce *maxprot. 0, -ENODEV, -EACCES */
+        /* ->mmap, vop_map: may this file be mapped so? May reduce *maxprot. 0, -ENODEV, -EACCES,
+         * -EPERM */
         int (*map)(struct inode *, int prot, int flags, int *maxprot);
 };
 
@@ -93,6 +94,7 @@ struct inode {
         uint32_t io_pages;             /* the device's largest request, in pages */
         bool writable; /* [env] to write, and only to true; some open asked for it */
         bool append_only;
+        bool noexec;                     /* (c) nothing there is to be executed */
         unsigned refs;                   /* [env] opens and mappings */
         struct inode *next;              /* [env] hash chain of fs_env */
         struct address_space *i_mapping; /* [open] the cache's */

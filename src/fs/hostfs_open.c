@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -219,6 +220,14 @@ static bool is_append_only(int fd)
                (sx.stx_attributes & STATX_ATTR_APPEND);
 }
 
+/* As it was mounted where it was first opened. */
+static bool is_noexec(int fd)
+{
+        struct statvfs vfs;
+
+        return !fstatvfs(fd, &vfs) && (vfs.f_flag & ST_NOEXEC);
+}
+
 /* ---- the inode ---- */
 
 static struct super_block *get_super_locked(struct fs_env *env)
@@ -302,6 +311,7 @@ static int open_first_locked(struct opening *o, struct inode **out)
         h->inode.i_size = hostfs_device_size(blk_queue_device(q));
         h->inode.writable = o->write;
         h->inode.append_only = is_append_only(o->fd);
+        h->inode.noexec = is_noexec(o->fd);
         use_queue(h, q);
         set_readahead(o, &h->inode);
         inode_insert_locked(o->env, &h->inode, o->uri);

@@ -12,6 +12,9 @@
 #define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
 
 #define GIVE(name, page, nr, advice, want)                                                         \
         {                                                                                          \
@@ -82,6 +85,18 @@ static const struct errno_case madvise_cases[] = {
         GIVE("MADV_POPULATE_WRITE of what may be read", RO, 1, MADV_POPULATE_WRITE, EINVAL),
         GIVE("MADV_POPULATE_WRITE of what may be written", WONLY, 1, MADV_POPULATE_WRITE, 0),
         GIVE("MADV_POPULATE_WRITE of a private mapping", PRIVATE, 2, MADV_POPULATE_WRITE, 0),
+        GIVE("MADV_DONTNEED of what is locked", LOCKED, 1, MADV_DONTNEED, EINVAL),
+        GIVE("MADV_DONTNEED_LOCKED of what is locked", LOCKED, 1, MADV_DONTNEED_LOCKED, 0),
+        GIVE("MADV_DONTNEED_LOCKED of what is not", RW, 1, MADV_DONTNEED_LOCKED, 0),
+        GIVE("MADV_COLD of what is locked", LOCKED, 1, MADV_COLD, EINVAL),
+        GIVE("MADV_PAGEOUT of what is locked", LOCKED, 1, MADV_PAGEOUT, EINVAL),
+        GIVE("MADV_REMOVE of what is locked", LOCKED, 1, MADV_REMOVE, EINVAL),
+        GIVE("MADV_FREE of what is locked", LOCKED_ANON, 1, MADV_FREE, EINVAL),
+        GIVE("MADV_WILLNEED of what is locked", LOCKED, 2, MADV_WILLNEED, 0),
+        GIVE("MADV_RANDOM of what is locked", LOCKED, 2, MADV_RANDOM, 0),
+        GIVE("MADV_WIPEONFORK of what is locked", LOCKED_ANON, 1, MADV_WIPEONFORK, 0),
+        GIVE("MADV_POPULATE_READ of what is locked", LOCKED, 2, MADV_POPULATE_READ, 0),
+        GIVE("MADV_KEEPONFORK of a file", RW, 1, MADV_KEEPONFORK, 0),
         { "MADV_POPULATE_READ inside a page", call_madvise, 512, PAGE, MADV_POPULATE_READ, 0, 0, 0,
           EINVAL, 0 },
 };

@@ -9,6 +9,30 @@
  *   moving.c    of mremap, mlock
  *
  * To add a case: a row. What a call does is in main.c.
+ *
+ * What the manual pages list under ERRORS, and where it is:
+ *
+ *   mmap      EACCES EAGAIN EBADF EEXIST EINVAL ENOMEM EOPNOTSUPP EOVERFLOW EPERM (noexec)  here
+ *             ENODEV   a file without pages is refused by fl_file_open (tests/descriptors.c)
+ *             ENOMEM   too many mappings: tests/maps.c, tests/unit/test_sigsegv.c
+ *             ENFILE, ETXTBSY (a file in use as swap), EPERM (MAP_HUGETLB, seals, MAP_LOCKED where
+ *                      nothing may be locked): there is no such thing here
+ *   munmap    EINVAL                                                                        here
+ *             ENOMEM   too many mappings, as above
+ *   mprotect  EACCES EINVAL ENOMEM                                                          here
+ *   mremap    EAGAIN EFAULT EINVAL ENOMEM                                                   here
+ *   msync     EBUSY EINVAL ENOMEM                                                           here
+ *             EIO, ENOSPC  an earlier write-back: tests/failures.c, tests/writeback.c
+ *   madvise   EACCES EFAULT EINVAL ENOMEM                                                   here
+ *             EHWPOISON  tests/failures.c
+ *             EIO, EBADF (WILLNEED), EBUSY, EPERM  are of advice that is not taken
+ *             EAGAIN   no memory for a split: not tested
+ *   mincore   EINVAL ENOMEM                                                                 here
+ *             EFAULT   vec is the program's memory: a signal, as in any function of a library
+ *             EAGAIN   cannot be
+ *   mlock     EINVAL ENOMEM                                                                 here
+ *             EAGAIN   no room for the pages: tests/locked.c
+ *             EPERM    the limit is the budget's, and never none
  */
 #ifndef FAULTLINE_TESTS_ERRNO_H
 #define FAULTLINE_TESTS_ERRNO_H
@@ -22,22 +46,30 @@
 /* What is mapped before each call, at these pages. The file has FILE_PAGES pages. */
 enum {
         FILE_PAGES = 8,
-        RW = 0,       /* 4 pages, shared, of the file's first */
-        HOLE = 4,     /* 1 page */
-        RO = 5,       /* 2 pages, shared, of a file open for reading, PROT_READ */
-        PRIVATE = 7,  /* 2 pages, private, PROT_READ | PROT_WRITE */
-        PAST_END = 9, /* 4 pages, shared; the file ends after two of them */
-        NONE = 13,    /* 1 page, shared, PROT_NONE */
-        WONLY = 14,   /* 1 page, shared, PROT_WRITE */
-        ANON = 15,    /* 2 pages without a file, private, PROT_READ | PROT_WRITE */
-        END = 17,     /* from here on: nothing */
+        RW = 0,           /* 4 pages, shared, of the file's first */
+        HOLE = 4,         /* 1 page */
+        RO = 5,           /* 2 pages, shared, of a file open for reading, PROT_READ */
+        PRIVATE = 7,      /* 2 pages, private, PROT_READ | PROT_WRITE */
+        PAST_END = 9,     /* 4 pages, shared; the file ends after two of them */
+        NONE = 13,        /* 1 page, shared, PROT_NONE */
+        WONLY = 14,       /* 1 page, shared, PROT_WRITE */
+        ANON = 15,        /* 2 pages without a file, private, PROT_READ | PROT_WRITE */
+        END = 17,         /* from here on: nothing, up to */
+        LOCKED = 32,      /* 2 pages, shared, locked */
+        LOCKED_ANON = 36, /* 1 page without a file, locked */
+        NOEXEC = 38,      /* 1 page, private, PROT_READ, of a file that may not be executed */
         REGION = 40
 };
 #define AT(page) ((page)*PAGE)
 /* An address that is none of the region's. */
 #define FAR(address) ((address) | LONG_MIN)
 
-enum handle { H_RW, H_RO, H_WO, H_NONE, H_PIPE, NR_HANDLES };
+/* H_NOEXEC: on a file system that is mounted so; there may be none. */
+enum handle { H_RW, H_RO, H_WO, H_NOEXEC, H_NONE, NR_HANDLES };
+
+/* How many pages may be locked, of either side. */
+#define MOST_LOCKED 96
+enum asked { BOTH, ONLY_US, IF_LIMITED /* the kernel only if its limit could be made the same */ };
 
 struct side;
 
@@ -49,8 +81,8 @@ struct errno_case {
         int flags;
         long offset;
         enum handle handle;
-        int want;     /* errno, 0: none */
-        bool only_us; /* the kernel cannot be asked */
+        int want; /* errno, 0: none */
+        enum asked asked;
 };
 
 struct case_list {

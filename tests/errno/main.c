@@ -7,9 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -135,6 +140,9 @@ static void unmap_all(struct side *s)
                 munmap(s->base, REGION * TEST_PAGE);
 }
 
+static const char *noexec_path; /* NULL: there is none */
+static bool same_limit;         /* of locked memory, on both sides */
+
 static void lay_out(struct side *s)
 {
         static const struct {
@@ -149,13 +157,19 @@ static void lay_out(struct side *s)
                 { NONE, 1, PROT_NONE, MAP_SHARED, H_RW, 0 },
                 { WONLY, 1, PROT_WRITE, MAP_SHARED, H_RW, 2 },
                 { ANON, 2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, H_NONE, 0 },
+                { LOCKED, 2, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_LOCKED, H_RW, 0 },
+                { LOCKED_ANON, 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED,
+                  H_NONE, 0 },
+                { NOEXEC, 1, PROT_READ, MAP_PRIVATE, H_NOEXEC, 0 },
         };
 
         unmap_all(s);
         for (unsigned i = 0; i < sizeof(maps) / sizeof(maps[0]); i++)
-                require(side_mmap(s, s->base + maps[i].page * PAGE, (size_t)maps[i].nr * TEST_PAGE,
-                                  maps[i].prot, maps[i].flags | MAP_FIXED, maps[i].handle,
-                                  maps[i].offset * PAGE) != MAP_FAILED,
+                require((maps[i].handle == H_NOEXEC && !noexec_path) ||
+                                side_mmap(s, s->base + maps[i].page * PAGE,
+                                          (size_t)maps[i].nr * TEST_PAGE, maps[i].prot,
+                                          maps[i].flags | MAP_FIXED, maps[i].handle,
+                                          maps[i].offset * PAGE) != MAP_FAILED,
                         "laying out: %s", strerror(errno));
 }
 
@@ -169,7 +183,67 @@ static void open_side(struct side *s, const char *path)
                 else
                         s->fd[h] = open(path, how[h] | O_CLOEXEC);
         }
+        if (noexec_path && s->engine)
+                s->file[H_NOEXEC] = open_file(s->engine, noexec_path, O_RDONLY);
+        else if (noexec_path)
+                s->fd[H_NOEXEC] = open(noexec_path, O_RDONLY | O_CLOEXEC);
         s->fd[H_NONE] = -1;
+}
+
+static void close_side(struct side *s)
+{
+        for (unsigned h = H_RW; h <= (noexec_path ? H_NOEXEC : H_WO); h++)
+                if (s->engine)
+                        close_file(s->file[h]);
+                else
+                        close(s->fd[h]);
+}
+
+static bool is_noexec(const char *dir)
+{
+        struct statvfs vfs;
+
+        return statvfs(dir, &vfs) == 0 && (vfs.f_flag & ST_NOEXEC);
+}
+
+/* A file that may not be executed: where there is such a place, or one of this thread's own, if it
+ * may make one. It is on the file system for memory, which goes with the process. */
+static void find_noexec(void)
+{
+        static const char place[] = "/dev/shm";
+        static char path[64];
+        char page[TEST_PAGE] = { 0 };
+        int fd;
+
+        if (!is_noexec(place) &&
+            (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+             mount("errno", place, "tmpfs", MS_NOEXEC | MS_NOSUID | MS_NODEV, "size=1m"))) {
+                printf("no file system without execution: %s\n", strerror(errno));
+                return;
+        }
+        snprintf(path, sizeof(path), "%s/fltest-errno-%d", place, (int)getpid());
+        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd >= 0 && write(fd, page, sizeof(page)) == (ssize_t)sizeof(page))
+                noexec_path = path;
+        if (fd >= 0)
+                close(fd);
+}
+
+/* This thread may lock no more than the engine lets it, whoever it belongs to. */
+static void limit_kernel(void)
+{
+        struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_data_struct data[2];
+        struct rlimit r;
+
+        if (getrlimit(RLIMIT_MEMLOCK, &r) == 0 && r.rlim_max >= MOST_LOCKED * TEST_PAGE) {
+                r.rlim_cur = MOST_LOCKED * TEST_PAGE;
+                same_limit = setrlimit(RLIMIT_MEMLOCK, &r) == 0;
+        }
+        if (syscall(SYS_capget, &head, data) == 0) {
+                data[0].effective &= ~(1u << CAP_IPC_LOCK);
+                syscall(SYS_capset, &head, data);
+        }
 }
 
 /* Of a file of its own, so that nobody is given the addresses: shared and untouched. */
@@ -199,8 +273,13 @@ static int result_of(struct side *s, const struct errno_case *c)
 static void try_case(struct side *ours, struct side *kernels, const char *call,
                      const struct errno_case *c)
 {
-        int a = result_of(ours, c), k = c->only_us ? c->want : result_of(kernels, c);
+        bool asked = c->asked == BOTH || (c->asked == IF_LIMITED && same_limit);
+        int a, k;
 
+        if (c->handle == H_NOEXEC && !noexec_path)
+                return;
+        a = result_of(ours, c);
+        k = asked ? result_of(kernels, c) : c->want;
         /* This MMU cannot move private pages, and says so. */
         if (a == EOPNOTSUPP && c->call == call_mremap &&
             strcmp(fl_engine_mmu(ours->engine), "sigsegv") == 0)
@@ -233,8 +312,10 @@ int main(int argc, char **argv)
         path[1] = test_stamped_file("kernels", FILE_PAGES);
         ours.engine = open_engine_with(
                 (struct fl_engine_config){ .cache = 128 * TEST_PAGE, .flags = FL_ENGINE_QUIET });
+        find_noexec();
         open_side(&ours, path[0]);
         open_side(&kernels, path[1]);
+        limit_kernel();
         ours.base = find_place(ours.engine, ours.file[H_RO]);
         kernels.base = find_place(NULL, NULL);
         n = try_lists(&ours, &kernels, mapping_cases);
@@ -244,10 +325,10 @@ int main(int argc, char **argv)
         unmap_all(&ours);
         unmap_all(&kernels);
         check_engine(ours.engine);
-        for (unsigned h = H_RW; h <= H_WO; h++) {
-                close_file(ours.file[h]);
-                close(kernels.fd[h]);
-        }
+        close_side(&ours);
+        close_side(&kernels);
+        if (noexec_path)
+                unlink(noexec_path);
         close_engine(ours.engine);
         return test_end();
 }

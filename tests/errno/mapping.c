@@ -52,6 +52,26 @@ static const struct errno_case mmap_cases[] = {
           0, 0 },
         { "populated, not waiting", call_mmap, FAR(0), 16 * PAGE, R,
           S | MAP_POPULATE | MAP_NONBLOCK, 0, H_RW, 0, 0 },
+        { "populated, what may not be touched", call_mmap, FAR(0), 2 * PAGE, PROT_NONE,
+          S | MAP_POPULATE, 0, H_RW, 0, 0 },
+        { "locked", call_mmap, FAR(0), 4 * PAGE, R, S | MAP_LOCKED, 0, H_RW, 0, 0 },
+        { "locked, past the end too", call_mmap, FAR(0), 16 * PAGE, R | W, P | MAP_LOCKED, 0, H_RW,
+          0, 0 },
+        { "locked, on what is locked", call_mmap, AT(LOCKED), 2 * PAGE, R, S | FIX | MAP_LOCKED, 0,
+          H_RW, 0, 0 },
+        { "more locked than may be", call_mmap, FAR(0), MOST_LOCKED *PAGE, R, S | MAP_LOCKED, 0,
+          H_RW, EAGAIN, IF_LIMITED },
+        { "to be executed, where nothing may be", call_mmap, FAR(0), PAGE, R | X, P, 0, H_NOEXEC,
+          EPERM, 0 },
+        { "to be executed, shared, where nothing may be", call_mmap, FAR(0), PAGE, R | X, S, 0,
+          H_NOEXEC, EPERM, 0 },
+        { "to write, of what may not be executed", call_mmap, FAR(0), PAGE, R | W, S, 0, H_NOEXEC,
+          EACCES, 0 },
+        { "to read, of what may not be executed", call_mmap, FAR(0), PAGE, R, P, 0, H_NOEXEC, 0,
+          0 },
+        { "an unknown type", call_mmap, FAR(0), PAGE, R, MAP_TYPE & ~3, 0, H_RW, EINVAL, 0 },
+        { "an offset that wraps", call_mmap, FAR(0), 2 * PAGE, R, S, LONG_MAX & ~(PAGE - 1), H_RW,
+          EOVERFLOW, 0 },
 };
 
 static const struct errno_case munmap_cases[] = {
@@ -62,6 +82,7 @@ static const struct errno_case munmap_cases[] = {
         { "a length of zero", call_munmap, AT(RW), 0, 0, 0, 0, 0, EINVAL, 0 },
         { "a length that wraps", call_munmap, AT(RW), -PAGE, 0, 0, 0, 0, EINVAL, 0 },
         { "some bytes are a page", call_munmap, AT(RW), 1, 0, 0, 0, 0, 0, 0 },
+        { "what is locked", call_munmap, AT(LOCKED), PAGE, 0, 0, 0, 0, 0, 0 },
 };
 
 static const struct errno_case mprotect_cases[] = {
@@ -79,11 +100,15 @@ static const struct errno_case mprotect_cases[] = {
           0, 0, 0, 0, 0 },
         { "growing up and down", call_mprotect, AT(RW), PAGE, R | PROT_GROWSUP | PROT_GROWSDOWN, 0,
           0, 0, EINVAL, 0 },
+        { "what is locked", call_mprotect, AT(LOCKED), PAGE, R, 0, 0, 0, 0, 0 },
+        { "to execute, where nothing may be", call_mprotect, AT(NOEXEC), PAGE, R | X, 0, 0,
+          H_NOEXEC, EACCES, 0 },
         { "growing down what does not", call_mprotect, AT(RW), PAGE, R | PROT_GROWSDOWN, 0, 0, 0,
           EINVAL, 0 },
 };
 
 static const struct errno_case mincore_cases[] = {
+        { "locked", call_mincore, AT(LOCKED), 2 * PAGE, 0, 0, 0, 0, 0, 0 },
         { "mapped", call_mincore, AT(RW), 4 * PAGE, 0, 0, 0, 0, 0, 0 },
         { "past the file's end", call_mincore, AT(PAST_END), 4 * PAGE, 0, 0, 0, 0, 0, 0 },
         { "inside a page", call_mincore, 512, PAGE, 0, 0, 0, 0, EINVAL, 0 },
@@ -108,6 +133,11 @@ static const struct errno_case msync_cases[] = {
         { "a length that wraps", call_msync, AT(RW), -PAGE, MS_SYNC, 0, 0, 0, ENOMEM, 0 },
         { "invalidating what is not locked", call_msync, AT(RW), PAGE, MS_SYNC | MS_INVALIDATE, 0,
           0, 0, 0, 0 },
+        { "invalidating what is locked", call_msync, AT(LOCKED), PAGE, MS_SYNC | MS_INVALIDATE, 0,
+          0, 0, EBUSY, 0 },
+        { "invalidating what is locked, asynchronously", call_msync, AT(LOCKED), PAGE,
+          MS_ASYNC | MS_INVALIDATE, 0, 0, 0, EBUSY, 0 },
+        { "what is locked", call_msync, AT(LOCKED), 2 * PAGE, MS_SYNC, 0, 0, 0, 0, 0 },
         { "private", call_msync, AT(PRIVATE), 2 * PAGE, MS_SYNC, 0, 0, 0, 0, 0 },
 };
 
