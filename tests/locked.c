@@ -11,6 +11,10 @@
 
 #include "harness.h"
 
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
 #define PAGES 512u
 #define LOCKED 48u
 #define CACHE (128 * TEST_PAGE)
@@ -97,6 +101,36 @@ static void on_fault(char *p)
         expect(fl_munlock(engine, p, BYTES(LOCKED)) == 0, "%s", fl_strerror());
 }
 
+static uint64_t copies(void)
+{
+        return get_stats(engine).cow_copies;
+}
+
+/* What comes to a locked mapping is there at once: private pages that may be stored to as copies. */
+static void gains(void)
+{
+        uint64_t before = copies();
+        char *q = map_file(engine, file, BYTES(4), PROT_READ, MAP_PRIVATE | MAP_LOCKED, 0);
+
+        expect_eq(copies() - before, 0, "copies of what may be read");
+        expect(fl_mprotect(engine, q, BYTES(4), PROT_READ | PROT_WRITE) == 0, "%s", fl_strerror());
+        expect_eq(copies() - before, 4, "copies of what may be written");
+        if (strcmp(fl_engine_mmu(engine), "sigsegv")) {
+                q = fl_mremap(engine, q, BYTES(4), BYTES(7), MREMAP_MAYMOVE);
+                require(q != MAP_FAILED, "%s", fl_strerror());
+                expect_eq(copies() - before, 7, "copies after it has grown");
+                expect(fl_munmap(engine, q + BYTES(4), BYTES(3)) == 0, "%s", fl_strerror());
+        }
+        /* Not so when they are locked as they are touched. */
+        before = copies();
+        expect(fl_mprotect(engine, q, BYTES(4), PROT_READ) == 0, "%s", fl_strerror());
+        expect(fl_madvise(engine, q, BYTES(4), MADV_DONTNEED_LOCKED) == 0, "%s", fl_strerror());
+        expect(fl_mlock2(engine, q, BYTES(4), MLOCK_ONFAULT) == 0, "%s", fl_strerror());
+        expect(fl_mprotect(engine, q, BYTES(4), PROT_READ | PROT_WRITE) == 0, "%s", fl_strerror());
+        expect_eq(copies() - before, 0, "copies of what is locked when it is touched");
+        expect(fl_munmap(engine, q, BYTES(4)) == 0, "%s", fl_strerror());
+}
+
 int main(int argc, char **argv)
 {
         char *p;
@@ -112,6 +146,8 @@ int main(int argc, char **argv)
         limits(p);
         test_at("on fault");
         on_fault(p);
+        test_at("what is gained");
+        gains();
         check_engine(engine);
         close_file(file);
         close_engine(engine);

@@ -156,8 +156,16 @@ static void leaves_an_empty_one(void)
         expect_stamps(p, 0, 5, 0); /* from the file again */
         stamp_write(p + BYTES(3), 3, 8);
         expect_stamps(q + BYTES(3), 3, 1, 7);
-        unmap(p, 8);
         unmap(q, 8);
+        /* Of its middle: what is left is one mapping as before. */
+        q = fl_mremap(engine, p + BYTES(3), BYTES(2), BYTES(2), MREMAP_MAYMOVE | MREMAP_DONTUNMAP,
+                      NULL);
+        require(q != MAP_FAILED, "%s", fl_strerror());
+        expect_stamps(q, 3, 1, 8);
+        unmap(q, 2);
+        p = remap(p, 8, 16, MREMAP_MAYMOVE, NULL);
+        expect_stamps(p, 0, 3, 0);
+        unmap(p, 16);
         check_engine(engine);
 }
 

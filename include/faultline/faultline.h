@@ -101,27 +101,34 @@ FL_API int fl_file_close(struct fl_file *file);
 
 /* mmap(2). flags: MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE, with MAP_FIXED,
  * MAP_FIXED_NOREPLACE, MAP_NORESERVE; MAP_ANONYMOUS with MAP_PRIVATE, then file is ignored.
- * MAP_FAILED and errno: EACCES, EBADF, EEXIST, EINVAL, ENODEV, ENOMEM (also: anonymous memory that
- * can never fit into cache and swap area, unless MAP_NORESERVE), EOPNOTSUPP, EOVERFLOW. Access
- * beyond the last page of the file, a page that cannot be read, or one that does not fit into the
- * budget raises SIGBUS, unless fl_mapping_set says otherwise. */
+ * MAP_POPULATE faults the pages in before it returns, those that a store would make private as
+ * stores, up to the first that cannot be had, which is no error; with MAP_NONBLOCK it does nothing.
+ * MAP_LOCKED does so too, and locks them as fl_mlock does.
+ * MAP_FAILED and errno: EACCES, EAGAIN (MAP_LOCKED over the limit), EBADF, EEXIST, EINVAL, ENODEV,
+ * ENOMEM (also: anonymous memory that can never fit into cache and swap area, unless MAP_NORESERVE),
+ * EOPNOTSUPP, EOVERFLOW, EPERM (PROT_EXEC of a file on a file system mounted noexec). Access beyond
+ * the last page of the file, a page that cannot be read, or one that does not fit into the budget
+ * raises SIGBUS, unless fl_mapping_set says otherwise. */
 FL_API void *fl_mmap(struct fl_engine *engine, void *addr, size_t len, int prot, int flags,
                      struct fl_file *file, off_t offset);
 /* munmap(2): any part of mappings of this engine. Dirty pages stay in the cache. */
 FL_API int fl_munmap(struct fl_engine *engine, void *addr, size_t len);
 /* mremap(2): shrinks, grows in place, or moves with MREMAP_MAYMOVE; with MREMAP_FIXED to new_addr, with
  * MREMAP_DONTUNMAP leaving the old range mapped and empty. Old length 0 makes a second view of a
- * shared mapping. What moves is within one mapping of one protection and advice (EFAULT). MAP_FAILED
- * and errno: EFAULT, EINVAL, ENOMEM; EOPNOTSUPP: a private mapping, with the MMU "sigsegv". */
+ * shared mapping. What moves is within one mapping of one protection and advice (EFAULT). What is
+ * locked stays so, and what is new of it is faulted in. MAP_FAILED and errno: EAGAIN (locked, and
+ * over the limit), EFAULT, EINVAL, ENOMEM; EOPNOTSUPP: a private mapping, with the MMU "sigsegv". */
 FL_API void *fl_mremap(struct fl_engine *engine, void *old_addr, size_t old_len, size_t new_len,
                        int flags, ... /* void *new_addr */);
 /* mlock(2), mlock2(2) with MLOCK_ONFAULT, munlock(2): what the engine shows there is not reclaimed. The
- * limit is the budget less an eighth. -1 and errno: EAGAIN (no room for the pages), EINVAL, ENOMEM (a
- * hole, over the limit, or a page that cannot be had). */
+ * limit is the budget, less what reads and writes under way take of it, and less an eighth, or 32 pages
+ * if that is more. -1 and errno: EAGAIN (no room for the pages), EINVAL, ENOMEM (a hole, over the limit,
+ * or a page that cannot be had). */
 FL_API int fl_mlock(struct fl_engine *engine, const void *addr, size_t len);
 FL_API int fl_mlock2(struct fl_engine *engine, const void *addr, size_t len, unsigned flags);
 FL_API int fl_munlock(struct fl_engine *engine, const void *addr, size_t len);
-/* mprotect(2). EACCES for what the file was not opened for, ENOMEM for a hole. */
+/* mprotect(2). EACCES for what the file was not opened for, or may not be executed; ENOMEM for a
+ * hole. Private memory that is locked and may be written from now on is faulted in as by stores. */
 FL_API int fl_mprotect(struct fl_engine *engine, void *addr, size_t len, int prot);
 /* msync(2). MS_SYNC writes exactly the pages of the range and returns when they are durable.
  * An earlier failed write-back of the file is reported once (EIO, ENOSPC). */

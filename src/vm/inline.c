@@ -52,6 +52,8 @@ int mm_touch(struct mm *mm, uint64_t addr, uint64_t len, bool write)
 
         if (end < addr)
                 return -EFAULT;
+        if (len == 0)
+                return 0;
         for (addr &= PAGE_MASK; addr < end; addr += PAGE_SIZE) {
                 struct vm_fault vmf = {
                         .mm = mm,

@@ -6,8 +6,8 @@
  * takes it (cache/reclaim.c). Private pages of locked VMAs are passed by on the way to swap. The
  * engine's memory is what is locked: the kernel may still swap frames.
  *
- * The limit is the budget less an eighth, in place of RLIMIT_MEMLOCK: what is locked must leave room
- * for others to go on.
+ * The limit is the budget less an eighth, at least 32 pages, in place of RLIMIT_MEMLOCK: what is locked
+ * must leave room for others to go on.
  */
 #include <errno.h>
 #include <sys/mman.h>

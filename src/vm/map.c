@@ -354,31 +354,44 @@ static int check_covered(struct mm *mm, uint64_t addr, uint64_t end)
         return 0;
 }
 
-/* => write lock. Up to the first hole, or VMA that may not have prot, as the kernel does. */
-static int protect_locked(struct mm *mm, uint64_t addr, uint64_t end, int prot)
+/* Locked private memory that may be stored to from now on: its copies are to be there, too. */
+static bool wants_copies(const struct vma *v, int prot)
+{
+        return (v->vm_flags & (VM_LOCKED | VM_LOCKONFAULT)) == VM_LOCKED && !v->vm_shared &&
+               !(v->vm_prot & PROT_WRITE) && (prot & PROT_WRITE);
+}
+
+/* => write lock. Up to the first hole, or VMA that may not have prot, as the kernel does. *addr goes
+ * on; 1: it stopped behind a piece, from *piece on, which is to be populated before the next. */
+static int protect_locked(struct mm *mm, uint64_t *addr, uint64_t end, int prot, uint64_t *piece)
 {
         rwlock_assert_write_held(&mm->lock);
-        while (addr < end) {
-                struct vma *v = find_vma(mm, addr);
+        while (*addr < end) {
+                struct vma *v = find_vma(mm, *addr);
+                bool populate;
                 uint64_t stop;
                 int error;
 
-                if (!v || v->vm_start > addr)
+                if (!v || v->vm_start > *addr)
                         return -ENOMEM;
                 if (prot & ~v->vm_maxprot)
                         return -EACCES;
                 stop = min_u64(v->vm_end, end);
+                populate = wants_copies(v, prot);
                 if (v->vm_prot != prot) {
-                        error = split_at(mm, addr, stop);
+                        error = split_at(mm, *addr, stop);
                         if (!error)
-                                error = mm->mmu->ops->protect(mm->mmu, addr, stop - addr, prot);
+                                error = mm->mmu->ops->protect(mm->mmu, *addr, stop - *addr, prot);
                         if (error)
                                 return error;
-                        v = find_vma(mm, addr);
+                        v = find_vma(mm, *addr);
                         v->vm_prot = prot;
                         vma_merge(mm, v);
                 }
-                addr = stop;
+                *piece = *addr;
+                *addr = stop;
+                if (populate)
+                        return 1;
         }
         return 0;
 }
@@ -394,7 +407,7 @@ static int refuse_growing(struct mm *mm, uint64_t addr, uint64_t end, bool down)
 int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, int prot)
 {
         const int grows = PROT_GROWSDOWN | PROT_GROWSUP;
-        uint64_t end = addr + round_up_u64(len, PAGE_SIZE);
+        uint64_t end = addr + round_up_u64(len, PAGE_SIZE), piece = addr;
         int error;
 
         if ((addr & ~PAGE_MASK) || (prot & grows) == grows)
@@ -405,12 +418,16 @@ int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, int prot)
                 return -ENOMEM;
         if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | grows))
                 return -EINVAL;
-        rwlock_write_lock(&mm->lock);
-        if (prot & grows)
-                error = refuse_growing(mm, addr, end, prot & PROT_GROWSDOWN);
-        else
-                error = protect_locked(mm, addr, end, prot);
-        rwlock_write_unlock(&mm->lock);
+        do {
+                rwlock_write_lock(&mm->lock);
+                if (prot & grows)
+                        error = refuse_growing(mm, addr, end, prot & PROT_GROWSDOWN);
+                else
+                        error = protect_locked(mm, &addr, end, prot, &piece);
+                rwlock_write_unlock(&mm->lock);
+                if (error > 0)
+                        mm_populate(mm, piece, addr, POPULATE_NATURAL);
+        } while (error > 0);
         return error;
 }
 

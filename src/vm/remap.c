@@ -25,6 +25,7 @@ struct remap {
         uint64_t from, old_len, new_len;
         uint64_t to; /* MREMAP_FIXED: where; else what came of it */
         int flags;
+        bool fill; /* what is new is locked, and to be there */
         struct vma_list gone;
 };
 
@@ -226,6 +227,8 @@ static int move(struct remap *r, struct vma *v)
                 vma_set_flags(v, v->vm_flags & ~(VM_LOCKED | VM_LOCKONFAULT));
         vma_link(mm, copy);
         vma_merge(mm, copy);
+        if (r->flags & MREMAP_DONTUNMAP)
+                vma_merge(mm, find_vma(mm, r->from));
         return 0;
 }
 
@@ -246,8 +249,15 @@ static int remap_locked(struct remap *r)
         error = check_vma(r, v);
         if (error)
                 return error;
+        r->fill = (v->vm_flags & (VM_LOCKED | VM_LOCKONFAULT)) == VM_LOCKED &&
+                  r->new_len > r->old_len;
         if (!elsewhere && grow_in_place(r, v))
                 return 0;
+        if (r->old_len == 0 && r->to == r->from && (r->flags & MREMAP_FIXED)) {
+                /* A second view of itself: what it is to replace goes first, as in the kernel. */
+                error = unmap_locked(r->mm, r->to, r->to + r->new_len, &r->gone);
+                return error ? error : -EFAULT;
+        }
         if (!(r->flags & MREMAP_MAYMOVE))
                 return -ENOMEM;
         if (r->new_len < r->old_len) {
@@ -279,6 +289,8 @@ int mm_remap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, in
         error = remap_locked(&r);
         rwlock_write_unlock(&mm->lock);
         free_vma_list(&r.gone);
+        if (!error && r.fill)
+                mm_populate(mm, r.to + r.old_len, r.to + r.new_len, POPULATE_NATURAL);
         if (!error)
                 *to = r.to;
         return error;
