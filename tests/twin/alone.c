@@ -14,6 +14,7 @@
 
 struct lane alone;
 static struct side ours, kernels;
+static uint64_t swapped_out; /* pages, in all sequences */
 
 /* Of half a file at most; now and then whole pages, or less than one, or nothing. */
 static uint64_t draw_size(uint64_t *s)
@@ -55,7 +56,9 @@ static void begin(uint64_t *s)
         open_side(&kernels);
         p = map_file(ours.engine, ours.file[0], REGION * PAGE, PROT_READ, MAP_SHARED, 0);
         expect(fl_munmap(ours.engine, p, REGION * PAGE) == 0, "%s", fl_strerror());
-        alone.place[OURS].base = p;
+        /* Where the engine looks for room, it is not in the region. */
+        alone.place[OURS].base = p + 1000 * REGION * PAGE;
+        map_ballast(&ours);
 }
 
 static bool same_files(void)
@@ -96,7 +99,9 @@ static bool finish(bool same, bool check)
                 if (!same)
                         snprintf(alone.told, sizeof(alone.told), "the engine's invariants");
         }
+        swapped_out += get_stats(ours.engine).swap_outs;
         unmap_all(&alone);
+        unmap_ballast(&ours);
         close_side(&ours);
         close_side(&kernels);
         close_engine(ours.engine);
@@ -128,6 +133,8 @@ void alone_begin(void)
         alone.place[OURS].side = &ours;
         alone.place[KERNELS].side = &kernels;
         alone.place[KERNELS].base = find_place();
+        for (unsigned k = 0; k < SIDES; k++)
+                alone.place[k].lane = &alone;
 }
 
 uint64_t alone_run(uint64_t most)
@@ -147,5 +154,6 @@ uint64_t alone_run(uint64_t most)
                 if (test_failures() || (most == UINT64_MAX && test_left() < 0))
                         break;
         }
+        printf("%llu pages swapped out\n", (unsigned long long)swapped_out);
         return done;
 }

@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * calls.c - the operations, on either side; what is known to have no one answer; and the model.
- *
- * Left out, since it has no one answer: a store through a shared mapping behind the end of the file
- * in its last page (the kernel clears it when it likes); and private copies dropped behind the
- * engine's back (the engine makes the next touch a copy, the kernel shows the file again).
+ * calls.c - the operations, on either side: calls that both have, and accesses.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "twin.h"
@@ -59,18 +56,6 @@ long run_mprotect(struct place *w, const struct op *o, struct outcome *out)
         return e ? fl_mprotect(e, p, o->len, o->arg) : mprotect(p, o->len, o->arg);
 }
 
-/* arg: pages; offset: where to. */
-long run_mremap(struct place *w, const struct op *o, struct outcome *out)
-{
-        struct fl_engine *e = w->side->engine;
-        char *p = w->base + o->at, *to = w->base + o->offset, *q;
-        size_t len = (size_t)o->arg * PAGE;
-
-        (void)out;
-        q = e ? fl_mremap(e, p, o->len, len, o->flags, to) : mremap(p, o->len, len, o->flags, to);
-        return q == MAP_FAILED ? -1 : q - w->base;
-}
-
 long run_madvise(struct place *w, const struct op *o, struct outcome *out)
 {
         struct fl_engine *e = w->side->engine;
@@ -84,6 +69,27 @@ long run_drop(struct place *w, const struct op *o, struct outcome *out)
 {
         (void)out;
         return madvise(w->base + o->at, o->len, MADV_DONTNEED);
+}
+
+/* arg: MLOCK_ONFAULT or nothing. The kernel's is the call itself: a sanitizer makes mlock(3) do nothing. */
+long run_mlock(struct place *w, const struct op *o, struct outcome *out)
+{
+        struct fl_engine *e = w->side->engine;
+        char *p = w->base + o->at;
+
+        (void)out;
+        if (e)
+                return o->arg ? fl_mlock2(e, p, o->len, (unsigned)o->arg) : fl_mlock(e, p, o->len);
+        return o->arg ? syscall(SYS_mlock2, p, o->len, o->arg) : syscall(SYS_mlock, p, o->len);
+}
+
+long run_munlock(struct place *w, const struct op *o, struct outcome *out)
+{
+        struct fl_engine *e = w->side->engine;
+        char *p = w->base + o->at;
+
+        (void)out;
+        return e ? fl_munlock(e, p, o->len) : syscall(SYS_munlock, p, o->len);
 }
 
 long run_msync(struct place *w, const struct op *o, struct outcome *out)
@@ -267,146 +273,6 @@ long run_set_cache(struct place *w, const struct op *o, struct outcome *out)
 
         (void)out;
         return e && fl_engine_set_cache(e, o->len) && errno != EBUSY ? -1 : 0;
-}
-
-/* --- the model --- */
-
-void unmap_all(struct lane *l)
-{
-        expect(fl_munmap(l->place[OURS].side->engine, l->place[OURS].base, REGION * PAGE) == 0,
-               "%s", fl_strerror());
-        munmap(l->place[KERNELS].base, REGION * PAGE);
-        memset(l->page, 0, sizeof(l->page));
-}
-
-/* Not behind the end of a file, in its last page, through a shared mapping. */
-bool ready_to_store(struct lane *l, const struct op *o)
-{
-        unsigned i = (unsigned)(o->at / PAGE);
-        uint64_t size = l->size[file_of(l->page[i].handle)];
-
-        return !(l->page[i].mapped && l->page[i].shared && l->page[i].index == size / PAGE &&
-                 o->at % PAGE >= size % PAGE);
-}
-
-/* Not MADV_FREE of what it is for: whether the bytes stay is nobody's promise. */
-bool ready_to_advise(struct lane *l, const struct op *o)
-{
-        for (size_t i = o->at / PAGE; i < REGION && i * PAGE < o->at + o->len; i++)
-                if (o->arg == MADV_FREE && l->page[i].mapped && l->page[i].anonymous)
-                        return false;
-        return true;
-}
-
-/* Not what is private. */
-bool ready_to_drop(struct lane *l, const struct op *o)
-{
-        for (size_t i = o->at / PAGE; i < REGION && i * PAGE < o->at + o->len; i++)
-                if (l->page[i].mapped && !l->page[i].shared)
-                        return false;
-        return true;
-}
-
-/* May o's buffer, in the region, be touched whole for that? And is it no part of what the call is
- * on: the order in which bytes move then is nobody's promise. */
-static bool is_buffer(struct lane *l, const struct op *o, int prot)
-{
-        if (o->len == 0)
-                return false;
-        for (size_t i = o->at / PAGE; i <= (o->at + o->len - 1) / PAGE; i++) {
-                unsigned file = file_of(l->page[i].handle);
-
-                if (!l->page[i].mapped || l->page[i].prot < 0 || !(l->page[i].prot & prot) ||
-                    file == file_of(o->handle) || (l->page[i].index + 1) * PAGE > l->size[file])
-                        return false;
-        }
-        return true;
-}
-
-bool ready_to_read_into(struct lane *l, const struct op *o)
-{
-        return is_buffer(l, o, PROT_WRITE);
-}
-
-bool ready_to_write_from(struct lane *l, const struct op *o)
-{
-        return is_buffer(l, o, PROT_READ | PROT_WRITE); /* PROT_EXEC alone need not mean reading */
-}
-
-static void note_prot(struct lane *l, const struct op *o, int prot)
-{
-        for (size_t i = o->at / PAGE; i < REGION && i * PAGE < o->at + o->len; i++)
-                l->page[i].prot = prot;
-}
-
-/* Where there is a hole, an error is returned and some of it was done. */
-void note_mprotect(struct lane *l, const struct op *o, long result)
-{
-        note_prot(l, o, result ? -1 : o->arg);
-}
-
-static void note_range(struct lane *l, const struct op *o, bool mapped)
-{
-        unsigned first = (unsigned)(o->at / PAGE), nr = (unsigned)((o->len + PAGE - 1) / PAGE);
-
-        for (unsigned i = 0; i < nr; i++) {
-                l->page[first + i].mapped = mapped;
-                l->page[first + i].shared = o->flags & MAP_SHARED;
-                l->page[first + i].anonymous = o->flags & MAP_ANONYMOUS;
-                l->page[first + i].handle = o->handle;
-                l->page[first + i].index = (uint64_t)o->offset / PAGE + i;
-                l->page[first + i].prot = o->arg;
-        }
-}
-
-/* Not out of the region. */
-bool ready_to_remap(struct lane *l, const struct op *o)
-{
-        (void)l;
-        return o->flags & MREMAP_FIXED || o->at / PAGE + (size_t)o->arg <= REGION;
-}
-
-void note_mremap(struct lane *l, const struct op *o, long result)
-{
-        size_t from = o->at / PAGE, to = (size_t)result / PAGE;
-
-        if (result < 0)
-                return;
-        for (size_t i = o->len ? 1 : 0; i < (size_t)o->arg; i++) {
-                l->page[to + i] = l->page[from];
-                l->page[to + i].index = l->page[from].index + i;
-        }
-        if (o->len) {
-                l->page[to] = l->page[from];
-                if (to != from)
-                        l->page[from].mapped = false;
-        }
-}
-
-void note_mmap(struct lane *l, const struct op *o, long result)
-{
-        if (result >= 0 && (o->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
-                note_range(l, o, true);
-}
-
-void note_munmap(struct lane *l, const struct op *o, long result)
-{
-        if (result == 0)
-                note_range(l, o, false);
-}
-
-void note_pwrite(struct lane *l, const struct op *o, long result)
-{
-        uint64_t *size = &l->size[file_of(o->handle)];
-
-        if (result > 0 && (uint64_t)(o->offset + result) > *size)
-                *size = (uint64_t)(o->offset + result);
-}
-
-void note_ftruncate(struct lane *l, const struct op *o, long result)
-{
-        if (result == 0)
-                l->size[file_of(o->handle)] = (uint64_t)o->offset;
 }
 
 /* --- both sides --- */

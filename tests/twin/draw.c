@@ -12,6 +12,12 @@
 #define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
 
 /* Those that are met often are there more than once. */
 static const int prots[] = { PROT_READ,
@@ -31,10 +37,10 @@ static const int advices[] = { MADV_NORMAL,   MADV_RANDOM,   MADV_SEQUENTIAL,
                                MADV_WILLNEED, MADV_DONTNEED, MADV_DONTNEED,
                                1234 };
 /* Where nobody else stores to the file. */
-static const int more_advices[] = { MADV_COLD,         MADV_PAGEOUT,       MADV_REMOVE,
-                                    MADV_FREE,         MADV_POPULATE_READ, MADV_POPULATE_WRITE,
-                                    MADV_DONTFORK,     MADV_DOFORK,        MADV_WIPEONFORK,
-                                    MADV_POPULATE_READ };
+static const int more_advices[] = { MADV_COLD,          MADV_PAGEOUT,       MADV_REMOVE,
+                                    MADV_FREE,          MADV_POPULATE_READ, MADV_POPULATE_WRITE,
+                                    MADV_DONTFORK,      MADV_DOFORK,        MADV_WIPEONFORK,
+                                    MADV_POPULATE_READ, MADV_KEEPONFORK,    MADV_DONTNEED_LOCKED };
 static const int types[] = { MAP_SHARED,  MAP_SHARED,  MAP_SHARED,         MAP_PRIVATE,
                              MAP_PRIVATE, MAP_PRIVATE, MAP_SHARED_VALIDATE };
 static const int odd_types[] = { 0, MAP_SHARED_VALIDATE | 0x200000, MAP_TYPE & ~3 };
@@ -69,6 +75,9 @@ void draw_range(struct op *o, uint64_t *s)
 void draw_map(struct op *o, uint64_t *s)
 {
         static const int fixed[] = { MAP_FIXED, MAP_FIXED, MAP_FIXED, MAP_FIXED_NOREPLACE, 0 };
+        static const int fillings[] = {
+                0, 0, 0, 0, 0, 0, MAP_POPULATE, MAP_POPULATE | MAP_NONBLOCK, MAP_LOCKED
+        };
 
         draw_range(o, s);
         o->arg = pick(s, prots);
@@ -77,10 +86,12 @@ void draw_map(struct op *o, uint64_t *s)
         if ((o->flags & MAP_TYPE) == MAP_SHARED_VALIDATE)
                 o->flags &= ~MAP_FIXED_NOREPLACE; /* not among those that the kernel validates */
         o->flags |= random_below(s, 8) ? 0 : MAP_NORESERVE;
-        o->offset = (off_t)(random_below(s, FILE_PAGES) * PAGE);
+        o->flags |= pick(s, fillings);
+        o->offset =
+                (off_t)(random_below(s, random_below(s, 2) ? FILE_PAGES : FILE_PAGES / 4) * PAGE);
         if (random_below(s, 40) == 0)
                 o->offset = pick(s, odd_offsets);
-        if ((o->flags & MAP_TYPE) == MAP_PRIVATE && random_below(s, 4) == 0)
+        if ((o->flags & MAP_TYPE) == MAP_PRIVATE && random_below(s, 3) == 0)
                 o->flags |= MAP_ANONYMOUS;
 }
 
@@ -90,17 +101,85 @@ void draw_protect(struct op *o, uint64_t *s)
         o->arg = random_below(s, 30) ? pick(s, prots) : pick(s, odd_prots);
 }
 
-/* One page, which is always within a mapping, to some pages, somewhere in the region. */
+/* Some pages, as far as they are one mapping, become fewer or more, or go somewhere in the region. */
 void draw_remap(struct op *o, uint64_t *s)
 {
-        static const int flags[] = { MREMAP_MAYMOVE | MREMAP_FIXED, MREMAP_MAYMOVE | MREMAP_FIXED,
-                                     0, MREMAP_FIXED, 64 };
+        static const int flags[] = { MREMAP_MAYMOVE | MREMAP_FIXED,
+                                     MREMAP_MAYMOVE | MREMAP_FIXED,
+                                     MREMAP_MAYMOVE | MREMAP_FIXED,
+                                     MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,
+                                     MREMAP_MAYMOVE | MREMAP_DONTUNMAP,
+                                     MREMAP_MAYMOVE,
+                                     MREMAP_MAYMOVE,
+                                     0,
+                                     0,
+                                     MREMAP_FIXED,
+                                     64 };
+        uint64_t nr = random_below(s, 20) ? 1 + random_below(s, 6) : 0;
 
         draw_range(o, s);
-        o->len = random_below(s, 20) ? PAGE : 0;
-        o->arg = (int)random_below(s, 4);
+        o->len = nr * PAGE;
+        o->arg = (int)(random_below(s, 2) ? nr : random_below(s, 8));
         o->flags = pick(s, flags);
-        o->offset = (off_t)(random_below(s, REGION - 4) * PAGE);
+        o->offset = (off_t)(random_below(s, REGION - 7) * PAGE);
+}
+
+/* Half of them when they are touched. */
+void draw_lock(struct op *o, uint64_t *s)
+{
+        draw_range(o, s);
+        o->arg = random_below(s, 2) ? MLOCK_ONFAULT : 0;
+}
+
+/* Some more often than others, so that neighbours come to be alike. */
+void draw_rules(struct op *o, uint64_t *s)
+{
+        draw_range(o, s);
+        o->arg = (int)random_below(s, random_below(s, 2) ? 4 : 64);
+}
+
+void draw_touch(struct op *o, uint64_t *s)
+{
+        draw_range(o, s);
+        o->arg = (int)random_below(s, 2);
+}
+
+/* Pages of the ballast. */
+void draw_press(struct op *o, uint64_t *s)
+{
+        uint64_t first = random_below(s, BALLAST);
+
+        o->at = first * PAGE;
+        o->len = (1 + random_below(s, BALLAST - first)) * PAGE;
+        o->arg = (int)random_below(s, 2);
+}
+
+/* Of few pages, so that it is within a mapping; which way, and where the store goes. */
+void draw_split(struct op *o, uint64_t *s)
+{
+        draw_range(o, s);
+        o->at = o->at / PAGE * PAGE;
+        o->len = (1 + random_below(s, 3)) * PAGE;
+        if (o->at + o->len > REGION * PAGE)
+                o->len = PAGE;
+        o->arg = (int)random_below(s, 256);
+        o->flags = (int)random_below(s, 16);
+        o->offset = (off_t)random_below(s, 3);
+}
+
+/* Over much of the region; mostly at the first byte of each page. */
+void draw_walk(struct op *o, uint64_t *s)
+{
+        uint64_t first = random_below(s, REGION), most = REGION - first;
+
+        o->at = first * PAGE;
+        o->len = (1 + random_below(s, most)) * PAGE;
+        if (random_below(s, 4) == 0)
+                o->at += random_below(s, PAGE);
+        if (o->at % PAGE)
+                o->len -= o->at % PAGE;
+        o->arg = (int)random_below(s, 256);
+        o->flags = (int)random_below(s, 4);
 }
 
 void draw_advise(struct op *o, uint64_t *s)
@@ -139,17 +218,22 @@ void draw_io_at(struct op *o, uint64_t *s)
         o->at = random_below(s, REGION * PAGE - BUF);
 }
 
-/* Of a file. */
+/* Of a file; often such that it ends where much is mapped. */
 void draw_length(struct op *o, uint64_t *s)
 {
         draw_io(o, s);
+        if (random_below(s, 3) == 0)
+                o->offset = (off_t)(random_below(s, FILE_PAGES / 4) * PAGE +
+                                    (random_below(s, 2) ? random_below(s, PAGE) : 0));
         if (o->offset == INT64_MAX) /* what is too long depends on the file system */
                 o->offset = 0;
 }
 
 void draw_budget(struct op *o, uint64_t *s)
 {
-        o->len = (CACHE + random_below(s, 2) * 128) * PAGE;
+        static const unsigned pages[] = { SMALLEST, CACHE, CACHE + 128 };
+
+        o->len = pick(s, pages) * PAGE;
 }
 
 /* Half of it in the first pages, so that the threads meet. */
@@ -161,7 +245,7 @@ static uint64_t draw_shared_page(uint64_t *s)
 void draw_shared_map(struct op *o, uint64_t *s)
 {
         draw_map(o, s);
-        o->flags &= ~MAP_ANONYMOUS;
+        o->flags &= ~(MAP_ANONYMOUS | MAP_LOCKED | MAP_POPULATE);
         if (o->offset >= 0 && o->offset < (off_t)(FILE_PAGES * PAGE))
                 o->offset = (off_t)(draw_shared_page(s) * PAGE) + o->offset % (off_t)PAGE;
 }
@@ -225,6 +309,23 @@ void text_access(const struct op *o, char *text, size_t size)
         char at[48];
 
         snprintf(text, size, " at %s", at_text(o, at, sizeof(at)));
+}
+
+void text_remap(const struct op *o, char *text, size_t size)
+{
+        char at[48];
+
+        snprintf(text, size, "(%s, %#zx at most, to %d pages, flags %#x, page %lld)",
+                 at_text(o, at, sizeof(at)), o->len, o->arg, (unsigned)o->flags,
+                 (long long)o->offset / (int)PAGE);
+}
+
+void text_walk(const struct op *o, char *text, size_t size)
+{
+        char at[48];
+
+        snprintf(text, size, "(%s, %#zx, %#x, %#x, %lld)", at_text(o, at, sizeof(at)), o->len,
+                 (unsigned)o->arg, (unsigned)o->flags, (long long)o->offset);
 }
 
 void text_io(const struct op *o, char *text, size_t size)

@@ -8,12 +8,16 @@
  *   ops.c      the table of operations: one row each
  *   draw.c     what is drawn for an operation, and how it reads when it is printed
  *   calls.c    the operations themselves, on either side
+ *   moves.c    mremap
+ *   walks.c    accesses in a row, mappings that go on, split and joined ones
+ *   rules.c    calls that only an engine has
+ *   model.c    what is mapped where: what may be asked, and what came of it
  *   sides.c    opening and closing the files of a side, and engines of many kinds
  *   alone.c    sequences of operations by one thread
  *   shrink.c   which operations of a sequence matter for a difference
  *   threads.c  several threads at once (stamps.c, stamped.c): see threads.h
  *
- * To add an operation: a function that runs it on one side, in calls.c, and a row in ops.c. If
+ * To add an operation: a function that runs it on one side, in calls.c, say, and a row in ops.c. If
  * several threads may do it, what it says must depend on the thread's own calls only, and the bytes
  * that it stores must be stamps.
  */
@@ -31,6 +35,9 @@
 #define FILE_PAGES 64 /* at most */
 #define OPS 300u      /* in a sequence */
 #define CACHE 72ul    /* pages */
+#define SMALLEST 64ul
+#define BALLAST 128u
+#define STAGING 8u /* of them, which hold what is read and written */
 #define BUF (4 * PAGE)
 
 struct lane;
@@ -84,6 +91,8 @@ struct side {
         const char *name;
         struct record *record; /* with several threads: what was stored */
         int direct[FILES];     /* the file around every cache, or -1 */
+        /* Memory that drives others out, where there is a swap area: more than the cache. */
+        unsigned char *ballast, pressed[BALLAST];
 };
 
 /* Where one thread works on one side. */
@@ -96,15 +105,22 @@ struct place {
 
 enum { OURS, KERNELS, SIDES };
 
+/* What is known of a page of the region. */
+struct mapped_page {
+        bool mapped, shared, anonymous;
+        int locked;              /* 0, 1, 2: when it is touched */
+        int prot;                /* -1: not known */
+        int advice, fork;        /* alone; fork: 1 DONTFORK, 2 WIPEONFORK; -1: not known */
+        int rules;               /* alone: fl_mapping_set(), by number */
+        unsigned handle, opened; /* opened: the handle's how manieth opening */
+        uint64_t index;          /* in the file */
+};
+
 /* One thread, and the model: what is mapped where, so that nothing is asked that has no answer. */
 struct lane {
         struct place place[SIDES];
-        struct {
-                bool mapped, shared, anonymous;
-                int prot; /* -1: not known */
-                unsigned handle;
-                uint64_t index; /* in the file */
-        } page[REGION];
+        struct mapped_page page[REGION];
+        unsigned opened[HANDLES];
         uint64_t size[FILES]; /* alone */
         unsigned threads;     /* not alone: of how many */
         char told[512];       /* the difference */
@@ -125,6 +141,14 @@ static inline bool may_read(unsigned handle)
         return handle <= FILES;
 }
 
+/* Pages of the region, from first on. */
+struct span {
+        unsigned first, end;
+};
+
+/* Flags of a walk. */
+enum { WALK_STORES = 1, WALK_DOWN = 2 };
+
 /* --- draw.c */
 void draw_op(struct op *o, enum mode mode, uint64_t *s);
 const char *op_text(const struct op *o);
@@ -134,6 +158,12 @@ void draw_protect(struct op *o, uint64_t *s);
 void draw_remap(struct op *o, uint64_t *s);
 void draw_advise(struct op *o, uint64_t *s);
 void draw_any_advice(struct op *o, uint64_t *s);
+void draw_lock(struct op *o, uint64_t *s);
+void draw_rules(struct op *o, uint64_t *s);
+void draw_split(struct op *o, uint64_t *s);
+void draw_touch(struct op *o, uint64_t *s);
+void draw_press(struct op *o, uint64_t *s);
+void draw_walk(struct op *o, uint64_t *s);
 void draw_access(struct op *o, uint64_t *s);
 void draw_io(struct op *o, uint64_t *s);
 void draw_io_at(struct op *o, uint64_t *s);
@@ -144,6 +174,8 @@ void draw_shared_io(struct op *o, uint64_t *s);
 void text_map(const struct op *o, char *text, size_t size);
 void text_range(const struct op *o, char *text, size_t size);
 void text_access(const struct op *o, char *text, size_t size);
+void text_remap(const struct op *o, char *text, size_t size);
+void text_walk(const struct op *o, char *text, size_t size);
 void text_io(const struct op *o, char *text, size_t size);
 void text_io_at(const struct op *o, char *text, size_t size);
 void text_handle(const struct op *o, char *text, size_t size);
@@ -152,9 +184,10 @@ void text_handle(const struct op *o, char *text, size_t size);
 long run_mmap(struct place *w, const struct op *o, struct outcome *out);
 long run_munmap(struct place *w, const struct op *o, struct outcome *out);
 long run_mprotect(struct place *w, const struct op *o, struct outcome *out);
-long run_mremap(struct place *w, const struct op *o, struct outcome *out);
 long run_madvise(struct place *w, const struct op *o, struct outcome *out);
 long run_drop(struct place *w, const struct op *o, struct outcome *out);
+long run_mlock(struct place *w, const struct op *o, struct outcome *out);
+long run_munlock(struct place *w, const struct op *o, struct outcome *out);
 long run_msync(struct place *w, const struct op *o, struct outcome *out);
 long run_mincore(struct place *w, const struct op *o, struct outcome *out);
 long run_load(struct place *w, const struct op *o, struct outcome *out);
@@ -170,21 +203,64 @@ long run_reopen(struct place *w, const struct op *o, struct outcome *out);
 long run_open_again(struct place *w, const struct op *o, struct outcome *out);
 long run_stats(struct place *w, const struct op *o, struct outcome *out);
 long run_set_cache(struct place *w, const struct op *o, struct outcome *out);
+/* Runs an operation on both sides. True: the same came of it; else l->told says what did not. */
+bool step(struct lane *l, const struct op *o);
+
+/* --- moves.c */
+long run_mremap(struct place *w, const struct op *o, struct outcome *out);
+bool ready_to_remap(struct lane *l, const struct op *o);
+/* What is asked for: as far as one mapping goes. */
+struct op remap_of(const struct lane *l, const struct op *o);
+
+/* --- walks.c */
+long run_walk(struct place *w, const struct op *o, struct outcome *out);
+long run_extend(struct place *w, const struct op *o, struct outcome *out);
+long run_split(struct place *w, const struct op *o, struct outcome *out);
+bool ready_to_extend(struct lane *l, const struct op *o);
+bool ready_to_split(struct lane *l, const struct op *o);
+void note_extend(struct lane *l, const struct op *o, long result);
+
+/* --- rules.c */
+long run_mapping_set(struct place *w, const struct op *o, struct outcome *out);
+long run_mapping_info(struct place *w, const struct op *o, struct outcome *out);
+long run_error(struct place *w, const struct op *o, struct outcome *out);
+long run_error_clear(struct place *w, const struct op *o, struct outcome *out);
+long run_evict(struct place *w, const struct op *o, struct outcome *out);
+long run_touch(struct place *w, const struct op *o, struct outcome *out);
+long run_press(struct place *w, const struct op *o, struct outcome *out);
+void map_ballast(struct side *s);
+void unmap_ballast(struct side *s);
+bool ready_to_rule(struct lane *l, const struct op *o);
+
+/* --- model.c */
+struct span pages_of(const struct op *o);
+/* Is this the engine's MMU? */
+bool has_mmu(const struct lane *l, const char *name);
+void unmap_all(struct lane *l);
+/* Can so many pages more be locked on both sides? */
+bool may_lock(struct lane *l, unsigned more);
+/* How many pages from first on, at least 1 and at most `most`, one mapping of an engine's can be. */
+unsigned run_at(const struct lane *l, unsigned first, unsigned most);
+bool ready_to_map(struct lane *l, const struct op *o);
 bool ready_to_advise(struct lane *l, const struct op *o);
 bool ready_to_drop(struct lane *l, const struct op *o);
+bool ready_to_lock(struct lane *l, const struct op *o);
 bool ready_to_store(struct lane *l, const struct op *o);
+bool ready_to_walk(struct lane *l, const struct op *o);
+bool ready_to_touch(struct lane *l, const struct op *o);
 bool ready_to_read_into(struct lane *l, const struct op *o);
 bool ready_to_write_from(struct lane *l, const struct op *o);
 void note_mmap(struct lane *l, const struct op *o, long result);
-void note_mprotect(struct lane *l, const struct op *o, long result);
-bool ready_to_remap(struct lane *l, const struct op *o);
-void note_mremap(struct lane *l, const struct op *o, long result);
 void note_munmap(struct lane *l, const struct op *o, long result);
+void note_mprotect(struct lane *l, const struct op *o, long result);
+void note_mremap(struct lane *l, const struct op *o, long result);
+void note_madvise(struct lane *l, const struct op *o, long result);
+void note_mlock(struct lane *l, const struct op *o, long result);
+void note_munlock(struct lane *l, const struct op *o, long result);
+void note_rules(struct lane *l, const struct op *o, long result);
 void note_pwrite(struct lane *l, const struct op *o, long result);
 void note_ftruncate(struct lane *l, const struct op *o, long result);
-void unmap_all(struct lane *l);
-/* Runs an operation on both sides. True: the same came of it; else l->told says what did not. */
-bool step(struct lane *l, const struct op *o);
+void note_reopen(struct lane *l, const struct op *o, long result);
 
 /* --- stamped.c */
 long run_stamped_load(struct place *w, const struct op *o, struct outcome *out);
