@@ -128,6 +128,7 @@ static void evict(void)
         expect_eq(bytes, (PAGES - 1) * TEST_PAGE, "evicted");
         expect_eq(resident(p, PAGES), 1, "left");
         expect_eq(resident(q, PAGES), 2, "left of the private mapping");
+        check_engine(engine); /* what went is shown nowhere */
         expect(fl_msync(engine, p, PAGES * TEST_PAGE, MS_SYNC) == 0, "%s", fl_strerror());
         expect_eq(fl_evict(engine, p, PAGES * TEST_PAGE), TEST_PAGE, "evicted once it is clean");
         expect_eq(fl_evict(engine, p, PAGES * TEST_PAGE), 0, "evicted of nothing");

@@ -88,6 +88,13 @@ static void splits_and_joins(void)
         /* Over all of it, and then the default again. */
         expect(fl_mapping_set(e, p, 64 * PAGE, &cfg) == 0, "%s", fl_strerror());
         expect_span(e, p, 0, 64, 4 * PAGE);
+        /* Cut for another reason, all parts have what was set. */
+        expect(fl_mprotect(e, p + 32 * PAGE, 8 * PAGE, PROT_NONE) == 0, "%s", fl_strerror());
+        expect_span(e, p, 0, 32, 4 * PAGE);
+        expect_span(e, p, 32, 40, 4 * PAGE);
+        expect_span(e, p, 40, 64, 4 * PAGE);
+        expect(fl_mprotect(e, p + 32 * PAGE, 8 * PAGE, PROT_READ) == 0, "%s", fl_strerror());
+        expect_span(e, p, 0, 64, 4 * PAGE);
         expect(fl_mapping_set(e, p, 64 * PAGE, NULL) == 0, "%s", fl_strerror());
         expect_span(e, p, 0, 64, 16 * PAGE);
         check_engine(e);

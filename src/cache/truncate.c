@@ -153,6 +153,7 @@ int file_punch_hole(struct file *f, uint64_t first, uint64_t end)
         atomic_store(&m->hole_end, end);
         perturb_gap();
         writeback_wait(m, first, end);
+        perturb_gap();
         error = f->inode->i_op->punch(f->inode, first, end);
         perturb_gap();
         if (!error)

@@ -267,7 +267,9 @@ static inline void vma_check(const struct vma *v)
         (void)v;
 }
 #endif
-/* => mm->lock not held. 0 if every invariant holds. */
+/* List, tree and gaps agree: 0 or -EINVAL. => mm->lock */
+int vma_tree_check(struct mm *mm);
+/* => mm->lock not held, nothing in flight. 0 if every invariant holds. */
 int mm_check(struct mm *mm);
 
 #endif

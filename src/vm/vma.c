@@ -329,62 +329,13 @@ static int complain(const char *what, const struct vma *v)
         return -EINVAL;
 }
 
-struct private_count {
-        uint64_t charged, slots, exist;
-};
-
-/* Private pages in the span of v, from the page table. */
-static void count_private_pages(struct mm *mm, const struct vma *v, struct private_count *n)
+int vma_tree_check(struct mm *mm)
 {
-        uint64_t addr = v->vm_start;
-        struct pte *p;
-
-        while (addr < v->vm_end && (p = pte_next_table(mm, &addr, v->vm_end - 1))) {
-                uint64_t end = min_u64(radix_leaf_end(&mm->pgd, addr >> PAGE_SHIFT) << PAGE_SHIFT,
-                                       v->vm_end);
-                struct pte *table = p;
-
-                for (; addr < end; addr += PAGE_SIZE, p++) {
-                        enum pte_state s = pte_state(p);
-
-                        n->charged += s == PTE_COPY || s == PTE_SWAPPING || s == PTE_BLANK;
-                        n->exist += state_is_private(s);
-                        n->slots += value_slot(pte_value(p)) != 0;
-                }
-                pte_put(mm, table);
-        }
-}
-
-static int check_count(const char *what, uint64_t counted, int64_t kept)
-{
-        if (counted == (uint64_t)kept)
-                return 0;
-        fprintf(stderr, "faultline: mm: %llu %s, %lld kept\n", (unsigned long long)counted, what,
-                (long long)kept);
-        return -EINVAL;
-}
-
-static int check_private(struct mm *mm, const struct private_count *n)
-{
-        int error = check_count("private pages in memory", n->charged,
-                                atomic_load(&mm->cache->budget.private_pages));
-
-        if (!error)
-                error = check_count("private pages", n->exist, atomic_load(&mm->swap.exist));
-        if (!error && mm->swap.area)
-                error = check_count("slots", n->slots, atomic_load(&mm->swap.area->in_use));
-        return error;
-}
-
-int mm_check(struct mm *mm)
-{
-        struct vma *v, *prev = NULL, *in_tree;
-        struct private_count private = { 0 };
+        struct vma *v, *prev = NULL, *in_tree = RB_MIN(vma_tree, &mm->mm_rb);
         unsigned n = 0;
         int error = 0;
 
-        rwlock_read_lock(&mm->lock);
-        in_tree = RB_MIN(vma_tree, &mm->mm_rb);
+        rwlock_assert_held(&mm->lock);
         TAILQ_FOREACH (v, &mm->mmap, vm_list) {
                 vma_check(v);
                 if (v != in_tree)
@@ -396,7 +347,6 @@ int mm_check(struct mm *mm)
                         error = complain("wrong gap", v);
                 in_tree = in_tree ? RB_NEXT(vma_tree, &mm->mm_rb, in_tree) : NULL;
                 prev = v;
-                count_private_pages(mm, v, &private);
                 n++;
         }
         if (!error && (n != mm->map_count || in_tree)) {
@@ -404,8 +354,5 @@ int mm_check(struct mm *mm)
                         mm->map_count);
                 error = -EINVAL;
         }
-        if (mm->cache && check_private(mm, &private))
-                error = -EINVAL;
-        rwlock_read_unlock(&mm->lock);
         return error;
 }
