@@ -13,8 +13,10 @@
  *
  * Threads: every function may be called from any thread, and several at once; a handle must not
  * be used while or after it is closed. Mapped memory may be touched from any thread.
- * Signals: none of these functions is async-signal-safe; touching mapped memory is, but not from a
- * handler that has interrupted one of these functions: the fault may need what that one holds.
+ * Signals: none of these functions is async-signal-safe; touching mapped memory is, in any handler.
+ * A thread that is inside one of these functions takes no signals until it is over (long ones let
+ * them in on the way), and cannot be cancelled; but for SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP and
+ * SIGSYS, whose handlers must not touch mapped memory if somebody else has sent them.
  * With the MMU "sigbus" a fault is a SIGBUS, with "sigsegv" a SIGSEGV, which the library catches and
  * serves in the thread that touched. What is not its own, and what is an error, goes on to the
  * handler that the program had installed before the engine was opened; a handler installed later

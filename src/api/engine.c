@@ -168,8 +168,10 @@ struct fl_engine *fl_engine_open(const struct fl_engine_config *config)
         struct fl_engine_config cfg;
         struct fl_engine *e;
         char why[256] = "";
-        int error = copy_config(&cfg, sizeof(cfg), config);
+        int error;
 
+        begin_call();
+        error = copy_config(&cfg, sizeof(cfg), config);
         if (error) {
                 fl_fail(-error, NULL, "opening an engine",
                         "the config has a wrong size, or options this library does not know");
@@ -237,6 +239,7 @@ int fl_engine_close(struct fl_engine *e)
 {
         int error = 0, r;
 
+        begin_call();
         if (!e)
                 return 0;
         if (atomic_load(&e->nr_files))
@@ -259,6 +262,7 @@ const char *fl_engine_mmu(const struct fl_engine *e)
 
 int fl_engine_set_cache(struct fl_engine *e, uint64_t bytes)
 {
+        begin_call();
         if (bytes < CACHE_MIN_PAGES * PAGE_SIZE)
                 return fl_fail(EINVAL, NULL, "setting the cache's size",
                                "the cache must be at least 64 pages (256K)");
@@ -276,6 +280,7 @@ int fl_stats(struct fl_engine *e, struct fl_stats *out)
         struct fl_stats v = { .size = out->size };
         size_t size = out->size;
 
+        begin_call();
         if (size < sizeof(size_t))
                 return fl_fail(EINVAL, NULL, "reading the statistics", "size is not set");
 #define X(name) v.name = stat_get(s, STAT_##name);
@@ -296,8 +301,10 @@ int fl_stats(struct fl_engine *e, struct fl_stats *out)
 
 int fl_engine_check(struct fl_engine *e)
 {
-        int error = mm_check(e->mm);
+        int error;
 
+        begin_call();
+        error = mm_check(e->mm);
 #ifndef NDEBUG
         if (!error)
                 error = cache_check(e->cache);

@@ -9,6 +9,7 @@
 
 #include "block/swapfile.h"
 #include "cache/filemap.h"
+#include "util/signals.h"
 #include "vm/mm.h"
 
 struct fl_engine {
@@ -33,6 +34,12 @@ struct fl_file {
         struct fl_engine *engine;
         int oflags;
 };
+
+/* Begins every public function that may lock something: from here to its end the thread is inside the
+ * library, and its signals wait (util/signals.h). */
+#define begin_call()                                                                               \
+        struct signals_held call_ __attribute__((cleanup(signals_release)));                       \
+        signals_hold(&call_)
 
 /* Sets errno and the thread's sentence; returns -1. error: positive errno. */
 int fl_fail(int error, const char *uri, const char *tried, const char *why);

@@ -43,8 +43,10 @@ struct fl_file *fl_file_open(struct fl_engine *e, const char *uri, int flags,
 {
         struct fl_file_config cfg;
         struct fl_file *f;
-        int error = copy_config(&cfg, sizeof(cfg), config);
+        int error;
 
+        begin_call();
+        error = copy_config(&cfg, sizeof(cfg), config);
         if (error) {
                 fl_fail(-error, uri, "opening",
                         "the config has a wrong size, or options this library does not know");
@@ -79,6 +81,7 @@ int fl_file_close(struct fl_file *f)
         char name[sizeof(f->file->inode->name)];
         int error;
 
+        begin_call();
         memcpy(name, name_of(f), sizeof(name));
         error = file_put(f->file);
         atomic_fetch_sub(&f->engine->nr_files, 1);
@@ -103,6 +106,7 @@ ssize_t fl_pread(struct fl_file *f, void *buf, size_t count, off_t offset)
 {
         ssize_t n;
 
+        begin_call();
         if (check_io(f, O_WRONLY, offset, count, "reading"))
                 return -1;
         count = count < MAX_IO ? count : MAX_IO;
@@ -114,6 +118,7 @@ ssize_t fl_pwrite(struct fl_file *f, const void *buf, size_t count, off_t offset
 {
         ssize_t n;
 
+        begin_call();
         if (check_io(f, O_RDONLY, offset, count, "writing"))
                 return -1;
         count = count < MAX_IO ? count : MAX_IO;
@@ -124,6 +129,7 @@ ssize_t fl_pwrite(struct fl_file *f, const void *buf, size_t count, off_t offset
 
 int fl_ftruncate(struct fl_file *f, off_t length)
 {
+        begin_call();
         if (check_io(f, O_RDONLY, length, 0, "truncating")) {
                 if (errno == EBADF)
                         errno = EINVAL; /* ftruncate(2) */
@@ -134,15 +140,17 @@ int fl_ftruncate(struct fl_file *f, off_t length)
 
 int fl_fsync(struct fl_file *f)
 {
+        begin_call();
         return fl_result(fsync_range(f->file, 0, UINT64_MAX, false), name_of(f), "fsync");
 }
 
 int fl_fstat(struct fl_file *f, struct stat *st)
 {
         struct inode *inode = f->file->inode;
+        int error;
 
-        int error = mapping_refresh(f->file->mapping);
-
+        begin_call();
+        error = mapping_refresh(f->file->mapping);
         if (error)
                 return fl_result(error, name_of(f), "looking at the size");
         memset(st, 0, sizeof(*st));

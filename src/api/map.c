@@ -36,6 +36,7 @@ void *fl_mmap(struct fl_engine *e, void *addr, size_t len, int prot, int flags,
         const char *name = anonymous ? "anonymous memory" : file ? file->file->inode->name : NULL;
         int error;
 
+        begin_call();
         if (!file && !anonymous) {
                 /* The kernel looks at the offset before it looks for the file. */
                 fl_fail((uint64_t)offset & ~PAGE_MASK ? EINVAL : EBADF, NULL, "mapping",
@@ -54,6 +55,7 @@ void *fl_mmap(struct fl_engine *e, void *addr, size_t len, int prot, int flags,
 
 int fl_munmap(struct fl_engine *e, void *addr, size_t len)
 {
+        begin_call();
         return fl_result(mm_unmap(e->mm, address(addr), len), NULL, "unmapping");
 }
 
@@ -62,6 +64,7 @@ void *fl_mremap(struct fl_engine *e, void *old, size_t old_len, size_t new_len, 
         uint64_t to = 0;
         va_list ap;
 
+        begin_call();
         va_start(ap, flags);
         if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
                 to = address(va_arg(ap, void *));
@@ -74,27 +77,32 @@ void *fl_mremap(struct fl_engine *e, void *old, size_t old_len, size_t new_len, 
 
 int fl_mprotect(struct fl_engine *e, void *addr, size_t len, int prot)
 {
+        begin_call();
         return map_result(e, mm_protect(e->mm, address(addr), len, prot), addr,
                           "changing a mapping's protection");
 }
 
 int fl_msync(struct fl_engine *e, void *addr, size_t len, int flags)
 {
+        begin_call();
         return map_result(e, mm_sync(e->mm, address(addr), len, flags), addr, "msync");
 }
 
 int fl_madvise(struct fl_engine *e, void *addr, size_t len, int advice)
 {
+        begin_call();
         return map_result(e, mm_advise(e->mm, address(addr), len, advice), addr, "madvise");
 }
 
 int fl_mlock(struct fl_engine *e, const void *addr, size_t len)
 {
+        begin_call();
         return map_result(e, mm_lock(e->mm, address(addr), len, false), addr, "mlock");
 }
 
 int fl_mlock2(struct fl_engine *e, const void *addr, size_t len, unsigned flags)
 {
+        begin_call();
         if (flags & ~(unsigned)MLOCK_ONFAULT)
                 return fl_fail(EINVAL, NULL, "mlock2", NULL);
         return map_result(e, mm_lock(e->mm, address(addr), len, flags), addr, "mlock2");
@@ -102,22 +110,27 @@ int fl_mlock2(struct fl_engine *e, const void *addr, size_t len, unsigned flags)
 
 int fl_munlock(struct fl_engine *e, const void *addr, size_t len)
 {
+        begin_call();
         return map_result(e, mm_unlock(e->mm, address(addr), len), addr, "munlock");
 }
 
 ssize_t fl_evict(struct fl_engine *e, void *addr, size_t len)
 {
-        int64_t bytes = mm_evict(e->mm, address(addr), len);
+        int64_t bytes;
 
+        begin_call();
+        bytes = mm_evict(e->mm, address(addr), len);
         return bytes < 0 ? map_result(e, (int)bytes, addr, "evicting") : (ssize_t)bytes;
 }
 
 int fl_touch_range(struct fl_engine *e, void *addr, size_t len, int write)
 {
+        begin_call();
         return map_result(e, mm_touch(e->mm, address(addr), len, write), addr, "touching");
 }
 
 int fl_mincore(struct fl_engine *e, void *addr, size_t len, unsigned char *vec)
 {
+        begin_call();
         return map_result(e, mm_mincore(e->mm, address(addr), len, vec), addr, "mincore");
 }

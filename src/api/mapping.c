@@ -90,8 +90,10 @@ int fl_mapping_set(struct fl_engine *e, void *addr, size_t len,
 {
         struct fl_mapping_config cfg;
         struct vma_rules rules;
-        int error = copy_config(&cfg, sizeof(cfg), config);
+        int error;
 
+        begin_call();
+        error = copy_config(&cfg, sizeof(cfg), config);
         if (error)
                 return fl_fail(
                         -error, NULL, tried,
@@ -131,6 +133,7 @@ int fl_mapping_info(struct fl_engine *e, const void *addr, struct fl_mapping_inf
         struct mapping_report r;
         size_t size = out->size;
 
+        begin_call();
         if (size < sizeof(size_t))
                 return fl_fail(EINVAL, NULL, "looking at a mapping", "size is not set");
         if (!mm_report(e->mm, (uint64_t)(uintptr_t)addr, &r))
@@ -149,6 +152,7 @@ int fl_error(struct fl_engine *e, const void *addr, size_t len, struct fl_error_
         struct failure f;
         int r;
 
+        begin_call();
         if (size < sizeof(size_t))
                 return fl_fail(EINVAL, NULL, "looking for errors", "size is not set");
         r = mm_error(e->mm, (uint64_t)(uintptr_t)addr, len, &f);
@@ -167,6 +171,7 @@ int fl_error(struct fl_engine *e, const void *addr, size_t len, struct fl_error_
 
 int fl_error_clear(struct fl_engine *e, void *addr, size_t len)
 {
+        begin_call();
         return fl_result(mm_error_clear(e->mm, (uint64_t)(uintptr_t)addr, len), NULL,
                          "clearing errors");
 }

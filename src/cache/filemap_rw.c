@@ -11,8 +11,10 @@
 #include <string.h>
 
 #include "cache/filemap.h"
+#include "util/signals.h"
 
 #define BOUNCE_PAGES 4
+#define LET_IN (1ul << 20) /* so often a long call lets signals in */
 
 static void start_read(struct file *f, uint64_t index, uint64_t req, bool marker, uint64_t fault)
 {
@@ -180,6 +182,8 @@ ssize_t filemap_read(struct file *f, char *buf, size_t count, uint64_t pos, uint
                 lock_assert_none();
                 memcpy(buf + done, bounce, (size_t)n); /* may fault: nothing is held */
                 done += (size_t)n;
+                if (done / LET_IN != (done - (size_t)n) / LET_IN)
+                        signals_let_in();
         }
         mutex_lock(&f->ra_lock);
         if (done)
@@ -346,6 +350,8 @@ ssize_t filemap_write(struct file *f, const char *buf, size_t count, uint64_t po
                 if (r < 0)
                         return done ? (ssize_t)done : r;
                 done += n;
+                if (done / LET_IN != (done - n) / LET_IN)
+                        signals_let_in();
         }
         return (ssize_t)done;
 }

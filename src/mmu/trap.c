@@ -22,6 +22,7 @@
 
 #include "mmu/trap_arch.h"
 #include "util/lock.h"
+#include "util/signals.h"
 
 #define SLOTS 256
 #define STACKS 64 /* threads that may be in a fault at once; more use their own stack */
@@ -258,13 +259,7 @@ static int install(int signo)
         atomic_store(&d->ours, true);
         /* Whatever an instruction raises still comes through: blocked, it would end the process
          * without a word. */
-        sigfillset(&act.sa_mask);
-        sigdelset(&act.sa_mask, SIGSEGV);
-        sigdelset(&act.sa_mask, SIGBUS);
-        sigdelset(&act.sa_mask, SIGFPE);
-        sigdelset(&act.sa_mask, SIGILL);
-        sigdelset(&act.sa_mask, SIGTRAP);
-        sigdelset(&act.sa_mask, SIGSYS);
+        signals_asynchronous(&act.sa_mask);
         return sigaction(signo, &act, NULL) ? -errno : 0;
 }
 

@@ -9,7 +9,10 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "util/signals.h"
 #include "vm/fault.h"
+
+#define LET_IN (64 * PAGE_SIZE) /* so often a long call lets signals in */
 
 static enum vm_fault_result run_fault(struct vm_fault *vmf)
 {
@@ -69,6 +72,8 @@ int mm_touch(struct mm *mm, uint64_t addr, uint64_t len, bool write)
                         return -EFAULT;
                 if (r == VM_FAULT_SIGBUS)
                         return vmf.error;
+                if ((addr & (LET_IN - 1)) == 0)
+                        signals_let_in();
         }
         return 0;
 }
@@ -132,7 +137,10 @@ int mm_populate(struct mm *mm, uint64_t addr, uint64_t end, enum populate how)
 {
         int error = 0;
 
-        for (; !error && addr < end; addr += PAGE_SIZE)
+        for (; !error && addr < end; addr += PAGE_SIZE) {
                 error = populate_page(mm, addr, how);
+                if ((addr & (LET_IN - 1)) == 0)
+                        signals_let_in();
+        }
         return error;
 }
