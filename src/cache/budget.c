@@ -5,7 +5,7 @@
  * Everything that holds memory is charged before it takes it, so the limit is hard. Whoever
  * cannot charge evicts clean pages on the spot; if there are none it waits (WAIT_BUDGET), and
  * reclaim, the flusher and completing reads are bound to wake it. When reclaim has found that
- * nothing can be freed and nothing is on its way, `stuck` is set and the waiters fail instead.
+ * nothing can be freed and nothing is on its way, the budget is stuck and the waiters fail instead.
  */
 #include "cache/cache.h"
 
@@ -47,8 +47,7 @@ void budget_uncharge(struct page_cache *c, int64_t pages)
         struct budget *b = &c->budget;
 
         atomic_fetch_sub(&b->charged, pages);
-        atomic_store(&b->stuck, 0);
-        atomic_store(&b->private_stuck, 0);
+        atomic_fetch_add(&b->freed, 1);
         waitq_wake(&b->wq, NULL);
 }
 
@@ -77,7 +76,12 @@ bool budget_charge(struct page_cache *c, int64_t pages)
 
 bool budget_stuck(struct page_cache *c)
 {
-        return atomic_load(&c->budget.stuck) != 0;
+        return atomic_load(&c->budget.stuck_at) == atomic_load(&c->budget.freed);
+}
+
+bool budget_private_stuck(struct page_cache *c)
+{
+        return atomic_load(&c->budget.private_stuck_at) == atomic_load(&c->budget.private_freed);
 }
 
 void budget_set_limit(struct page_cache *c, uint64_t bytes)
@@ -96,7 +100,7 @@ void budget_set_limit(struct page_cache *c, uint64_t bytes)
         atomic_store(&b->low, low);
         atomic_store(&b->high, low + (low > 64 ? 64 : low / 2 + 1));
         atomic_store(&b->limit, pages);
-        atomic_store(&b->stuck, 0);
-        atomic_store(&b->private_stuck, 0);
+        atomic_fetch_add(&b->freed, 1);
+        atomic_fetch_add(&b->private_freed, 1);
         waitq_wake(&b->wq, NULL);
 }

@@ -208,7 +208,7 @@ static bool still_blocked(struct page_cache *c, const struct wait_on *on)
                 return budget_free(c) < 1 && !budget_stuck(c);
         case WAIT_PRIVATE:
                 return atomic_load(&c->budget.private_pages) >= budget_private_most(c) &&
-                       !atomic_load(&c->budget.private_stuck);
+                       !budget_private_stuck(c);
         case WAIT_SWAP:
                 return on->blocked(on);
         case WAIT_STAGING:

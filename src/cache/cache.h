@@ -26,9 +26,12 @@ struct budget {
         _Atomic int64_t shares;        /* [cache] to write; the files' shares together */
         _Atomic int64_t low, high;     /* free pages: reclaim starts below low, stops at high */
         _Atomic int64_t peak;
-        _Atomic uint32_t stuck;         /* reclaim found nothing and nothing is on its way */
-        _Atomic uint32_t private_stuck; /* the same of private pages: none can go to swap */
-        struct waitq wq;                /* those who wait for a page */
+        /* How often something has been given back, from 1 on; and at which of these reclaim found that
+         * there is nothing to free and nothing on its way: stuck as long as they are equal. */
+        _Atomic uint64_t freed, stuck_at;
+        _Atomic uint64_t private_freed,
+                private_stuck_at; /* of private pages: none can go to swap */
+        struct waitq wq;          /* those who wait for a page */
 };
 
 struct lru {
@@ -84,6 +87,8 @@ struct page_cache {
         struct waitq retry_wq; /* faults that failed and are to be tried again */
         _Atomic int64_t nr_dirty, nr_writeback, nr_reading;
         _Atomic int64_t nr_swapping_out, nr_swapping_in; /* private pages on their way */
+        _Atomic uint32_t hold_epoch;
+        _Atomic int64_t holding[2]; /* who is between hold_begin() and hold_end(), by epoch */
         struct worker reclaimer, flusher, roomer;
         _Atomic uint32_t reclaim_wants;  /* pages that reclaim asks the flusher to clean */
         _Atomic uint64_t writeback_done; /* pages cleaned so far, to see progress */
@@ -150,6 +155,19 @@ void wait_on(struct page_cache *c, struct wait_on *on);
 int64_t budget_private_most(struct page_cache *c);
 bool budget_try_charge(struct page_cache *c, int64_t pages);
 void budget_uncharge(struct page_cache *c, int64_t pages);
+/* Around everything that takes a charge or staging memory and hands it over to a page or an I/O: until
+ * it has, nobody can see that there is something on its way. Not around a wait. */
+static inline unsigned hold_begin(struct page_cache *c)
+{
+        unsigned epoch = atomic_load(&c->hold_epoch) & 1;
+
+        atomic_fetch_add(&c->holding[epoch], 1);
+        return epoch;
+}
+static inline void hold_end(struct page_cache *c, unsigned epoch)
+{
+        atomic_fetch_sub(&c->holding[epoch], 1);
+}
 static inline int64_t budget_free(struct page_cache *c)
 {
         return atomic_load(&c->budget.limit) - atomic_load(&c->budget.charged);
@@ -158,6 +176,8 @@ static inline int64_t budget_free(struct page_cache *c)
 bool budget_charge(struct page_cache *c, int64_t pages);
 /* True when waiting cannot help: nothing to reclaim, nothing in flight. */
 bool budget_stuck(struct page_cache *c);
+/* The same of private pages, which may be as many as may be while there is room for others. */
+bool budget_private_stuck(struct page_cache *c);
 void budget_set_limit(struct page_cache *c, uint64_t bytes);
 
 /* share.c: may files be promised so much of `limit` pages? => c->lock */

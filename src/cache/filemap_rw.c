@@ -246,7 +246,10 @@ static int get_page_for_write(struct file *f, uint64_t index, bool whole, uint64
                 if (p)
                         put_page(m, p);
                 if (whole && (s == PAGE_ABSENT || s == PAGE_ERROR)) {
+                        unsigned held = hold_begin(c);
+
                         r = create_page(m, index, &on, out);
+                        hold_end(c, held);
                         if (r == -EAGAIN)
                                 wait_on(c, &on);
                         else if (r <= 0)

@@ -232,3 +232,13 @@ bool staging_available(struct staging *s, bool write)
         mutex_unlock(&s->lock);
         return yes;
 }
+
+bool staging_in_use(struct staging *s)
+{
+        bool yes;
+
+        mutex_lock(&s->lock);
+        yes = s->in_use > 0;
+        mutex_unlock(&s->lock);
+        return yes;
+}

@@ -52,5 +52,6 @@ void staging_destroy(struct staging *s);
 char *staging_get(struct staging *s, unsigned *nr, bool write);
 void staging_put(struct staging *s, char *buf, unsigned nr, bool write);
 bool staging_available(struct staging *s, bool write);
+bool staging_in_use(struct staging *s);
 
 #endif

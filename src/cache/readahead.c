@@ -149,6 +149,7 @@ static struct io_run *prepare(struct address_space *m, uint64_t index, unsigned 
                 staging_put(&c->staging, buf + ((size_t)less << PAGE_SHIFT), *nr - less, false);
                 *nr = less;
         }
+        perturb_gap();
         run = io_run_get(c);
         assert(run); /* there is one for every page of staging */
         run->mapping = m;
@@ -197,6 +198,7 @@ void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t want
         uint64_t end = min_u64(win->start + win->nr, mapping_pages(m));
         uint64_t mark = win->async ? win->start + win->nr - win->async : UINT64_MAX;
         uint64_t index = win->start, skipped = 0;
+        unsigned held = hold_begin(c);
 
         trace_emit(c->trace, TRACE_PAGE_CACHE_RA, fault, win->start, win->nr, win->async, win->why);
         while (index < end) {
@@ -225,6 +227,7 @@ void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t want
                 skipped = done == 0;
                 index += done ? done : 1;
         }
+        hold_end(c, held);
         if (skipped)
                 trace_emit(c->trace, TRACE_RA_UNBOUNDED, fault, index, 0, skipped, 0);
 }
@@ -233,16 +236,18 @@ int read_one_page(struct address_space *m, uint64_t index, uint64_t fault, struc
                   struct wait_on *on)
 {
         struct page_cache *c = m->cache;
-        unsigned nr = 1;
+        unsigned nr = 1, held = hold_begin(c);
         struct io_run *run = prepare(m, index, &nr);
 
         if (!run) {
+                hold_end(c, held);
                 on->kind = staging_available(&c->staging, false) ? WAIT_BUDGET : WAIT_STAGING;
                 return -EAGAIN;
         }
         run->demand = true;
         nr = start_page(m, index, false, false, true);
         launch(run, nr, IO_READ | REQ_SYNC, fault, plug);
+        hold_end(c, held);
         return 0;
 }
 

@@ -22,6 +22,7 @@
 
 #define BATCH ZAP_BATCH
 #define KEEP_MAX 256 /* pages passed over in one go, with lru.lock held */
+#define ROUNDS 3u    /* without any hope, and those who wait are told */
 #define RETRY_TICK_NS 2000000ull
 #define RECLAIM_TICK_NS 20000000ull /* how long a waiter may wait unlooked at */
 
@@ -368,7 +369,8 @@ static bool is_stuck(struct page_cache *c)
         bool hope = false;
 
         if (atomic_load(&c->nr_reading) || atomic_load(&c->nr_writeback) ||
-            atomic_load(&c->nr_swapping_out) || atomic_load(&c->nr_swapping_in))
+            atomic_load(&c->nr_swapping_out) || atomic_load(&c->nr_swapping_in) ||
+            staging_in_use(&c->staging))
                 return false;
         mutex_lock(&c->lock);
         TAILQ_FOREACH (m, &c->mappings, link)
@@ -463,32 +465,65 @@ static bool no_room(struct page_cache *c)
                atomic_load(&c->budget.private_pages) >= budget_private_most(c);
 }
 
+/* Rounds in a row that brought nothing. A fault that was stopped, by the scheduler, say, with a charge
+ * in its hand looks like one that has nothing to come: so a round counts only when all have ended
+ * that had begun at the time of the one before, and nothing has been given back since. Without that
+ * nobody can have taken a charge meanwhile either. */
+struct despair {
+        unsigned fruitless, roomless;
+        uint64_t freed, private_freed;
+        bool asked;
+        unsigned epoch;
+};
+
+static bool holders_have_ended(struct page_cache *c, struct despair *d)
+{
+        if (!d->asked)
+                d->epoch = atomic_fetch_add(&c->hold_epoch, 1) & 1;
+        d->asked = atomic_load(&c->holding[d->epoch]) != 0;
+        return !d->asked;
+}
+
+static void count_round(struct page_cache *c, struct despair *d, uint64_t freed,
+                        uint64_t private_freed)
+{
+        if (!holders_have_ended(c, d))
+                return;
+        d->fruitless = budget_free(c) < 1 && freed == d->freed ? d->fruitless + 1 : 0;
+        d->roomless = no_room(c) && private_freed == d->private_freed ? d->roomless + 1 : 0;
+        d->freed = freed;
+        d->private_freed = private_freed;
+        if (d->fruitless >= ROUNDS)
+                atomic_store(&c->budget.stuck_at, freed);
+        if (d->roomless >= ROUNDS)
+                atomic_store(&c->budget.private_stuck_at, private_freed);
+}
+
 void *reclaim_thread(void *arg)
 {
         struct page_cache *c = arg;
         struct worker *w = &c->reclaimer;
+        struct despair d = { 0 };
         uint64_t cleaned = 0;
         uint32_t seen = 0;
-        unsigned fruitless = 0, roomless = 0;
 
         while (!atomic_load(&w->stop)) {
                 bool low = budget_free(c) < atomic_load(&c->budget.low) || too_private(c) > 0;
-                bool stuck;
+                uint64_t freed, private_freed;
 
                 if (waitq_busy(&c->retry_wq))
                         worker_sleep(w, &seen, RETRY_TICK_NS);
                 else
                         worker_sleep(w, &seen, low ? RECLAIM_TICK_NS : 0);
                 waitq_wake(&c->retry_wq, NULL); /* those whose time has not come wait on */
-                stuck = balance(c, &cleaned) && is_stuck(c);
-                fruitless = stuck && budget_free(c) < 1 ? fruitless + 1 : 0;
-                roomless = stuck && no_room(c) ? roomless + 1 : 0;
-                if (fruitless >= 3)
-                        atomic_store(&c->budget.stuck, 1);
-                if (roomless >= 3)
-                        atomic_store(&c->budget.private_stuck, 1);
+                freed = atomic_load(&c->budget.freed);
+                private_freed = atomic_load(&c->budget.private_freed);
+                if (balance(c, &cleaned) && is_stuck(c))
+                        count_round(c, &d, freed, private_freed);
+                else
+                        d.fruitless = d.roomless = 0;
                 /* Look in on the waiters also when no uncharge has woken them. */
-                if (budget_free(c) > 0 || fruitless >= 3 || roomless >= 3)
+                if (budget_free(c) > 0 || d.fruitless >= ROUNDS || d.roomless >= ROUNDS)
                         waitq_wake(&c->budget.wq, NULL);
         }
         return NULL;

@@ -367,8 +367,12 @@ enum vm_fault_result do_page_fault(struct vm_fault *vmf)
         if (vmf->tries++ == 0)
                 trace_fault(vmf, FAULT_BEGIN, vmf->address, vmf->write, vmf->tid, vmf->kind);
         for (;;) {
+                unsigned held;
+
                 rwlock_read_lock(&mm->lock);
+                held = hold_begin(mm->cache);
                 r = handle_mm_fault(vmf);
+                hold_end(mm->cache, held);
                 if (r != VM_FAULT_RETRY)
                         break;
                 trace_fault(vmf, RETRY, vmf->rq.wait.kind, vmf->index, 0, 0);

@@ -124,6 +124,7 @@ void keep_as_private(struct page_cache *c, uint64_t charged, uint64_t kept)
 void uncharge_private(struct page_cache *c, int64_t nr)
 {
         uncount_private(c, nr);
+        atomic_fetch_add(&c->budget.private_freed, 1);
         budget_uncharge(c, nr);
 }
 
@@ -132,8 +133,7 @@ enum vm_fault_result wait_for_private(struct vm_fault *vmf, int error, const cha
         struct page_cache *c = vmf->mm->cache;
         bool here = atomic_load(&c->budget.private_pages) < budget_private_most(c);
 
-        if (error == -ENOMEM ||
-            (here ? budget_stuck(c) : atomic_load(&c->budget.private_stuck) != 0))
+        if (error == -ENOMEM || (here ? budget_stuck(c) : budget_private_stuck(c)))
                 return page_failed(vmf, ENOMEM, tried);
         trace_emit(vmf->mm->trace, TRACE_BUDGET_WAIT, vmf->rq.fault, 1,
                    (uint64_t)atomic_load(&c->budget.charged),
