@@ -424,6 +424,72 @@ static void of_the_engine(void)
         end(&w);
 }
 
+/* Private pages that were sent to the swap area, which has been cut short since: they are lost, and
+ * nothing is shown in their place but what the rules say. Those that are still in memory stay. */
+#define LOSABLE 320ul
+static void lost_in_swap(const char *on_error, bool of_file)
+{
+        const char *area = test_file("area", 0), *path = test_stamped_file("losable", LOSABLE);
+        struct fl_mapping_config rules = { .size = sizeof(rules), .on_error = on_error };
+        struct fl_error_info info = { .size = sizeof(info) };
+        bool zeros = !strcmp(on_error, "zero");
+        unsigned lost = 0, after = 0;
+        struct fl_engine *e;
+        struct fl_file *f;
+        char spec[512], *p;
+        unsigned char byte;
+
+        test_at(of_file ? "copies lost in swap" : "anonymous memory lost in swap");
+        snprintf(spec, sizeof(spec), "%s:16M", area);
+        e = open_engine_with((struct fl_engine_config){
+                .cache = CACHE, .swap = spec, .flags = FL_ENGINE_QUIET });
+        f = open_file(e, path, O_RDONLY);
+        p = fl_mmap(e, NULL, LOSABLE * PAGE, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | (of_file ? 0 : MAP_ANONYMOUS), f, 0);
+        require(p != MAP_FAILED && fl_mapping_set(e, p, LOSABLE * PAGE, &rules) == 0, "%s",
+                fl_strerror());
+        for (uint64_t i = 0; i < LOSABLE; i++)
+                stamp_write(p + i * PAGE, i, 1);
+        while (get_stats(e).swap_outs == 0)
+                usleep(1000);
+        check_engine(e); /* nothing is on its way */
+        /* With room for all, so that nothing is written to the area any more: it would be longer. */
+        expect(fl_engine_set_cache(e, 4 * CACHE) == 0, "%s", fl_strerror());
+        require(truncate(area, PAGE) == 0, "%s", strerror(errno));
+        for (uint64_t i = 0; i < LOSABLE; i++) {
+                struct caught c = try_load(p + i * PAGE, &byte);
+
+                if (!c.signo && !stamp_wrong(p + i * PAGE, i, 1))
+                        continue;
+                lost++;
+                expect_signal(c, zeros ? 0 : SIGBUS, "a lost page");
+                expect(!zeros || is_zero(p + i * PAGE), "page %llu: not zeros",
+                       (unsigned long long)i);
+                expect_signal(try_store(p + i * PAGE + 1, 5), zeros ? 0 : SIGBUS, "a store");
+                expect(fl_error(e, p + i * PAGE, PAGE, &info) == 1 && info.error == EIO &&
+                               info.zeroed == zeros && info.addr == p + i * PAGE,
+                       "page %llu: %s", (unsigned long long)i, strerror(info.error));
+        }
+        expect(lost > 0, "nothing was lost");
+        check_engine(e);
+        expect(fl_error_clear(e, p, LOSABLE * PAGE) == 0, "%s", fl_strerror());
+        expect_eq(fl_error(e, p, LOSABLE * PAGE, &info), 0, "errors after they were cleared");
+        for (uint64_t i = 0; i < LOSABLE; i++) {
+                char *at = p + i * PAGE;
+
+                if (!stamp_wrong(at, i, 1))
+                        continue;
+                after++; /* what it was at first */
+                expect(of_file ? !stamp_wrong(at, i, 0) : is_zero(at), "page %llu, cleared",
+                       (unsigned long long)i);
+        }
+        expect_eq(after, lost, "pages that are not as they were");
+        check_engine(e);
+        expect(fl_munmap(e, p, LOSABLE * PAGE) == 0, "%s", fl_strerror());
+        close_file(f);
+        close_engine(e);
+}
+
 int main(int argc, char **argv)
 {
         test_begin(argc, argv, 0, 0, 80);
@@ -437,5 +503,9 @@ int main(int argc, char **argv)
         copies_that_do_not_fit();
         failed_write_back();
         of_the_engine();
+        for (int of_file = 0; of_file < 2; of_file++) {
+                lost_in_swap("sigbus", of_file);
+                lost_in_swap("zero", of_file);
+        }
         return test_end();
 }

@@ -289,8 +289,6 @@ int main(int argc, char **argv)
         test_begin(argc, argv, 2, 60, 60);
         path = test_stamped_file("remap", PAGES);
         engine = open_engine_with((struct fl_engine_config){ .cache = CACHE });
-        if (strcmp(fl_engine_mmu(engine), "sigsegv") == 0)
-                test_skip("the MMU sigsegv cannot move private pages");
         file = open_file(engine, path, O_RDWR);
         test_at("shrinking and growing");
         shrinks_and_grows();

@@ -119,7 +119,7 @@ FL_API int fl_munmap(struct fl_engine *engine, void *addr, size_t len);
  * MREMAP_DONTUNMAP leaving the old range mapped and empty. Old length 0 makes a second view of a
  * shared mapping. What moves is within one mapping of one protection and advice (EFAULT). What is
  * locked stays so, and what is new of it is faulted in. MAP_FAILED and errno: EAGAIN (locked, and
- * over the limit), EFAULT, EINVAL, ENOMEM; EOPNOTSUPP: a private mapping, with the MMU "sigsegv". */
+ * over the limit), EFAULT, EINVAL, ENOMEM. */
 FL_API void *fl_mremap(struct fl_engine *engine, void *old_addr, size_t old_len, size_t new_len,
                        int flags, ... /* void *new_addr */);
 /* mlock(2), mlock2(2) with MLOCK_ONFAULT, munlock(2): what the engine shows there is not reclaimed. The
@@ -175,8 +175,8 @@ struct fl_mapping_config {
          * "zero"    zeros stand in for it, in this mapping only; if just a store was refused, the
          *           bytes as they were. Stores there succeed and go nowhere: they are never written
          *           and no other mapping sees them. It takes a page of the cache's budget; if there
-         *           is none, behind the end of the file, and with the MMU "sigsegv", it is "sigbus"
-         *           after all. A line on stderr says so
+         *           is none, and behind the end of the file, it is "sigbus" after all. A line on
+         *           stderr says so
          * "retry"   tried again, the thread waiting, after 1 ms, 2 ms, 4 ms, ... 100 ms, and then
          *           what retry_then says */
         const char *on_error;

@@ -73,7 +73,7 @@ struct mmu_ops {
         int (*release)(struct mmu *, uint64_t addr, uint64_t len);
         /* What is mapped at [from, from+len), its translations and private pages, is at `to` from now
          * on, replacing what is there; nobody sees anything between. keep: an empty mapping of the
-         * same stays at `from` (MREMAP_DONTUNMAP). NULL: private pages cannot be moved. */
+         * same stays at `from` (MREMAP_DONTUNMAP). */
         int (*move)(struct mmu *, uint64_t from, uint64_t to, uint64_t len, bool keep);
         int (*protect)(struct mmu *, uint64_t addr, uint64_t len, int prot);
 
@@ -104,7 +104,7 @@ struct mmu_ops {
         int (*poison)(struct mmu *, uint64_t addr, uint64_t nr);
         /* A page of the mapping's own at addr, with `bytes` in it or zeros: neither it nor a store to
          * it is a fault, a file's page or another mapping's. It stays until reserve() with MAP_FIXED
-         * or release(). Wakes. NULL: cannot. */
+         * or release(). Wakes. */
         int (*blank)(struct mmu *, uint64_t addr, int prot, const void *bytes);
         /* The threads that wait there look again. */
         int (*wake)(struct mmu *, uint64_t addr, uint64_t nr);

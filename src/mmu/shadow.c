@@ -76,15 +76,15 @@ struct chunk {
         bool forced; /* the kernel is told also what it should know */
 };
 
-static void set_byte(struct shadow *s, struct chunk *c, unsigned i)
+/* p is the byte of the page at addr. inside: so are its neighbours, in the same leaf. */
+static void set_byte(struct shadow *s, uint64_t addr, uint8_t *p, uint8_t new, bool inside)
 {
-        uint8_t *p = &c->old[i], old = *p, new = c->new[i];
-        uint64_t addr = c->addr + ((uint64_t)i << PAGE_SHIFT);
+        uint8_t old = *p;
         int was = level_of(old), is = level_of(new);
 
         if (was != is) {
-                int left = level_of(i > 0 ? p[-1] : shadow_byte(s, addr - PAGE_SIZE));
-                int right = level_of(i + 1 < c->nr ? p[1] : shadow_byte(s, addr + PAGE_SIZE));
+                int left = level_of(inside ? p[-1] : shadow_byte(s, addr - PAGE_SIZE));
+                int right = level_of(inside ? p[1] : shadow_byte(s, addr + PAGE_SIZE));
 
                 s->borders += (left != is) + (right != is) - (left != was) - (right != was);
         }
@@ -93,6 +93,12 @@ static void set_byte(struct shadow *s, struct chunk *c, unsigned i)
                 radix_use(&s->bytes, p);
         else if (old && !new)
                 radix_unuse(&s->bytes, p);
+}
+
+static void set_page(struct shadow *s, struct chunk *c, unsigned i)
+{
+        set_byte(s, c->addr + ((uint64_t)i << PAGE_SHIFT), &c->old[i], c->new[i],
+                 i > 0 && i + 1 < c->nr);
 }
 
 /* One system call for neighbours that end up alike. */
@@ -115,7 +121,7 @@ static int apply(struct shadow *s, struct chunk *c)
                              (uint64_t)(last - first + 1) << PAGE_SHIFT, prot))
                         return -errno;
                 for (; i < end; i++)
-                        set_byte(s, c, i);
+                        set_page(s, c, i);
         }
         return 0;
 }
@@ -162,7 +168,7 @@ static int change_range(struct shadow *s, const struct range *r, uint64_t addr, 
                                 c.new[i] = job->want(c.old[i], r, job->arg);
                         if (job->unmapped)
                                 for (unsigned i = 0; i < c.nr; i++)
-                                        set_byte(s, &c, i);
+                                        set_page(s, &c, i);
                         else
                                 error = apply(s, &c);
                         radix_put(&s->bytes, c.old);
@@ -263,6 +269,47 @@ void shadow_forget(struct shadow *s, uint64_t addr, uint64_t end)
         struct job job = { .want = want_nothing, .unmapped = true };
 
         change_range(s, NULL, addr, end, &job);
+}
+
+static int copy_byte(struct shadow *s, uint64_t addr, uint8_t byte)
+{
+        uint8_t *p = radix_get(&s->bytes, addr >> PAGE_SHIFT, true);
+
+        if (!p)
+                return -ENOMEM;
+        set_byte(s, addr, p, byte, false);
+        radix_put(&s->bytes, p);
+        return 0;
+}
+
+int shadow_copy(struct shadow *s, uint64_t from, uint64_t to, uint64_t len)
+{
+        uint64_t index = from >> PAGE_SHIFT, last = (from + len - 1) >> PAGE_SHIFT;
+        int error = 0;
+        uint8_t *p;
+
+        while (!error && index <= last && (p = radix_next(&s->bytes, &index, last, false))) {
+                uint64_t end = min_u64(radix_leaf_end(&s->bytes, index), last + 1);
+                uint8_t *leaf = p;
+
+                for (; !error && index < end; index++, p++)
+                        if (*p)
+                                error = copy_byte(s, to + (index << PAGE_SHIFT) - from, *p);
+                radix_put(&s->bytes, leaf);
+        }
+        if (error)
+                shadow_forget(s, to, to + len);
+        return error;
+}
+
+int shadow_hide(struct shadow *s, uint64_t addr, uint64_t end)
+{
+        for (int tries = 0; mprotect((void *)(uintptr_t)addr, end - addr, PROT_NONE); tries++) {
+                if (errno != ENOMEM || tries)
+                        return -errno;
+                shadow_hide_cold(s, true);
+        }
+        return 0;
 }
 
 static uint8_t want_same(uint8_t old, const struct range *r, void *arg)

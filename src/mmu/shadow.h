@@ -46,6 +46,11 @@ int shadow_change(struct shadow *s, uint64_t addr, uint64_t end, bool fresh, sha
 int shadow_restrict(struct shadow *s, uint64_t addr, uint64_t end, shadow_want *want);
 /* Bytes of what has been unmapped, or replaced. */
 void shadow_forget(struct shadow *s, uint64_t addr, uint64_t end);
+/* What is moved: the pages of [from, from+len) are shown as they are at `to` too, where none is. The
+ * kernel is not told. 0, or -ENOMEM and nothing is changed. */
+int shadow_copy(struct shadow *s, uint64_t from, uint64_t to, uint64_t len);
+/* No access for now, whatever is shown: until shadow_refresh(). 0 or -errno */
+int shadow_hide(struct shadow *s, uint64_t addr, uint64_t end);
 /* The protection of shown pages again, after that of their range has changed. */
 int shadow_refresh(struct shadow *s, uint64_t addr, uint64_t end);
 uint8_t shadow_byte(struct shadow *s, uint64_t addr);

@@ -17,10 +17,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "mmu/blank.h"
 #include "mmu/shadow.h"
 #include "mmu/trap.h"
 #include "util/lock.h"
 
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -312,6 +316,68 @@ static int sigsegv_release(struct mmu *m, uint64_t addr, uint64_t len)
         return error;
 }
 
+/* In the kernel, which moves one mapping of its own at a time: what is private, and alike, it has
+ * joined in most cases. */
+static int remap(uint64_t from, uint64_t to, uint64_t len, int flags)
+{
+        uint64_t half = round_up_u64(len / 2, PAGE_SIZE);
+        int error;
+
+        if (mremap(pointer(from), len, len, MREMAP_MAYMOVE | MREMAP_FIXED | flags, pointer(to)) !=
+            MAP_FAILED)
+                return 0;
+        if (errno != EFAULT || half == len)
+                return -errno;
+        error = remap(from, to, half, flags);
+        if (error)
+                return error;
+        error = remap(from + half, to + half, len - half, flags);
+        if (error) /* back, so that nothing has happened */
+                remap(to, from, half, MREMAP_DONTUNMAP);
+        return error;
+}
+
+/* => s->lock held. Both ranges are split off. */
+static int move_locked(struct sigsegv *s, uint64_t from, uint64_t to, uint64_t len, bool keep)
+{
+        int error = shadow_copy(&s->shadow, from, to, len);
+
+        mutex_assert_held(&s->lock);
+        if (error)
+                return error;
+        /* Whoever touches either place waits for our lock, and finds it whole. */
+        error = shadow_hide(&s->shadow, from, from + len);
+        if (!error)
+                error = remap(from, to, len, keep ? MREMAP_DONTUNMAP : 0);
+        if (error) {
+                shadow_forget(&s->shadow, to, to + len);
+                shadow_refresh(&s->shadow, from, from + len);
+                return error;
+        }
+        if (keep)
+                shadow_forget(&s->shadow, from, from + len);
+        else
+                forget(s, from, from + len);
+        shadow_refresh(&s->shadow, to, to + len); /* what cannot be shown now is hidden */
+        return 0;
+}
+
+static int sigsegv_move(struct mmu *m, uint64_t from, uint64_t to, uint64_t len, bool keep)
+{
+        struct sigsegv *s = sigsegv_of(m);
+        int error;
+
+        trap_cover(&s->trap, to, len);
+        mutex_lock(&s->lock);
+        error = split(s, from, from + len);
+        if (!error)
+                error = split(s, to, to + len);
+        if (!error)
+                error = move_locked(s, from, to, len, keep);
+        mutex_unlock(&s->lock);
+        return error;
+}
+
 static int sigsegv_protect(struct mmu *m, uint64_t addr, uint64_t len, int prot)
 {
         struct sigsegv *s = sigsegv_of(m);
@@ -586,6 +652,49 @@ static int sigsegv_poison(struct mmu *m, uint64_t addr, uint64_t nr)
         return error;
 }
 
+static uint8_t want_blank(uint8_t old, const struct range *r, void *arg)
+{
+        (void)old, (void)r, (void)arg;
+        return SHOWN | WRITABLE | COPIED | TOUCHED;
+}
+
+/* It is one of the kernel's mappings by itself, and therefore a range. => s->lock held */
+static int blank_locked(struct sigsegv *s, uint64_t addr, const void *bytes)
+{
+        struct range *r = range_find(&s->shadow.ranges, addr), was;
+        int error = r && r->start <= addr ? split(s, addr, addr + PAGE_SIZE) : -ENOENT;
+
+        mutex_assert_held(&s->lock);
+        if (error)
+                return error;
+        was = *range_find(&s->shadow.ranges, addr);
+        error = blank_page(addr, was.prot, bytes);
+        if (error == -ENOMEM) {
+                shadow_hide_cold(&s->shadow, true);
+                error = blank_page(addr, was.prot, bytes);
+        }
+        if (error)
+                return error;
+        error = shadow_change(&s->shadow, addr, addr + PAGE_SIZE, true, want_blank, NULL);
+        if (error) /* nothing is to be seen there that nobody knows of */
+                reserve_locked(s, &addr, PAGE_SIZE, was.prot,
+                               MAP_FIXED | (was.private ? MAP_PRIVATE : MAP_SHARED), was.fd,
+                               was.offset);
+        return error;
+}
+
+static int sigsegv_blank(struct mmu *m, uint64_t addr, int prot, const void *bytes)
+{
+        struct sigsegv *s = sigsegv_of(m);
+        int error;
+
+        (void)prot; /* that of its range */
+        mutex_lock(&s->lock);
+        error = blank_locked(s, addr, bytes);
+        mutex_unlock(&s->lock);
+        return error;
+}
+
 /* Nobody sleeps in the kernel. */
 static int sigsegv_wake(struct mmu *m, uint64_t addr, uint64_t nr)
 {
@@ -599,6 +708,7 @@ const struct mmu_ops sigsegv_mmu_ops = {
         .close = sigsegv_close,
         .reserve = sigsegv_reserve,
         .release = sigsegv_release,
+        .move = sigsegv_move,
         .protect = sigsegv_protect,
         .map_run = sigsegv_map_run,
         .copy = sigsegv_copy,
@@ -608,5 +718,6 @@ const struct mmu_ops sigsegv_mmu_ops = {
         .unprotect = sigsegv_unprotect,
         .unmap = sigsegv_unmap,
         .poison = sigsegv_poison,
+        .blank = sigsegv_blank,
         .wake = sigsegv_wake,
 };

@@ -5,7 +5,8 @@
  *
  *   sigbus  the page is poisoned: touching it raises SIGBUS
  *   zero    a page of zeros of the mapping's own stands in for it; what the page holds, if that is
- *           known and only a store was refused. Stores to it go nowhere
+ *           known and only a store was refused. Stores to it go nowhere. Of memory without a file
+ *           only a page that was lost; one that there is no room for cannot be had this way either
  *   retry   tried again after a pause, so often and so long, and then one of the others
  *
  * What went wrong is kept where it matters, in the PTE, and is therefore exact however many pages
@@ -96,6 +97,21 @@ static bool known_bytes(struct vm_fault *vmf, struct page *p, char *buf)
                m->frames->ops->copy_out(m->frames, vmf->index << PAGE_SHIFT, buf, PAGE_SIZE) == 0;
 }
 
+/* A private page that cannot be read from the swap area: another takes its place. => ptl */
+static bool blank_private_locked(struct vm_fault *vmf, int error)
+{
+        struct mm *mm = vmf->mm;
+        uint64_t old = pte_exchange(mm, vmf->pte, failed_value(PTE_BLANK, error));
+
+        if (mm->mmu->ops->copy(mm->mmu, vmf->address, mm->zeros, 1, false, NULL)) {
+                pte_exchange(mm, vmf->pte, old);
+                return false;
+        }
+        private_gone(mm, old);
+        trace_fault(vmf, SET_PTE, vmf->address, 1, UINT64_MAX, 1);
+        return true;
+}
+
 /* One page is charged. True: it is shown, and keeps the charge. => page locked, if there is one;
  * ptl */
 static bool blank_locked(struct vm_fault *vmf, struct page *p, int error)
@@ -106,6 +122,8 @@ static bool blank_locked(struct vm_fault *vmf, struct page *p, int error)
         uint64_t old;
         bool known;
 
+        if (value_read_error(pte_value(vmf->pte)))
+                return blank_private_locked(vmf, error);
         if (s != PTE_NONE && s != PTE_CACHE) {
                 mmu->ops->wake(mmu, vmf->address, 1); /* another thread's fault came first */
                 return false;
@@ -131,19 +149,20 @@ static bool put_blank(struct vm_fault *vmf, int error)
         bool shown, done;
         struct page *p;
 
-        if (!m || !mm->mmu->ops->blank)
+        /* Of memory without a file only what was lost; a page that it was to get needs room. */
+        if (!m && !value_read_error(pte_value(vmf->pte)))
                 return false;
         if (atomic_fetch_add(&mm->nr_blank, 1) >= MAX_BLANK || charge_known(mm)) {
                 atomic_fetch_sub(&mm->nr_blank, 1);
                 return false;
         }
-        p = grab_page(m, vmf->index);
+        p = m ? grab_page(m, vmf->index) : NULL;
         if (p)
                 page_lock(mm->cache, p);
         pte_lock(mm, vmf->pte);
         shown = blank_locked(vmf, p, error);
         s = pte_state(vmf->pte);
-        done = s != PTE_NONE && s != PTE_CACHE && s != PTE_POISONED;
+        done = s != PTE_NONE && s != PTE_CACHE && s != PTE_POISONED && s != PTE_SWAPPED;
         pte_unlock(mm, vmf->pte);
         if (p) {
                 page_unlock(mm->cache, p);
@@ -179,14 +198,22 @@ enum vm_fault_result page_failed(struct vm_fault *vmf, int error, const char *tr
 
 /* ---- what is known of it afterwards ---- */
 
-/* The page at addr is the file's again. => mm->lock held for writing */
+/* The page at addr is the file's again, or nothing. */
+static int map_again(struct mm *mm, struct vma *v, uint64_t addr)
+{
+        struct frames *f = v->vm_file ? v->vm_file->mapping->frames : NULL;
+        int flags = MAP_FIXED | (v->vm_shared ? MAP_SHARED : MAP_PRIVATE);
+        struct iovec iov = { (void *)(uintptr_t)addr, PAGE_SIZE };
+
+        return f ? mm->mmu->ops->reserve(mm->mmu, &addr, PAGE_SIZE, v->vm_prot, flags,
+                                         f->ops->fd(f), vma_index(v, addr) << PAGE_SHIFT)
+                 : mm->mmu->ops->unmap(mm->mmu, &iov, 1);
+}
+
+/* => mm->lock held for writing */
 static int unblank(struct mm *mm, struct vma *v, uint64_t addr, struct pte *pte)
 {
-        struct address_space *m = v->vm_file->mapping;
-        int flags = MAP_FIXED | (v->vm_shared ? MAP_SHARED : MAP_PRIVATE);
-        uint64_t offset = vma_index(v, addr) << PAGE_SHIFT;
-        int error = mm->mmu->ops->reserve(mm->mmu, &addr, PAGE_SIZE, v->vm_prot, flags,
-                                          m->frames->ops->fd(m->frames), offset);
+        int error = map_again(mm, v, addr);
 
         if (error)
                 return error;

@@ -84,7 +84,9 @@ enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *t
                 return VM_FAULT_SIGBUS;
         if (pte_state(vmf->pte) != PTE_POISONED && !vmf->mm->quiet)
                 say_failure(vmf, error, tried,
-                            error == ENOMEM
+                            value_read_error(pte_value(vmf->pte))
+                                    ? ": SIGBUS raised; the page is lost"
+                            : error == ENOMEM
                                     ? ": SIGBUS raised; raise the cache, or unmap private pages"
                                     : ": SIGBUS raised; fl_error_clear or MADV_DONTNEED makes the "
                                       "page be tried again");
@@ -266,7 +268,7 @@ static enum vm_fault_result handle_pte_fault(struct vm_fault *vmf)
         enum pte_state s = pte_state(vmf->pte);
 
         trace_fault(vmf, PTE, s, vmf->index, 0, 0);
-        if (s != PTE_POISONED && vma_is_anonymous(vmf->vma))
+        if (s != PTE_POISONED && s != PTE_BLANK && vma_is_anonymous(vmf->vma))
                 return do_anonymous_page(vmf);
         switch (s) {
         case PTE_POISONED:

@@ -31,7 +31,7 @@ enum pte_state {
 #define PTE_STATE_MASK 15u
 #define PTE_REF (1u << 4) /* COPY: stored to while it was SWAPPING; spared once */
 #define PTE_SLOT_SHIFT 8
-#define PTE_ERROR_SHIFT 48 /* of POISONED and BLANK: the errno */
+#define PTE_ERROR_SHIFT 48 /* of POISONED, BLANK and SWAPPED: the errno */
 
 struct pte {
         /* [LOCK], ptl or [mm] to write, see above; enum pte_state, flags, and a slot or 0 */
@@ -66,9 +66,16 @@ static inline bool state_is_private(enum pte_state s)
 /* Why the page could not be had; 0: it could. */
 static inline int pte_error(const struct pte *p)
 {
-        return (int)(pte_value(p) >> PTE_ERROR_SHIFT);
+        uint64_t v = pte_value(p);
+
+        return value_state(v) == PTE_SWAPPED ? 0 : (int)(v >> PTE_ERROR_SHIFT);
 }
-/* POISONED or BLANK; error is a positive errno. */
+/* Why it could not be read from its slot, alone, just now. */
+static inline int value_read_error(uint64_t value)
+{
+        return value_state(value) == PTE_SWAPPED ? (int)(value >> PTE_ERROR_SHIFT) : 0;
+}
+/* POISONED, BLANK; error is a positive errno. */
 static inline uint64_t failed_value(enum pte_state s, int error)
 {
         return (uint64_t)s | (uint64_t)error << PTE_ERROR_SHIFT;

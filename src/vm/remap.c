@@ -137,21 +137,11 @@ static int make_room(struct remap *r, struct vma *v, bool fixed)
 }
 
 /* Translations and private pages go over; then v has nothing left. => guard held */
-static int move_pages(struct remap *r, const struct vma *v, bool keep)
+static int move_pages(struct remap *r, bool keep)
 {
         struct mm *mm = r->mm;
         int error;
 
-        if (!mm->mmu->ops->move) {
-                /* Shared pages are shown again when they are touched; private ones cannot go. */
-                struct iovec iov = { (void *)(uintptr_t)r->from, r->old_len };
-
-                if (!v->vm_shared)
-                        return -EOPNOTSUPP;
-                pgtable_forget(mm, r->from, r->old_len);
-                return keep ? mm->mmu->ops->unmap(mm->mmu, &iov, 1)
-                            : mm->mmu->ops->release(mm->mmu, r->from, r->old_len);
-        }
         swap_cancel(mm, r->from, r->old_len);
         /* The kernel moves one mapping of its own at a time. */
         error = mm_unblank(mm, find_vma(mm, r->from), r->from, r->from + r->old_len);
@@ -174,7 +164,7 @@ static int move_guarded(struct remap *r, struct vma *v, struct vma *copy, bool f
 
         if (error)
                 return error;
-        error = r->old_len ? move_pages(r, v, keep) : 0;
+        error = r->old_len ? move_pages(r, keep) : 0;
         if (error) {
                 mm->mmu->ops->release(mm->mmu, r->to, r->new_len);
                 return error;

@@ -7,11 +7,8 @@
  * the last window is what stands for it here.
  */
 #include <errno.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "util/perturb.h"
-#include "util/text.h"
 #include "vm/fault.h"
 
 #define MAX_WINDOW 32u
@@ -99,50 +96,17 @@ static unsigned place_row(struct swap_io *io, struct pte *p)
         return placed;
 }
 
-static void say_lost(struct swap_io *io)
+/* It could not be read. What was read along with others is tried alone; of a page alone it is noted
+ * why, and the fault that waits for it follows its mapping's rules. => ptl */
+static void fail_row(struct swap_io *io, struct pte *p)
 {
-        char line[512];
-        struct text t = text_begin(line, sizeof(line) - 1);
-        const char *reason = strerrordesc_np(-io->t.error);
+        uint64_t error =
+                io->t.nr == 1 && io->wanted ? (uint64_t)-io->t.error << PTE_ERROR_SHIFT : 0;
 
-        text_add(&t, "faultline: ");
-        text_add(&t, io->t.area->name);
-        text_add(&t, ": reading a private page back at address ");
-        text_add_number(&t, io->address);
-        text_add(&t, ": ");
-        text_add(&t, reason ? reason : "unknown error");
-        text_add(&t, ": SIGBUS raised; the page is lost");
-        text_one_line(line);
-        fprintf(stderr, "%s\n", line);
-}
-
-/* Said before it is shown: whoever has seen it may ask. => ptl */
-static bool lose_page(struct swap_io *io, struct pte *p)
-{
-        struct mm *mm = io->mm;
-        uint64_t old = pte_exchange(mm, p, failed_value(PTE_POISONED, -io->t.error));
-
-        perturb_gap();
-        if (mm->mmu->ops->poison(mm->mmu, io->address, 1)) {
-                pte_exchange(mm, p, make_value(PTE_SWAPPED, io->t.slot));
-                return false;
-        }
-        private_gone(mm, old);
-        return true;
-}
-
-/* It could not be read. What was read along with others is tried alone; a page alone is lost, and
- * says so to whoever touches it. => ptl */
-static bool fail_row(struct swap_io *io, struct pte *p)
-{
-        struct mm *mm = io->mm;
-
-        if (io->t.nr == 1 && io->wanted && still_ours(io, p, 0))
-                return lose_page(io, p);
         for (unsigned i = 0; i < io->t.nr; i++)
                 if (still_ours(io, p, i))
-                        pte_exchange(mm, p + i, make_value(PTE_SWAPPED, io->t.slot + i));
-        return false;
+                        pte_exchange(io->mm, p + i,
+                                     make_value(PTE_SWAPPED, io->t.slot + i) | error);
 }
 
 static void in_end(struct swap_transfer *t)
@@ -154,20 +118,17 @@ static void in_end(struct swap_transfer *t)
         uint64_t address = io->address;
         unsigned placed = 0;
         uint32_t nr = t->nr;
-        bool lost = false;
 
         perturb_gap();
         if (p) {
                 pte_lock(mm, p);
                 if (t->error)
-                        lost = fail_row(io, p);
+                        fail_row(io, p);
                 else
                         placed = place_row(io, p);
                 pte_unlock(mm, p);
                 pte_put(mm, p);
         }
-        if (lost && !mm->quiet)
-                say_lost(io);
         swap_put(t->area, t->slot, nr);
         stat_add(&mm->trace->stats, STAT_swap_ins, placed);
         if (placed < nr)
@@ -363,6 +324,7 @@ enum vm_fault_result do_swap_page(struct vm_fault *vmf)
         struct swapin in = { .vmf = vmf };
         struct mm *mm = vmf->mm;
         enum pte_state s;
+        uint64_t v;
         int error;
 
         trace_fault(vmf, DO_FAULT, 4, vmf->index, 0, 0);
@@ -371,8 +333,11 @@ enum vm_fault_result do_swap_page(struct vm_fault *vmf)
                 vmf->rq.major = true;
                 trace_fault(vmf, MAJOR, vmf->index, 0, 0, 0);
         }
-        if (pte_state(vmf->pte) == PTE_SWAPIN)
+        v = pte_value(vmf->pte);
+        if (value_state(v) == PTE_SWAPIN)
                 return wait_for_page(vmf);
+        if (value_read_error(v) && vmf->rq.tried)
+                return page_failed(vmf, value_read_error(v), "reading a private page back");
         window_place(vmf, &in.first, &in.end);
         error = prepare(&in);
         if (error == -EBUSY) {
@@ -384,9 +349,13 @@ enum vm_fault_result do_swap_page(struct vm_fault *vmf)
                 return wait_for_private(vmf, error, "reading a private page back");
         perturb_gap();
         pte_lock(mm, vmf->pte);
-        s = pte_state(vmf->pte);
-        if (s == PTE_SWAPPED)
+        v = pte_value(vmf->pte);
+        s = value_state(v);
+        if (s == PTE_SWAPPED) {
+                if (value_read_error(v)) /* once more */
+                        pte_exchange(mm, vmf->pte, make_value(s, value_slot(v)));
                 begin_window(&in);
+        }
         pte_unlock(mm, vmf->pte);
         give_back(&in);
         for (unsigned i = 0; i < in.nr_ios; i++) {

@@ -280,10 +280,6 @@ static void try_case(struct side *ours, struct side *kernels, const char *call,
                 return;
         a = result_of(ours, c);
         k = asked ? result_of(kernels, c) : c->want;
-        /* This MMU cannot move private pages, and says so. */
-        if (a == EOPNOTSUPP && c->call == call_mremap &&
-            strcmp(fl_engine_mmu(ours->engine), "sigsegv") == 0)
-                return;
         expect(a == c->want, "%s, %s: %s, not %s", call, c->name, strerror(a), strerror(c->want));
         expect(k == c->want, "%s, %s: the kernel says %s, not %s", call, c->name, strerror(k),
                strerror(c->want));

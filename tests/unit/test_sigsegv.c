@@ -263,3 +263,81 @@ Test(sigsegv, the_clock_hides_what_is_cold_and_a_touch_reveals_it)
         for (unsigned i = 0; i < PAGES; i += 2)
                 cr_assert(asks(i, false));
 }
+
+/* A second range like the first, to move to. */
+static uint64_t another(int flags)
+{
+        uint64_t to = 0;
+
+        cr_assert_eq(mmu->ops->reserve(mmu, &to, PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE, flags,
+                                       memfd, 0),
+                     0);
+        return to;
+}
+
+Test(sigsegv, what_moves_is_shown_as_it_was)
+{
+        uint64_t from = addr, to = another(MAP_SHARED);
+
+        map(1, 2, true);
+        map(4, 3, false);
+        cr_assert_eq(mmu->ops->move(mmu, from, to, PAGES * PAGE_SIZE, true), 0);
+        cr_assert_str_eq(shown(8), "--------", "something is left behind");
+        cr_assert(asks(1, false));
+        map(1, 1, true); /* what stays can be used */
+        cr_assert_str_eq(shown(3), "-r-");
+        mmu->ops->release(mmu, from, PAGES * PAGE_SIZE);
+        addr = to;
+        cr_assert_str_eq(shown(8), "-rr-www-");
+        cr_assert_eq(*(char *)(uintptr_t)at(5), 'f');
+        cr_assert_not(asks(4, true));
+        cr_assert(asks(1, true));
+        cr_assert(asks(3, false));
+}
+
+Test(sigsegv, private_pages_move_in_as_many_pieces_as_it_takes)
+{
+        char page[PAGE_SIZE];
+        uint64_t from, to;
+        unsigned char vec;
+
+        mmu->ops->release(mmu, addr, PAGES * PAGE_SIZE);
+        map_at(MAP_PRIVATE);
+        from = addr;
+        to = another(MAP_PRIVATE);
+        for (unsigned i = 0; i < 64; i += 3) {
+                memset(page, (int)('A' + i % 20), sizeof(page));
+                cr_assert_eq(mmu->ops->copy(mmu, at(i), page, 1, i % 2, NULL), 0);
+                map(i + 1, 1, true);
+        }
+        cr_assert_eq(mmu->ops->move(mmu, from, to, PAGES * PAGE_SIZE, false), 0);
+        cr_assert(mincore((void *)(uintptr_t)from, PAGE_SIZE, &vec) && errno == ENOMEM);
+        addr = to;
+        cr_assert_str_eq(shown(9), "wr-rr-wr-");
+        for (unsigned i = 0; i < 64; i += 3) {
+                cr_assert_eq(*(char *)(uintptr_t)at(i), (char)('A' + i % 20), "page %u", i);
+                cr_assert_eq(asks(i, true), i % 2, "page %u", i);
+                cr_assert_eq(*(char *)(uintptr_t)at(i + 1), (char)('a' + (i + 1) % 20));
+        }
+}
+
+Test(sigsegv, a_page_of_its_own_in_the_place_of_another)
+{
+        uint64_t there = at(2);
+
+        map(0, 4, true);
+        cr_assert_eq(mmu->ops->blank(mmu, at(2), PROT_READ | PROT_WRITE, NULL), 0);
+        cr_assert_str_eq(shown(5), "rrwr-");
+        *(char *)(uintptr_t)at(2) = 'z';
+        cr_assert_eq(*(char *)(uintptr_t)at(2), 'z');
+        cr_assert_eq(mmu->ops->protect(mmu, at(1), 2 * PAGE_SIZE, PROT_READ), 0);
+        cr_assert(asks(2, true));
+        cr_assert_eq(mmu->ops->protect(mmu, at(1), 2 * PAGE_SIZE, PROT_READ | PROT_WRITE), 0);
+        cr_assert_not(asks(2, true));
+        cr_assert_eq(mmu->ops->reserve(mmu, &there, PAGE_SIZE, PROT_READ | PROT_WRITE,
+                                       MAP_SHARED | MAP_FIXED, memfd, 2 * PAGE_SIZE),
+                     0);
+        cr_assert(asks(2, false));
+        map(2, 1, true);
+        cr_assert_eq(*(char *)(uintptr_t)at(2), 'c', "the file's page is another");
+}
