@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "mmu/trap_arch.h"
+#include "mmu/trap_stack.h"
 #include "util/lock.h"
 #include "util/signals.h"
 
@@ -59,6 +60,15 @@ struct passed {
 };
 #define MARK_OF(p) ((uintptr_t)(p) ^ 0x5afe7a9)
 
+/* A handler that jumped out left its mark behind, and the kernel may put another signal's there: but it
+ * puts the context below it, and ours lies below the context. */
+static bool is_passed(siginfo_t *info, const void *context)
+{
+        const struct passed *p = container_of(info, struct passed, info);
+
+        return (uintptr_t)info < (uintptr_t)context && p->mark == MARK_OF(p);
+}
+
 static struct disposition *disposition_of(int signo)
 {
         return signo == SIGBUS ? &traps.bus : &traps.segv;
@@ -77,6 +87,7 @@ struct call {
         int signo;
         struct mmu_fault fault;
         enum mmu_verdict verdict;
+        struct stack_left left;
 };
 
 static enum mmu_verdict ask(struct slot *s, const struct call *c)
@@ -96,17 +107,26 @@ static enum mmu_verdict ask(struct slot *s, const struct call *c)
         return v;
 }
 
-static void serve(void *arg)
+static void serve(struct call *c)
+{
+        for (unsigned i = 0; i < SLOTS && c->verdict == MMU_NOT_OURS; i++)
+                c->verdict = ask(&traps.slots[i], c);
+}
+
+/* On our stack. */
+static void serve_there(void *arg)
 {
         struct call *c = arg;
 
-        for (unsigned i = 0; i < SLOTS && c->verdict == MMU_NOT_OURS; i++)
-                c->verdict = ask(&traps.slots[i], c);
+        stack_arrived(&c->left);
+        serve(c);
+        stack_return(&c->left);
 }
 
 static void serve_on_own_stack(struct call *c)
 {
         uint64_t free = atomic_load(&traps.free_stacks), bit;
+        char *stack;
 
         do {
                 if (!free) {
@@ -115,8 +135,10 @@ static void serve_on_own_stack(struct call *c)
                 }
                 bit = free & -free;
         } while (!atomic_compare_exchange_weak(&traps.free_stacks, &free, free & ~bit));
-        trap_call_on(serve, c,
-                     traps.stacks + ((size_t)__builtin_ctzll(bit) + 1) * STACK_BYTES - 64);
+        stack = traps.stacks + (size_t)__builtin_ctzll(bit) * STACK_BYTES;
+        stack_leave(&c->left, stack + PAGE_SIZE, STACK_BYTES - PAGE_SIZE);
+        trap_call_on(serve_there, c, stack + STACK_BYTES - 64);
+        stack_returned(&c->left);
         atomic_fetch_or(&traps.free_stacks, bit);
 }
 
@@ -205,8 +227,7 @@ static void pass_on(int signo, siginfo_t *info, ucontext_t *uc, bool again)
 
 static void on_trap(int signo, siginfo_t *info, void *context)
 {
-        struct passed *passed = container_of(info, struct passed, info);
-        bool again = passed->mark == MARK_OF(passed);
+        bool again = is_passed(info, context);
         int saved = errno, cancel;
         enum mmu_verdict v;
         siginfo_t other;
