@@ -47,6 +47,9 @@ static void poison_locked(struct vm_fault *vmf, int error)
 
         if (pte_state(vmf->pte) == PTE_CACHE)
                 mmu->ops->unmap(mmu, &iov, 1);
+        else if (pte_state(vmf->pte) == PTE_SWAPPED)
+                /* Where a file is mapped the kernel remembers that the page was protected. */
+                mmu->ops->unprotect(mmu, vmf->address, 1);
         /* A private copy that is there stays; one that never came to be is poisoned too. */
         if (mmu->ops->poison(mmu, vmf->address, 1) == 0) {
                 uint64_t old = pte_exchange(vmf->mm, vmf->pte, failed_value(PTE_POISONED, error));
