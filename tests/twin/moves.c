@@ -119,20 +119,73 @@ static char *move_pages(struct place *w, const struct op *r)
         return move_around(from, to, old, new, keep) ? to : MAP_FAILED;
 }
 
+static long move_range(struct place *w, const struct op *r)
+{
+        struct fl_engine *e = w->side->engine;
+        char *p = w->base + r->at, *to = w->base + r->offset, *q;
+        size_t len = (size_t)r->arg * PAGE;
+
+        if (e)
+                q = move_back(w, fl_mremap(e, p, r->len, len, r->flags, to), r);
+        else if (is_valid(r) && r->len > PAGE)
+                q = move_pages(w, r);
+        else
+                q = move_back(w, mremap(p, r->len, len, r->flags, to), r);
+        return q == MAP_FAILED ? -1 : q - w->base;
+}
+
 /* arg: pages; offset: where to. */
 long run_mremap(struct place *w, const struct op *o, struct outcome *out)
 {
         const struct op r = remap_of(w->lane, o);
-        struct fl_engine *e = w->side->engine;
-        char *p = w->base + r.at, *to = w->base + r.offset, *q;
-        size_t len = (size_t)r.arg * PAGE;
 
         (void)out;
-        if (e)
-                q = move_back(w, fl_mremap(e, p, r.len, len, r.flags, to), &r);
-        else if (is_valid(&r) && r.len > PAGE)
-                q = move_pages(w, &r);
-        else
-                q = move_back(w, mremap(p, r.len, len, r.flags, to), &r);
-        return q == MAP_FAILED ? -1 : q - w->base;
+        return move_range(w, &r);
+}
+
+/* --- its second half goes away and comes back, stored to there; then all of it goes --- */
+
+static struct op whole_of(const struct lane *l, const struct op *o)
+{
+        struct op r = remap_of(l, o);
+
+        r.arg = (int)(r.len / PAGE);
+        r.flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+        return r;
+}
+
+bool ready_to_rejoin(struct lane *l, const struct op *o)
+{
+        const struct op r = whole_of(l, o);
+        unsigned half = (unsigned)(r.at / PAGE) + (unsigned)r.arg / 2;
+        struct op store = { .at = half * PAGE };
+
+        return r.arg > 1 && is_valid(&r) && l->page[r.at / PAGE].mapped && ready_to_remap(l, &r) &&
+               ready_to_store(l, &store);
+}
+
+long run_rejoin(struct place *w, const struct op *o, struct outcome *out)
+{
+        const struct op all = whole_of(w->lane, o);
+        struct op away = all, back = all;
+
+        away.len = (size_t)(all.arg - all.arg / 2) * PAGE;
+        away.arg = back.arg = (int)(away.len / PAGE);
+        away.at = all.at + all.len - away.len;
+        back.at = (size_t)all.offset;
+        back.len = away.len;
+        back.offset = (off_t)away.at;
+        if (move_range(w, &away) < 0)
+                return -1;
+        out->caught = try_store(w->base + back.at, (unsigned char)away.len);
+        if (out->caught.signo)
+                out->at = (size_t)((char *)out->caught.addr - w->base);
+        return move_range(w, &back) < 0 ? -1 : move_range(w, &all);
+}
+
+void note_rejoin(struct lane *l, const struct op *o, long result)
+{
+        const struct op r = whole_of(l, o);
+
+        note_mremap(l, &r, result);
 }

@@ -19,6 +19,7 @@ const struct op_kind op_kinds[] = {
         { "munmap", { 5, 0 }, RANGE, .run = run_munmap, .note = note_munmap },
         { "mprotect", { 12, 10 }, draw_protect, text_range, NULL, run_mprotect, note_mprotect },
         { "mremap", { 14, 0 }, draw_remap, text_remap, ready_to_remap, run_mremap, note_mremap },
+        { "rejoin", { 6, 0 }, draw_remap, text_remap, ready_to_rejoin, run_rejoin, note_rejoin },
         { "mlock", { 4, 0 }, draw_lock, text_range, ready_to_lock, run_mlock, note_mlock },
         { "munlock", { 4, 0 }, RANGE, NULL, run_munlock, note_munlock },
         { "madvise",

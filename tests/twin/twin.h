@@ -209,6 +209,9 @@ bool step(struct lane *l, const struct op *o);
 /* --- moves.c */
 long run_mremap(struct place *w, const struct op *o, struct outcome *out);
 bool ready_to_remap(struct lane *l, const struct op *o);
+long run_rejoin(struct place *w, const struct op *o, struct outcome *out);
+bool ready_to_rejoin(struct lane *l, const struct op *o);
+void note_rejoin(struct lane *l, const struct op *o, long result);
 /* What is asked for: as far as one mapping goes. */
 struct op remap_of(const struct lane *l, const struct op *o);
 
