@@ -36,6 +36,7 @@ static const int odd_prots[] = { 0x100, PROT_READ | 0x40000, PROT_GROWSDOWN | PR
 static const int advices[] = { MADV_NORMAL,   MADV_RANDOM,   MADV_SEQUENTIAL,
                                MADV_WILLNEED, MADV_DONTNEED, MADV_DONTNEED,
                                1234 };
+static const int cold_advices[] = { MADV_COLD, MADV_PAGEOUT };
 /* Where nobody else stores to the file. */
 static const int more_advices[] = { MADV_COLD,          MADV_PAGEOUT,       MADV_REMOVE,
                                     MADV_FREE,          MADV_POPULATE_READ, MADV_POPULATE_WRITE,
@@ -124,6 +125,13 @@ void draw_remap(struct op *o, uint64_t *s)
         o->offset = (off_t)(random_below(s, REGION - 7) * PAGE);
 }
 
+void draw_shared_remap(struct op *o, uint64_t *s)
+{
+        draw_remap(o, s);
+        o->len = (1 + random_below(s, 6)) * PAGE;
+        o->flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+}
+
 /* Half of them when they are touched. */
 void draw_lock(struct op *o, uint64_t *s)
 {
@@ -185,7 +193,7 @@ void draw_walk(struct op *o, uint64_t *s)
 void draw_advise(struct op *o, uint64_t *s)
 {
         draw_range(o, s);
-        o->arg = pick(s, advices);
+        o->arg = random_below(s, 4) ? pick(s, advices) : pick(s, cold_advices);
 }
 
 void draw_any_advice(struct op *o, uint64_t *s)

@@ -143,9 +143,8 @@ long run_mremap(struct place *w, const struct op *o, struct outcome *out)
         return move_range(w, &r);
 }
 
-/* --- its second half goes away and comes back, stored to there; then all of it goes --- */
-
-static struct op whole_of(const struct lane *l, const struct op *o)
+/* As many as there are, to a place in the region. */
+struct op whole_of(const struct lane *l, const struct op *o)
 {
         struct op r = remap_of(l, o);
 
@@ -153,6 +152,16 @@ static struct op whole_of(const struct lane *l, const struct op *o)
         r.flags = MREMAP_MAYMOVE | MREMAP_FIXED;
         return r;
 }
+
+long run_as_whole(struct place *w, const struct op *o, struct outcome *out)
+{
+        const struct op r = whole_of(w->lane, o);
+
+        (void)out;
+        return move_range(w, &r);
+}
+
+/* --- its second half goes away and comes back, stored to there; then all of it goes --- */
 
 bool ready_to_rejoin(struct lane *l, const struct op *o)
 {

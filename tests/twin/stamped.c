@@ -344,6 +344,26 @@ void note_stamped_munmap(struct lane *l, const struct op *o, long result)
 /* Where there is a hole, an error is returned and some of it was done. */
 void note_stamped_madvise(struct lane *l, const struct op *o, long result)
 {
+        note_madvise(l, o, result);
         if (o->arg == MADV_DONTNEED)
                 forget_copies(l, o, result < 0);
+}
+
+/* Only what is shared: of copies it would have to be known where they are. */
+bool ready_to_remap_shared(struct lane *l, const struct op *o)
+{
+        const struct op r = whole_of(l, o);
+        const struct mapped_page *p = &l->page[r.at / PAGE];
+
+        return r.at % PAGE == 0 && p->mapped && p->shared && ready_to_remap(l, &r);
+}
+
+void note_shared_remap(struct lane *l, const struct op *o, long result)
+{
+        const struct op r = whole_of(l, o);
+        struct op there = { .at = (size_t)r.offset, .len = r.len };
+
+        note_mremap(l, &r, result);
+        if (result >= 0)
+                forget_copies(l, &there, false);
 }

@@ -169,6 +169,7 @@ void draw_io(struct op *o, uint64_t *s);
 void draw_io_at(struct op *o, uint64_t *s);
 void draw_length(struct op *o, uint64_t *s);
 void draw_budget(struct op *o, uint64_t *s);
+void draw_shared_remap(struct op *o, uint64_t *s);
 void draw_shared_map(struct op *o, uint64_t *s);
 void draw_shared_io(struct op *o, uint64_t *s);
 void text_map(const struct op *o, char *text, size_t size);
@@ -214,6 +215,9 @@ bool ready_to_rejoin(struct lane *l, const struct op *o);
 void note_rejoin(struct lane *l, const struct op *o, long result);
 /* What is asked for: as far as one mapping goes. */
 struct op remap_of(const struct lane *l, const struct op *o);
+/* The same to a place in the region, as many pages as there are. */
+struct op whole_of(const struct lane *l, const struct op *o);
+long run_as_whole(struct place *w, const struct op *o, struct outcome *out);
 
 /* --- walks.c */
 long run_walk(struct place *w, const struct op *o, struct outcome *out);
@@ -278,6 +282,8 @@ bool ready_to_sync(struct lane *l, const struct op *o);
 void note_stamped_mmap(struct lane *l, const struct op *o, long result);
 void note_stamped_munmap(struct lane *l, const struct op *o, long result);
 void note_stamped_madvise(struct lane *l, const struct op *o, long result);
+bool ready_to_remap_shared(struct lane *l, const struct op *o);
+void note_shared_remap(struct lane *l, const struct op *o, long result);
 
 /* --- sides.c */
 /* A driver, pagers, read-ahead and a schedule from the seed, but for what the command line says. */
