@@ -6,15 +6,8 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <sys/mman.h>
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24
-#endif
+#include "../mman.h"
 
 #define GIVE(name, page, nr, advice, want)                                                         \
         {                                                                                          \

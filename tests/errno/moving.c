@@ -6,11 +6,9 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <sys/mman.h>
 
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
+#include "../mman.h"
+
 #define MOVE MREMAP_MAYMOVE
 #define FIXED (MREMAP_MAYMOVE | MREMAP_FIXED)
 #define EMPTY (MREMAP_MAYMOVE | MREMAP_DONTUNMAP)

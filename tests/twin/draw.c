@@ -4,20 +4,9 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "../mman.h"
 #include "threads.h"
-
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24
-#endif
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
 
 /* Those that are met often are there more than once. */
 static const int prots[] = { PROT_READ,

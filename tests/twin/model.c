@@ -8,17 +8,10 @@
  * engine's back (the engine makes the next touch a copy, the kernel shows the file again).
  */
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "../mman.h"
 #include "twin.h"
-
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
-#ifndef MADV_KEEPONFORK
-#define MADV_KEEPONFORK 19
-#endif
 
 /* The pages that a call rounds to, within the region. */
 struct span pages_of(const struct op *o)

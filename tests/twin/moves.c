@@ -6,13 +6,9 @@
  * same.
  */
 #include <errno.h>
-#include <sys/mman.h>
 
+#include "../mman.h"
 #include "twin.h"
-
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
 
 /* As far as one mapping goes. */
 struct op remap_of(const struct lane *l, const struct op *o)
