@@ -57,7 +57,7 @@ static void begin(uint64_t *s)
         p = map_file(ours.engine, ours.file[0], REGION * PAGE, PROT_READ, MAP_SHARED, 0);
         expect(fl_munmap(ours.engine, p, REGION * PAGE) == 0, "%s", fl_strerror());
         /* Where the engine looks for room, it is not in the region. */
-        alone.place[OURS].base = p + 1000 * REGION * PAGE;
+        alone.place[OURS].base = over_seam(p + 1000 * REGION * PAGE);
         map_ballast(&ours);
 }
 

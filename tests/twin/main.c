@@ -15,6 +15,14 @@
 
 #include "twin.h"
 
+/* Where one table of pages ends and the next begins, half way through a region. */
+char *over_seam(char *p)
+{
+        const size_t table = 512 * PAGE;
+
+        return (char *)(((uintptr_t)p + table - 1) / table * table) + table - REGION / 2 * PAGE;
+}
+
 /* ThreadSanitizer leaves less than others do. */
 char *find_place(void)
 {
@@ -25,7 +33,7 @@ char *find_place(void)
                 if (p == MAP_FAILED)
                         continue;
                 munmap(p, size);
-                return p + size / 8 * 5;
+                return over_seam(p + size / 8 * 5);
         }
         require(false, "4 GiB of addresses: %s", strerror(errno));
         return NULL;

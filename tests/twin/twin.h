@@ -313,5 +313,7 @@ void tell(struct op *ops, uint64_t seed, unsigned last);
 
 /* A stretch of addresses that nobody else is given, as the engine finds its own. */
 char *find_place(void);
+/* The first place behind p for a region that lies in two tables of pages. */
+char *over_seam(char *p);
 
 #endif
