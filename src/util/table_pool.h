@@ -3,8 +3,10 @@
  * table_pool.h - 4 KiB tables from one reserved region, for the trees of cache and vm.
  *
  * The fault path adds leaves to trees and must not call malloc. All tables of an engine come
- * from one address range reserved at the start (it costs nothing until touched); a table freed
- * goes on a list, and beyond a few spare ones its memory goes back to the kernel.
+ * from one address range reserved at the start (it costs nothing until touched). A table freed is
+ * spare, with its memory: where pages lie far apart tables come and go with every fault, and to give
+ * memory back and get it again costs more than the fault. When there are more spare ones than tables
+ * in use (or than a few), the memory of some goes back to the kernel.
  * Each table has a header elsewhere, so that its 4 KiB are all entries.
  */
 #ifndef FL_UTIL_TABLE_POOL_H
@@ -26,10 +28,13 @@ struct table_header {
 
 struct table_pool {
         struct mutex lock;
-        char *base;                           /* (c) */
-        struct table_header *headers;         /* (c) */
-        uint32_t units;                       /* (c) */
-        uint32_t next, free_head, free_count; /* [tables] */
+        char *base;                   /* (c) */
+        struct table_header *headers; /* (c) */
+        uint32_t units;               /* (c) */
+        uint32_t next;                /* [tables] units behind it are new */
+        uint32_t spare, nr_spare;     /* [tables] list of free ones with their memory */
+        uint32_t empty;               /* [tables] and without */
+        uint32_t ready;               /* [tables] units the kernel has been asked for */
         _Atomic uint32_t in_use;
 };
 
