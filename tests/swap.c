@@ -186,6 +186,29 @@ static void clean_pages(void)
         close_engine(e);
 }
 
+/* Stores in order: what comes back ahead of them can be stored to at once. (How far ahead it comes
+ * depends on how much is free just then; it is a fault of its own otherwise, a major one.) */
+static void stores_in_order(void)
+{
+        struct fl_engine *e = open_with_swap(256 * PAGE, "ram:16M", NULL);
+        char *p = map_anon(e, 1000);
+        uint64_t before = 0;
+
+        test_at("stores in order");
+        for (unsigned version = 1; version < 4; version++) {
+                before = get_stats(e).faults_minor;
+                for (uint64_t i = 0; i < 1000; i++)
+                        stamp_write(p + i * PAGE, i, version);
+        }
+        expect(get_stats(e).faults_minor - before < 250, "%llu minor faults of 1000 stores",
+               (unsigned long long)(get_stats(e).faults_minor - before));
+        for (uint64_t i = 0; i < 1000; i++)
+                expect(!stamp_wrong(p + i * PAGE, i, 3), "page %llu", (unsigned long long)i);
+        check_engine(e);
+        unmap(e, p, 1000);
+        close_engine(e);
+}
+
 /* A page cannot be written: it stays, and nothing is lost. */
 static void write_errors(void)
 {
@@ -338,6 +361,7 @@ int main(int argc, char **argv)
         if (!test.cache && !test.faults) {
                 areas();
                 clean_pages();
+                stores_in_order();
                 write_errors();
                 for (unsigned i = 0; i < 8; i++) /* SIGBUS and its reason come together */
                         read_errors();

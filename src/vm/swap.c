@@ -49,6 +49,7 @@ struct swap_io *swap_io_get(struct mm *mm)
         mutex_unlock(&s->lock);
         io->wanted = 0;
         io->write = false;
+        io->all_stored = false;
         return io;
 }
 

@@ -48,6 +48,7 @@ struct swap_io {
         uint64_t address;
         uint64_t wanted; /* of a read: the address that a fault waits for; 0: none */
         bool write;      /* of a read: by a store */
+        bool all_stored; /* of a read: every page of it is about to be stored to */
         struct swap_io *next_free;
 };
 

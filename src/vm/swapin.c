@@ -70,6 +70,11 @@ static bool is_wanted(const struct swap_io *io, unsigned i)
         return io->wanted == io->address + ((uint64_t)i << PAGE_SHIFT);
 }
 
+static bool is_stored(const struct swap_io *io, unsigned i)
+{
+        return io->all_stored || (io->write && is_wanted(io, i));
+}
+
 static bool still_ours(const struct swap_io *io, const struct pte *p, unsigned i)
 {
         return pte_value(p + i) == make_value(PTE_SWAPIN, io->t.slot + i);
@@ -83,10 +88,10 @@ static unsigned place_row(struct swap_io *io, struct pte *p)
 
         while (i < io->t.nr) {
                 /* A store's page is to be stored to: no slot is kept for it. */
-                bool store = io->write && is_wanted(io, i);
+                bool store = is_stored(io, i);
 
                 for (first = i; i < io->t.nr && still_ours(io, p, i); i++)
-                        if ((io->write && is_wanted(io, i)) != store)
+                        if (is_stored(io, i) != store)
                                 break;
                 if (i > first)
                         placed += place_run(io, p, first, i, keep && !store);
@@ -169,8 +174,8 @@ static uint64_t window_size(struct vm_fault *vmf, int *direction)
         return vmf->vma->vm_advice == ADVICE_RANDOM ? 1 : win;
 }
 
-/* L49: [*first, *end), within the VMA and the page table. */
-static void window_place(struct vm_fault *vmf, uint64_t *first, uint64_t *end)
+/* L49: [*first, *end), within the VMA and the page table. Returns the direction. */
+static int window_place(struct vm_fault *vmf, uint64_t *first, uint64_t *end)
 {
         uint64_t page = vmf->address >> PAGE_SHIFT, back, low, high;
         int direction;
@@ -183,9 +188,7 @@ static void window_place(struct vm_fault *vmf, uint64_t *first, uint64_t *end)
         high = min_u64(vmf->vma->vm_end >> PAGE_SHIFT, round_down_u64(page, 512) + 512);
         *first = page - low < back ? low : page - back;
         *end = min_u64(*first + win, high);
-        if (!vmf->rq.tried)
-                atomic_store(&vmf->vma->vm_swap_ra,
-                             (direction < 0 ? *first : page) << RA_WIN_BITS | (*end - *first));
+        return direction;
 }
 
 /* --- the fault ---------------------------------------------------------------------------- */
@@ -193,6 +196,7 @@ static void window_place(struct vm_fault *vmf, uint64_t *first, uint64_t *end)
 struct swapin {
         struct vm_fault *vmf;
         uint64_t first, end; /* the window, pages */
+        bool all_stored;     /* stores come in order: those pages will be next */
         char *buf;           /* staging memory and charge for `left` pages */
         uint64_t left;
         struct swap_io *ios[MAX_WINDOW];
@@ -219,6 +223,7 @@ static void begin_row(struct swapin *in, uint64_t page, uint64_t nr, bool wanted
         io->t.end = in_end;
         io->wanted = wanted ? vmf->address : 0;
         io->write = wanted && vmf->write;
+        io->all_stored = in->all_stored;
         swap_get(mm->swap.area, io->t.slot, io->t.nr);
         for (uint64_t i = 0; i < nr; i++)
                 pte_exchange(mm, pte_at(in, page + i),
@@ -285,6 +290,18 @@ static int prepare(struct swapin *in)
         return 0;
 }
 
+/* What is on its way now: a fault that had to wait for it has not moved on. Where the window became
+ * shorter, the next fault comes that much earlier. */
+static void note_window(struct swapin *in, int direction)
+{
+        uint64_t page = in->vmf->address >> PAGE_SHIFT, nr = in->end - in->first;
+
+        if (direction > 0)
+                nr = min_u64(nr, in->left);
+        atomic_store(&in->vmf->vma->vm_swap_ra,
+                     (direction < 0 ? in->first : page) << RA_WIN_BITS | nr);
+}
+
 static void give_back(struct swapin *in)
 {
         struct page_cache *c = in->vmf->mm->cache;
@@ -325,7 +342,7 @@ enum vm_fault_result do_swap_page(struct vm_fault *vmf)
         struct mm *mm = vmf->mm;
         enum pte_state s;
         uint64_t v;
-        int error;
+        int error, direction;
 
         trace_fault(vmf, DO_FAULT, 4, vmf->index, 0, 0);
         vmf->swapped = true;
@@ -338,7 +355,8 @@ enum vm_fault_result do_swap_page(struct vm_fault *vmf)
                 return wait_for_page(vmf);
         if (value_read_error(v) && vmf->rq.tried)
                 return page_failed(vmf, value_read_error(v), "reading a private page back");
-        window_place(vmf, &in.first, &in.end);
+        direction = window_place(vmf, &in.first, &in.end);
+        in.all_stored = direction && vmf->write;
         error = prepare(&in);
         if (error == -EBUSY) {
                 vmf->rq.wait.kind = WAIT_STAGING;
@@ -347,6 +365,8 @@ enum vm_fault_result do_swap_page(struct vm_fault *vmf)
         }
         if (error)
                 return wait_for_private(vmf, error, "reading a private page back");
+        if (!vmf->rq.tried)
+                note_window(&in, direction);
         perturb_gap();
         pte_lock(mm, vmf->pte);
         v = pte_value(vmf->pte);
