@@ -50,6 +50,7 @@
         X(KNOWN, "known_blocks.lock", 11, 0)                                                       \
         X(RUN, "run_lock", 11, 0)                                                                  \
         X(PARK, "park_lock", 11, 0)                                                                \
+        X(VMAS, "vma_pool.lock", 11, 0)                                                            \
         X(STAGING, "staging.lock", 11, 0)                                                          \
         X(WAITQ, "waitq.lock", 11, 0)                                                              \
         X(LOOP, "loop.lock", 11, 0)                                                                \

@@ -46,6 +46,7 @@ int mm_create(struct mm **out, const struct mm_config *cfg)
         mm->quiet = cfg->quiet;
         rwlock_init(&mm->lock, LOCK_MM);
         mutex_init(&mm->park_lock, LOCK_PARK);
+        vma_pool_init(&mm->vmas);
         TAILQ_INIT(&mm->mmap);
         RB_INIT(&mm->mm_rb);
         radix_init(&mm->pgd, cfg->tables, PTE_ENTRY_SHIFT);
@@ -114,5 +115,6 @@ void mm_destroy(struct mm *mm)
         anon_destroy(mm);
         swap_destroy(mm);
         radix_destroy(&mm->pgd);
+        vma_pool_destroy(&mm->vmas);
         free(mm);
 }

@@ -17,6 +17,7 @@
 #include "mmu/mmu.h"
 #include "vm/pgtable.h"
 #include "vm/swap.h"
+#include "vm/vma_pool.h"
 
 struct mm;
 struct vma;
@@ -54,16 +55,19 @@ struct vma_rules {
 
 /* A contiguous, page-aligned span of addresses: start < end, overlapping none. */
 struct vma {
-        TAILQ_ENTRY(vma) vm_list;    /* [mm] */
+        /* One line of the processor's cache is all that find_vma() looks at: among thousands of
+         * mappings most of what it costs is waiting for such lines. */
         RB_ENTRY(vma) vm_rb;         /* [mm] */
+        uint64_t vm_start, vm_end;   /* [mm] + [i_mmap] */
+        TAILQ_ENTRY(vma) vm_list;    /* [mm] */
         uint64_t vm_gap;             /* [mm] unmapped bytes before it */
         uint64_t vm_max_gap;         /* [mm] the largest gap at or below this node of the tree */
         struct mm *vm_mm;            /* (c) */
-        uint64_t vm_start, vm_end;   /* [mm] + [i_mmap] */
         uint64_t vm_pgoff;           /* [mm] + [i_mmap] first page of the file; of anonymous memory
                                       * its address in pages, so that neighbours can merge */
         int vm_prot, vm_maxprot;     /* [mm] PROT_ */
         _Atomic uint64_t vm_swap_ra; /* where pages came back last, and how many (swapin.c) */
+        bool vm_pooled;              /* (c) vma_pool.h */
         bool vm_shared;              /* (c) MAP_SHARED of a file opened for writing, or read-only */
         enum vm_advice vm_advice;    /* [mm] */
         struct vma_rules vm_rules;   /* [mm] */
@@ -72,6 +76,7 @@ struct vma {
         struct mapping_view vm_view; /* [i_mmap] */
         const struct vm_operations *vm_ops; /* (c) NULL: anonymous memory */
 };
+_Static_assert(offsetof(struct vma, vm_list) <= VMA_ALIGN, "in one line");
 TAILQ_HEAD(vma_list, vma);
 RB_HEAD(vma_tree, vma);
 
@@ -87,9 +92,10 @@ struct anon_stream {
 
 struct mm {
         struct rwlock lock;
-        struct vma_list mmap;          /* [mm] */
-        struct vma_tree mm_rb;         /* [mm] */
-        unsigned map_count;            /* [mm] */
+        struct vma_list mmap;  /* [mm] */
+        struct vma_tree mm_rb; /* [mm] */
+        unsigned map_count;    /* [mm] */
+        struct vma_pool vmas;
         struct radix pgd;              /* page table: index = address / page, entry = pte */
         uint64_t window_lo, window_hi; /* (c) where gaps are looked for */
         struct mmu *mmu;               /* (c) */

@@ -129,10 +129,14 @@ uint64_t get_unmapped_area(struct mm *mm, uint64_t hint, uint64_t len)
 
 struct vma *vma_alloc(struct mm *mm)
 {
-        struct vma *v = calloc(1, sizeof(*v));
+        bool pooled;
+        struct vma *v = vma_pool_get(&mm->vmas, &pooled);
 
-        if (v)
+        if (v) {
+                memset(v, 0, sizeof(*v));
                 v->vm_mm = mm;
+                v->vm_pooled = pooled;
+        }
         return v;
 }
 
@@ -140,7 +144,7 @@ void vma_free(struct vma *v)
 {
         if (v->vm_ops && v->vm_ops->close)
                 v->vm_ops->close(v);
-        free(v);
+        vma_pool_put(&v->vm_mm->vmas, v, v->vm_pooled);
 }
 
 void vma_link(struct mm *mm, struct vma *v)
