@@ -23,6 +23,7 @@
 /* The order is that of a round. */
 enum bench_side {
         SIDE_FAULTLINE,
+        SIDE_SMALL,
         SIDE_MMAP,
         SIDE_ADVISED,
         SIDE_PREAD,
@@ -51,13 +52,19 @@ struct workload {
         unsigned threads;       /* of memory and call sides; for io_uring the depth, unless: */
         unsigned depth;         /* of io_uring and fio; 0: as many as threads */
         unsigned block;         /* bytes of one call; memory sides touch one word a page */
-        unsigned set;           /* the pages used, in thousandths of the cache; 0: all the file */
+        unsigned set;           /* what is used, in thousandths of the cache; 0: all the file */
         int advice;             /* MADV_; for Faultline and SIDE_ADVISED */
         bool write;             /* stores */
         bool hot;               /* what is measured is all in memory */
         bool steady;            /* long: 30 s unless --seconds says otherwise */
         bool calls;             /* Faultline by fl_pread() too */
         bool scan;              /* one more thread reads the whole file in order, uncounted */
+        bool anon;              /* memory without a file: `set` of it */
+        unsigned budget;        /* what the engine may hold, in caches; 0: one */
+        bool swaps;             /* more than fits: the kernel's sides need a swap file */
+        bool unlimited;         /* the kernel's sides have no memory limit */
+        bool far;               /* on a sparse file, as large as they come; SIDE_SMALL: 1 GiB */
+        const char *mmu;        /* the best one for this, where --mmu names none; NULL: auto */
         int (*setup)(struct work *w); /* not measured; 0 or an errno value */
         int (*run)(struct work *w, struct bench_result *result); /* likewise */
         uint64_t (*next)(struct stream *s);                      /* the next page; NULL: none */
@@ -74,7 +81,7 @@ struct bench_job {
         const struct workload *load;
         enum bench_side side;
         const char *path;
-        uint64_t cache; /* bytes; what the engine may hold */
+        uint64_t cache; /* bytes; what the engine may hold, unless the workload says otherwise */
         double seconds;
         uint64_t seed;
         bool busy; /* a second thread runs all the while */
@@ -86,7 +93,8 @@ struct bench_result {
         uint64_t passes; /* that the CPU time was spent on, units being of one; 0: one */
         uint64_t errors;
         uint64_t warm_pages; /* of the file in the host's page cache at the start */
-        uint64_t cache_peak; /* the engine's; 0 on the other sides */
+        uint64_t swapped;    /* bytes that went to the swap area or came back, while measured */
+        uint64_t meta;       /* the engine's metadata at the end, in bytes a page that it holds */
 };
 
 /* In the worker: measures and prints the result. Exit status. */
@@ -106,13 +114,16 @@ struct work {
         const struct side_ops *ops;
         struct session session; /* Faultline's, */
         struct options engine;  /* and what it was opened with */
+        char path[4096];        /* of the file */
+        char swap[4160];        /* the engine's own swap area; "": none */
         int fd;                 /* the others' */
         uint64_t size;          /* of the file */
         uint64_t pages;         /* the pattern's */
         uint64_t mapped;        /* bytes at memory */
         char *memory;           /* NULL: the side has none, or it is in parts */
-        char **part;            /* many mappings of PART_PAGES */
-        uint64_t parts;
+        char **part;            /* many mappings of part_pages */
+        uint64_t parts, part_pages;
+        uint64_t timed; /* ns, of runs that measure only a part of what they do */
         struct zipf *zipf;
         _Atomic bool stop;
 };
@@ -128,6 +139,7 @@ struct side_ops {
         bool advised;                             /* follows the workload's advice */
         bool memory;                              /* loads and stores; else calls */
         bool ring;                                /* calls by io_uring, past the host's cache */
+        bool small;                               /* the workload's small case */
         int (*open)(struct work *w);              /* 0 or an exit status, having said why */
         int (*close)(struct work *w, int status); /* likewise, status if nothing fails */
         void *(*map)(struct work *w, uint64_t offset, uint64_t len); /* MAP_FAILED and errno */
@@ -141,22 +153,30 @@ struct side_ops {
 extern const struct side_ops bench_sides[NR_SIDES];
 /* Why the side cannot run here with this file, or NULL; text may be put in `why`. */
 const char *bench_side_absent(enum bench_side side, const char *path, char why[256]);
+/* Can an engine with this MMU be opened here? */
+bool bench_mmu_works(const char *mmu);
 /* NR_SIDES: no such key. */
 enum bench_side bench_find_side(const char *key, size_t length);
 
-/* ---- bench_loads.c, bench_ring.c, bench_zipf.c, bench_fio.c: what the table is made of ---- */
+/* ---- bench_loads.c, bench_memory.c, bench_ring.c, bench_zipf.c, bench_fio.c: what the table is made
+ * of ---- */
 
 int setup_nothing(struct work *w);
 int setup_map(struct work *w);
 int setup_fill(struct work *w); /* and fills the cache, or reads all that is used */
 int setup_parts(struct work *w);
 int setup_zipf(struct work *w);
+int setup_stored(struct work *w); /* maps all, and stores to all of it */
+int setup_maps(struct work *w);
 
 int run_touches(struct work *w, struct bench_result *result);
 int run_pass(struct work *w, struct bench_result *result);
 int run_refault(struct work *w, struct bench_result *result);
 int run_map_unmap(struct work *w, struct bench_result *result);
 int run_mapped(struct work *w, struct bench_result *result);
+int run_map_large(struct work *w, struct bench_result *result);
+int run_first_touch(struct work *w, struct bench_result *result);
+int run_maps(struct work *w, struct bench_result *result);
 int run_touches_ring(struct work *w, struct bench_result *result);
 int run_pass_ring(struct work *w, struct bench_result *result);
 
@@ -167,6 +187,9 @@ uint64_t next_stride(struct stream *s);
 uint64_t next_zipf(struct stream *s);
 
 void stream_begin(struct stream *s, const struct work *w, unsigned number);
+/* Calls `step` until the time is up; each adds to the units. */
+int run_steps(struct work *w, struct bench_result *result,
+              int (*step)(struct work *, struct stream *, struct bench_result *));
 uint64_t random_step(uint64_t *state);
 uint64_t random_below(uint64_t *state, uint64_t n);
 uint64_t sum_bytes(const char *memory, uint64_t size);
@@ -198,6 +221,23 @@ void bench_cgroup_remove(struct bench_cgroup *g);
 /* Makes sure that `folder`/faultline-bench-SIZE.dat exists and holds `size` pseudo-random bytes;
  * its name goes to path. 0, or EXIT_FAILED. */
 int bench_file(const char *folder, uint64_t size, char path[4096]);
+/* The worker's own, beside the file at `path`: its name goes to own, or "" if it is the file. Made
+ * for a sparse file: of `size`, or the largest there can be. 0 or an errno value. */
+int bench_sparse_file(const char *path, uint64_t size, char own[4096]);
+/* "FOLDER/faultline-bench-PID.KIND" of this process. */
+void bench_own_name(const char *path, const char *kind, char own[4096]);
+
+/* ---- bench_swap.c ---- */
+
+/* A swap file of our own for the kernel. A process of its own holds it, and takes it away again when
+ * the bench ends, however that ends. */
+struct bench_swap {
+        int alive; /* closed when the file may go; -1: there is none */
+        pid_t holder;
+        char problem[256]; /* why there is none; "": nobody has asked */
+};
+void bench_swap_on(struct bench_swap *s, const char *path, uint64_t size);
+void bench_swap_off(struct bench_swap *s);
 
 /* ---- bench_run.c: the rounds, and the document ---- */
 
@@ -214,6 +254,7 @@ struct bench {
         const char *folder;
         char path[4096];
         struct bench_cgroup group;
+        struct bench_swap swap;
         struct progress progress;
         struct json_t *document;
         bool live; /* print each row of the table when it is done */

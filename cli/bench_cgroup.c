@@ -19,6 +19,8 @@
 #include "bench.h"
 #include "util/cgroup.h"
 
+#define GROUPS_DEEP 8
+
 static bool write_text(const char *folder, const char *file, const char *text)
 {
         char path[4352];
@@ -34,21 +36,43 @@ static bool write_text(const char *folder, const char *file, const char *text)
         return n == (ssize_t)strlen(text);
 }
 
-/* Groups of runs that were killed; nobody else would take them away. */
-static void remove_stale(const char *parent)
+/* Is that process a bench? A number may have come to be another program's. */
+static bool is_running(int pid)
+{
+        char path[64], name[32] = "";
+        FILE *f;
+
+        if (kill(pid, 0) && errno == ESRCH)
+                return false;
+        snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+        f = fopen(path, "re");
+        if (!f || !fgets(name, sizeof(name), f))
+                snprintf(name, sizeof(name), "faultline"); /* who knows */
+        if (f)
+                fclose(f);
+        return !strncmp(name, "faultline", 9);
+}
+
+/* Groups of runs that were killed; nobody else would take them away. They may lie anywhere: where a
+ * run makes its own depends on the group that it was started in. */
+static void remove_stale(const char *parent, unsigned depth)
 {
         DIR *folder = opendir(parent);
         struct dirent *entry;
 
         while (folder && (entry = readdir(folder))) {
-                int owner;
                 char path[4096], end;
+                int owner;
 
-                if (sscanf(entry->d_name, "faultline-bench-%d%c", &owner, &end) != 1 ||
-                    owner <= 0 || !kill(owner, 0) || errno != ESRCH)
+                if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
                         continue;
                 snprintf(path, sizeof(path), "%.3000s/%.255s", parent, entry->d_name);
-                rmdir(path);
+                if (sscanf(entry->d_name, "faultline-bench-%d%c", &owner, &end) != 1) {
+                        if (depth)
+                                remove_stale(path, depth - 1);
+                } else if (owner > 0 && !is_running(owner)) {
+                        rmdir(path);
+                }
         }
         if (folder)
                 closedir(folder);
@@ -59,7 +83,6 @@ static bool try_create(struct bench_cgroup *g, int version, const char *parent, 
         const char *file = cgroup_limit_file(version);
         char bytes[32];
 
-        remove_stale(parent);
         if (version == 2) /* refused where processes live in the parent; then the file is missing */
                 write_text(parent, "cgroup.subtree_control", "+memory");
         snprintf(g->path, sizeof(g->path), "%.4000s/faultline-bench-%d", parent, (int)getpid());
@@ -89,6 +112,7 @@ void bench_cgroup_create(struct bench_cgroup *g, uint64_t limit)
                 snprintf(g->problem, sizeof(g->problem), "no memory cgroup is mounted");
                 return;
         }
+        remove_stale(own.mount, GROUPS_DEEP);
         snprintf(parent, sizeof(parent), "%s%s", own.mount, own.own);
         if (try_create(g, own.version, parent, limit) || !*own.own)
                 return;

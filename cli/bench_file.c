@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * bench_file.c - the file that the benchmarks read: made once, kept.
+ * bench_file.c - the file that the benchmarks read: made once, kept. And sparse files, of a worker's
+ * own, which hold nothing.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -95,4 +96,33 @@ int bench_file(const char *folder, uint64_t size, char path[4096])
         if (status)
                 unlink(temporary);
         return status;
+}
+
+void bench_own_name(const char *path, const char *kind, char own[4096])
+{
+        const char *slash = strrchr(path, '/');
+
+        snprintf(own, 4096, "%.*sfaultline-bench-%d.%s", slash ? (int)(slash - path) + 1 : 0, path,
+                 (int)getpid(), kind);
+}
+
+int bench_sparse_file(const char *path, uint64_t size, char own[4096])
+{
+        int fd, error = 0;
+
+        bench_own_name(path, "sparse", own);
+        fd = open(own, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd < 0)
+                return errno;
+        while (ftruncate(fd, (off_t)size)) {
+                error = errno;
+                if (error != EFBIG || size <= PAGE_SIZE)
+                        break;
+                size = size / 2 / PAGE_SIZE * PAGE_SIZE; /* this file system's are not so large */
+                error = 0;
+        }
+        close(fd);
+        if (error)
+                unlink(own);
+        return error;
 }

@@ -48,7 +48,7 @@ static void exec_fio(const struct bench_job *job, int out)
                 argv[n++] = "--norandommap";
                 argv[n++] = runtime;
         }
-        if (load->write)
+        if (load->write && !load->anon)
                 argv[n++] = pass ? "--end_fsync=1" : "--fdatasync=64";
         argv[n] = NULL;
         if (null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0)

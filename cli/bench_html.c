@@ -90,19 +90,38 @@ static const char *class_of(const json_t *row, const json_t *side)
 
 /* ---- the ratios of all rows, on a logarithmic scale around 1 ---- */
 
-#define DECADES 2.0 /* 0.1 to 10 */
+/* From the power of ten that no ratio is below to 10; what is above that has the number only. */
+struct axis {
+        double low; /* its exponent */
+};
 
-static double ratio_x(double ratio)
+static struct axis axis_of(const json_t *rows)
 {
-        double at = ratio < 0.1 ? 0.1 : ratio > 10 ? 10 : ratio;
+        struct axis axis = { .low = -1 };
 
-        return LEFT + (log10(at) + 1) / DECADES * (WIDTH - LEFT - 90);
+        for (size_t i = 0; i < json_array_size(rows); i++) {
+                const json_t *row = json_array_get(rows, i);
+                double ratio = ratio_of(row);
+
+                while (bench_is(row, "comparable") && ratio > 0 && axis.low > -6 &&
+                       log10(ratio) < axis.low)
+                        axis.low--;
+        }
+        return axis;
 }
 
-static void ratio_bar(FILE *out, const json_t *row, unsigned y)
+static double ratio_x(struct axis axis, double ratio)
 {
-        double ratio = ratio_of(row), one = ratio_x(1), x = ratio_x(ratio);
-        double floor = ratio_x(bench_number(row, "floor_permille") / 1000);
+        double at = ratio > 0 ? log10(ratio) : axis.low;
+
+        at = at < axis.low ? axis.low : at > 1 ? 1 : at;
+        return LEFT + (at - axis.low) / (1 - axis.low) * (WIDTH - LEFT - 90);
+}
+
+static void ratio_bar(FILE *out, struct axis axis, const json_t *row, unsigned y)
+{
+        double ratio = ratio_of(row), one = ratio_x(axis, 1), x = ratio_x(axis, ratio);
+        double floor = ratio_x(axis, bench_number(row, "floor_permille") / 1000);
 
         fprintf(out, "<text x=\"%d\" y=\"%u\" text-anchor=\"end\">", LEFT - 8, y + 15);
         put_name(out, row);
@@ -125,23 +144,29 @@ static void ratio_bar(FILE *out, const json_t *row, unsigned y)
 
 static void ratio_figure(FILE *out, const json_t *rows)
 {
-        static const double tick[] = { 0.1, 0.2, 0.5, 1, 2, 5, 10 };
+        static const double tick[] = { 0.001, 0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10 };
+        struct axis axis = axis_of(rows);
         unsigned height = (unsigned)json_array_size(rows) * LINE + 30;
 
         fprintf(out,
                 "<figure><svg viewBox=\"0 0 %d %u\" role=\"img\" aria-labelledby=\"t-all d-all\">"
                 "<title id=\"t-all\">Ratio of Faultline's rate to that of the side it is compared "
                 "with</title><desc id=\"d-all\">One bar a workload from 1 to its ratio, on a "
-                "logarithmic scale from 0.1 to 10; the table below has the numbers.</desc>\n",
-                WIDTH, height);
-        for (unsigned i = 0; i < sizeof(tick) / sizeof(*tick); i++)
+                "logarithmic scale from %g to 10; the table below has the numbers.</desc>\n",
+                WIDTH, height, pow(10, axis.low));
+        for (unsigned i = 0; i < sizeof(tick) / sizeof(*tick); i++) {
+                double x = ratio_x(axis, tick[i]);
+
+                if (log10(tick[i]) < axis.low - 0.1)
+                        continue;
                 fprintf(out,
                         "<line class=\"%s\" x1=\"%.1f\" x2=\"%.1f\" y1=\"0\" y2=\"%u\"/>"
                         "<text x=\"%.1f\" y=\"%u\" text-anchor=\"middle\">%g</text>\n",
-                        tick[i] > 0.9 && tick[i] < 1.1 ? "one" : "rule", ratio_x(tick[i]),
-                        ratio_x(tick[i]), height - 24, ratio_x(tick[i]), height - 8, tick[i]);
+                        tick[i] > 0.9 && tick[i] < 1.1 ? "one" : "rule", x, x, height - 24, x,
+                        height - 8, tick[i]);
+        }
         for (size_t i = 0; i < json_array_size(rows); i++)
-                ratio_bar(out, json_array_get(rows, i), (unsigned)i * LINE);
+                ratio_bar(out, axis, json_array_get(rows, i), (unsigned)i * LINE);
         fputs("</svg><figcaption>To the right of 1 Faultline is faster. A short upright line is "
               "the floor that the row is held to.</figcaption></figure>\n",
               out);
@@ -247,6 +272,11 @@ static void table_line(FILE *out, const json_t *row, const json_t *side)
 
         fputs("<tr><th scope=\"row\">", out);
         put_text(out, bench_string(side, "name"));
+        if (*bench_string(side, "note")) {
+                fputs(" (", out);
+                put_text(out, bench_string(side, "note"));
+                fputc(')', out);
+        }
         fprintf(out, "</th><td>%.2f</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n",
                 bench_number(side, "ratio_permille") / 1000,
                 bench_text_rate(median, bytes, bench_number(side, "median")),

@@ -182,6 +182,16 @@ int setup_fill(struct work *w)
         return error;
 }
 
+/* Every page has been stored to: what does not fit has gone to the swap area. */
+int setup_stored(struct work *w)
+{
+        int error = setup_map(w);
+
+        if (!error && !pass_memory(w->memory, w->mapped, true))
+                error = EIO;
+        return error;
+}
+
 /* As many mappings as there is room for, spread over the file. */
 int setup_parts(struct work *w)
 {
@@ -193,6 +203,7 @@ int setup_parts(struct work *w)
         if (!n || !w->part)
                 return n ? ENOMEM : EINVAL;
         step = w->size / n / PAGE_SIZE * PAGE_SIZE;
+        w->part_pages = PART_PAGES;
         for (; w->parts < n; w->parts++) {
                 char *part = w->ops->map(w, w->parts * step, length);
 
@@ -250,7 +261,7 @@ static void touch_one(struct touch_thread *t, uint64_t page)
         }
 }
 
-/* Reads are counted one by one; writes when they are durable. */
+/* Reads are counted one by one, and stores to what is in no file; others when they are durable. */
 static void *touch_pages(void *arg)
 {
         struct touch_thread *t = arg;
@@ -263,7 +274,7 @@ static void *touch_pages(void *arg)
                 t->errors = t->errors + 1;
         while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
                 touch_one(t, t->next(&t->stream));
-                if (!t->write) {
+                if (!t->write || w->load->anon) {
                         t->done = t->done + 1;
                         continue;
                 }
@@ -339,11 +350,12 @@ int run_touches(struct work *w, struct bench_result *result)
 int run_pass(struct work *w, struct bench_result *result)
 {
         uint64_t size = w->pages * PAGE_SIZE, started;
+        bool syncs = w->load->write && !w->load->anon;
 
         if (w->ops->ring)
                 return run_pass_ring(w, result);
         started = now_ns();
-        if (pass(w, size, w->load->write) && (!w->load->write || !w->ops->sync(w)))
+        if (pass(w, size, w->load->write) && (!syncs || !w->ops->sync(w)))
                 result->units = size;
         else
                 result->errors = 1;
@@ -351,9 +363,8 @@ int run_pass(struct work *w, struct bench_result *result)
         return 0;
 }
 
-/* Calls `step` until the time is up; each adds to the units. */
-static int run_steps(struct work *w, struct bench_result *result,
-                     int (*step)(struct work *, struct stream *, struct bench_result *))
+int run_steps(struct work *w, struct bench_result *result,
+              int (*step)(struct work *, struct stream *, struct bench_result *))
 {
         uint64_t started = now_ns(), until = started + (uint64_t)(w->job->seconds * 1e9);
         struct stream stream;

@@ -25,6 +25,18 @@
 /* All is in memory: half of the cache. */
 #define HOT .threads = 1, .set = 500, .hot = true, .setup = setup_fill
 
+/* Without a file; four caches of it go to swap. */
+#define SWAPPED                                                                                    \
+        .sides = BIT(FAULTLINE) | BIT(MMAP) | FIO, .beside = SIDE_MMAP, .threads = 1,              \
+        .block = PAGE_SIZE, .set = 4000, .anon = true, .swaps = true, .write = true,               \
+        .advice = MADV_NORMAL, .setup = setup_stored
+/* Sixteen caches, 1 GiB unless --cache says otherwise. */
+#define LARGE                                                                                      \
+        BESIDE_MMAP, .threads = 1, .set = 16000, .hot = true, .unlimited = true,                   \
+                     .advice = MADV_NORMAL, .setup = setup_nothing
+/* Beside Faultline itself: what a larger case may cost. */
+#define GROWS .beside = SIDE_SMALL, .threads = 1, .sides = BIT(FAULTLINE) | BIT(SMALL)
+
 #define RANDOM_READ(count, percent)                                                                \
         {                                                                                          \
                 .name = "rand-read-" #count, .title = "random 4 KiB reads", .sides = ALL,          \
@@ -132,6 +144,70 @@ const struct workload bench_rows[] = {
                 HOT,
                 .advice = MADV_NORMAL,
                 .run = run_refault,
+        },
+        {
+                .name = "anon-random",
+                .title = "random stores to anonymous memory of four times the cache",
+                SWAPPED,
+                .run = run_touches,
+                .next = next_random,
+                .fio = "randrw",
+        },
+        {
+                .name = "anon-seq",
+                .title = "anonymous memory of four times the cache stored to in order, every byte",
+                .unit = UNIT_BYTES,
+                SWAPPED,
+                .run = run_pass,
+                .fio = "rw",
+        },
+        {
+                .name = "first-touch",
+                .title = "a first store to each page of anonymous memory that fits",
+                LARGE,
+                .anon = true,
+                .budget = 20,
+                .write = true,
+                .floor = 50,
+                .mmu = "sigbus",
+                .run = run_first_touch,
+        },
+        {
+                .name = "map-large",
+                .title = "map and unmap anonymous memory, untouched",
+                LARGE,
+                .anon = true,
+                .write = true,
+                .floor = 20,
+                .run = run_map_large,
+        },
+        {
+                .name = "map-large-file",
+                .title = "map and unmap a part of a large file, untouched",
+                LARGE,
+                .far = true,
+                .floor = 20,
+                .run = run_map_large,
+        },
+        {
+                .name = "maps-50000",
+                .title = "minor faults over 50,000 mappings, beside those over one",
+                GROWS,
+                .floor = 77, /* 1 / 1.3 */
+                .set = 500,
+                .hot = true,
+                .advice = MADV_NORMAL,
+                .setup = setup_maps,
+                .run = run_maps,
+        },
+        {
+                .name = "far-apart",
+                .title = "random loads over a sparse file of 16 TiB - 4 KiB, beside one of 1 GiB",
+                GROWS,
+                .floor = 84, /* 1 / 1.2 */
+                AT_RANDOM,
+                .far = true,
+                .advice = MADV_RANDOM,
         },
         {
                 .name = "pread-hit",

@@ -35,13 +35,15 @@ struct sample {
         double rate[BENCH_MAX_ROUNDS]; /* units a second */
         double cpu[BENCH_MAX_ROUNDS];  /* ns an operation, or a MiB */
         unsigned n;
-        uint64_t ns, cpu_ns; /* sums */
+        uint64_t ns, cpu_ns, units, swapped; /* sums */
+        uint64_t meta;                       /* most of a round; bytes a page */
 };
 
 struct row_run {
         const struct workload *load;
         bool busy;
         unsigned sides;
+        const char *mmu; /* NULL: as the user has said, or auto */
         struct sample sample[NR_SIDES];
         uint64_t errors, warm_pages; /* all; the most of one measurement */
         char problem[384];           /* why it is not comparable; "": it is */
@@ -56,15 +58,16 @@ static double seconds_of(const struct bench *b, const struct workload *load)
         return load->steady ? SECONDS_STEADY : SECONDS;
 }
 
-static bool is_limited(const struct bench *b, enum bench_side side)
+static bool is_limited(const struct bench *b, const struct workload *load, enum bench_side side)
 {
-        return bench_sides[side].limited && *b->group.path;
+        return bench_sides[side].limited && !load->unlimited && *b->group.path;
 }
 
 /* In the child: never returns. */
 static void exec_worker(const struct bench *b, const struct row_run *row, enum bench_side side,
                         uint64_t seed, int out)
 {
+        struct options options = *b->options;
         char cache[32], seconds[32], number[32];
         const char *argv[] = { "faultline", "bench",         "--worker",  bench_sides[side].key,
                                "--cache",   cache,           "--seconds", seconds,
@@ -80,11 +83,13 @@ static void exec_worker(const struct bench *b, const struct row_run *row, enum b
         snprintf(cache, sizeof(cache), "%" PRIu64, b->cache);
         snprintf(seconds, sizeof(seconds), "%.6f", seconds_of(b, row->load));
         snprintf(number, sizeof(number), "%" PRIu64, seed);
-        if (is_limited(b, side) && !bench_cgroup_enter(&b->group)) {
+        if (is_limited(b, row->load, side) && !bench_cgroup_enter(&b->group)) {
                 fail(b->group.path, "enter", "%s", strerror(errno));
                 _exit(EXIT_FAILED);
         }
-        options_to_environment(b->options);
+        if (row->mmu)
+                options.mmu = row->mmu;
+        options_to_environment(&options);
         if (dup2(out, STDOUT_FILENO) >= 0)
                 execv("/proc/self/exe", (char **)(uintptr_t)argv);
         fail("/proc/self/exe", "start", "%s", strerror(errno));
@@ -101,11 +106,12 @@ static bool read_result(int fd, struct bench_result *result)
                 return false;
         }
         fields = fscanf(answer,
-                        "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64,
+                        "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
+                        " %" SCNu64,
                         &result->units, &result->ns, &result->cpu_ns, &result->errors,
-                        &result->warm_pages, &result->cache_peak);
+                        &result->warm_pages, &result->swapped, &result->meta);
         fclose(answer);
-        return fields == 6 && result->ns;
+        return fields == 7 && result->ns;
 }
 
 static int run_worker(struct bench *b, const struct row_run *row, enum bench_side side,
@@ -155,6 +161,9 @@ static void add_sample(struct row_run *row, enum bench_side side, const struct b
         s->cpu[s->n++] = units > 0 ? (double)result->cpu_ns / units : 0;
         s->ns += result->ns;
         s->cpu_ns += result->cpu_ns;
+        s->units += result->units;
+        s->swapped += result->swapped;
+        s->meta = result->meta > s->meta ? result->meta : s->meta;
         row->errors += result->errors;
         if (!row->load->hot && result->warm_pages > row->warm_pages)
                 row->warm_pages = result->warm_pages;
@@ -187,7 +196,10 @@ static void judge_row(const struct bench *b, struct row_run *r)
 {
         enum bench_side beside = r->load->beside;
 
-        if (!(r->sides & 1u << beside))
+        if (r->load->swaps && *b->swap.problem)
+                snprintf(r->problem, sizeof(r->problem), "the kernel has nowhere to swap to: %s",
+                         b->swap.problem);
+        else if (!(r->sides & 1u << beside))
                 snprintf(r->problem, sizeof(r->problem), "%s was not measured",
                          bench_sides[beside].name);
         else if (bench_sides[beside].limited && !r->load->hot && !*b->group.path)
@@ -227,13 +239,38 @@ static json_t *side_names(enum bench_side side)
                          bench_sides[side].name);
 }
 
+/* What else there is to say of a side, for people; "": nothing. */
+static void note_of(const struct row_run *row, enum bench_side side, char note[128])
+{
+        const struct sample *s = &row->sample[side];
+        bool bytes = row->load->unit == UNIT_BYTES;
+        bool ours = side == SIDE_FAULTLINE || side == SIDE_SMALL;
+        int used = 0;
+
+        note[0] = '\0';
+        if (ours && row->mmu)
+                used += snprintf(note, 128, "MMU %s", row->mmu);
+        if (s->swapped && s->units)
+                used += snprintf(note + used, 128 - (size_t)used, "%s%.1f %s swapped a %s",
+                                 used ? "; " : "",
+                                 (double)s->swapped / (double)s->units / (bytes ? 1 : 1024),
+                                 bytes ? "bytes" : "KiB", bytes ? "byte" : "store");
+        if (s->meta)
+                snprintf(note + used, 128 - (size_t)used, "%s%.1f KiB of metadata a page",
+                         used ? "; " : "", (double)s->meta / 1024);
+}
+
 static json_t *side_json(const struct bench *b, struct row_run *row, enum bench_side side,
                          double ours)
 {
         struct sample *s = &row->sample[side];
         double rate = median(s->rate, s->n);
         json_t *object = side_names(side);
+        char note[128];
 
+        note_of(row, side, note);
+        if (*note)
+                json_object_set_new(object, "note", json_string(note));
         json_object_set_new(object, "ratio_permille", integer(rate > 0 ? ours / rate * 1000 : 0));
         json_object_set_new(object, "median", integer(rate));
         json_object_set_new(object, "min", integer(s->rate[0]));
@@ -241,7 +278,7 @@ static json_t *side_json(const struct bench *b, struct row_run *row, enum bench_
         json_object_set_new(object, "cpu_ns", integer(median(s->cpu, s->n)));
         json_object_set_new(object, "cpu_ns_all", json_integer((json_int_t)s->cpu_ns));
         json_object_set_new(object, "elapsed_ns_all", json_integer((json_int_t)s->ns));
-        json_object_set_new(object, "limited", json_boolean(is_limited(b, side)));
+        json_object_set_new(object, "limited", json_boolean(is_limited(b, row->load, side)));
         return object;
 }
 
@@ -283,6 +320,23 @@ static json_t *row_json(const struct bench *b, struct row_run *row)
         return object;
 }
 
+/* Without swap, or without a limit, the kernel's side would say nothing; without swap and with a limit
+ * it would be killed. */
+static void find_swap(struct bench *b, struct row_run *row)
+{
+        unsigned kernel = row->sides & 1u << SIDE_MMAP;
+
+        if (!kernel)
+                return;
+        if (*b->group.path)
+                bench_swap_on(&b->swap, b->path, b->cache / 1000 * row->load->set * 2);
+        else
+                snprintf(b->swap.problem, sizeof(b->swap.problem), "no memory limit: %.200s",
+                         b->group.problem);
+        if (*b->swap.problem)
+                row->sides &= ~kernel;
+}
+
 static int do_row(struct bench *b, const struct workload *load, bool busy)
 {
         struct row_run *row = calloc(1, sizeof(*row));
@@ -298,7 +352,14 @@ static int do_row(struct bench *b, const struct workload *load, bool busy)
                 row->sides &= 1u << SIDE_FAULTLINE | 1u << load->beside;
         if (busy) /* fio has no such thread */
                 row->sides &= ~(1u << SIDE_FIO_PSYNC | 1u << SIDE_FIO_URING);
+        if (load->mmu && !b->options->mmu && bench_mmu_works(load->mmu))
+                row->mmu = load->mmu;
+        else
+                row->mmu = load->mmu ? b->options->mmu : NULL;
+        if (load->swaps)
+                find_swap(b, row);
         status = measure_row(b, row);
+        bench_swap_off(&b->swap);
         if (!status) {
                 judge_row(b, row);
                 json = row_json(b, row);
@@ -356,6 +417,7 @@ int bench_prepare(struct bench *b)
         json_t *machine, *absent = json_array();
         int status;
 
+        b->swap.alive = -1;
         if (!b->folder)
                 b->folder = getenv("TMPDIR");
         if (!b->folder || !*b->folder)

@@ -16,15 +16,49 @@
 
 /* ---- Faultline ---- */
 
+static uint64_t anon_bytes(const struct work *w)
+{
+        return w->job->cache / 1000 * w->load->set / PAGE_SIZE * PAGE_SIZE;
+}
+
+/* Where nobody has named a swap area: a file of our own. */
+static void choose_swap(struct work *w)
+{
+        char name[4096];
+
+        if (!w->load->swaps || w->engine.swap)
+                return;
+        bench_own_name(w->job->path, "swap", name);
+        snprintf(w->swap, sizeof(w->swap), "%s:%llu", name,
+                 (unsigned long long)(anon_bytes(w) / 4 * 5 + 256 * PAGE_SIZE));
+        w->engine.swap = w->swap;
+}
+
+/* The area is open; the file goes with it. */
+static void hide_swap(struct work *w)
+{
+        char name[4096];
+
+        if (!*w->swap)
+                return;
+        bench_own_name(w->job->path, "swap", name);
+        unlink(name);
+}
+
 static int engine_open(struct work *w)
 {
         struct fl_file_config file = { .size = sizeof(file) };
         int status;
 
         w->engine = *w->options;
-        w->engine.cache = w->job->cache;
-        status = session_open(&w->session, &w->engine, w->job->path,
-                              w->load->write ? O_RDWR : O_RDONLY, &file);
+        w->engine.cache = w->job->cache * (w->load->budget ? w->load->budget : 1);
+        choose_swap(w);
+        if (w->load->anon)
+                status = session_open_anon(&w->session, &w->engine, anon_bytes(w));
+        else
+                status = session_open(&w->session, &w->engine, w->path,
+                                      w->load->write ? O_RDWR : O_RDONLY, &file);
+        hide_swap(w);
         w->size = w->session.size;
         return status;
 }
@@ -34,10 +68,21 @@ static int engine_close(struct work *w, int status)
         return session_close(&w->session, status);
 }
 
+/* For both. */
+static int map_prot(const struct work *w)
+{
+        return PROT_READ | (w->load->write ? PROT_WRITE : 0);
+}
+
+static int map_flags(const struct work *w)
+{
+        return w->load->anon ? MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE : MAP_SHARED;
+}
+
 static void *engine_map(struct work *w, uint64_t offset, uint64_t len)
 {
-        return fl_mmap(w->session.engine, NULL, len, PROT_READ | (w->load->write ? PROT_WRITE : 0),
-                       MAP_SHARED, w->session.file, (off_t)offset);
+        return fl_mmap(w->session.engine, NULL, len, map_prot(w), map_flags(w), w->session.file,
+                       (off_t)offset);
 }
 
 static int engine_unmap(struct work *w, void *at, uint64_t len)
@@ -69,15 +114,17 @@ static ssize_t engine_write(struct work *w, const void *buf, size_t n, uint64_t 
 
 static int open_with(struct work *w, int flags)
 {
-        struct stat st;
+        struct stat st = { .st_size = (off_t)anon_bytes(w) };
         int error;
 
-        w->fd = open(w->job->path, (w->load->write ? O_RDWR : O_RDONLY) | O_CLOEXEC | flags);
-        if (w->fd < 0 || fstat(w->fd, &st))
-                return fail(w->job->path, "open", "%s", strerror(errno));
+        if (!w->load->anon) {
+                w->fd = open(w->path, (w->load->write ? O_RDWR : O_RDONLY) | O_CLOEXEC | flags);
+                if (w->fd < 0 || fstat(w->fd, &st))
+                        return fail(w->path, "open", "%s", strerror(errno));
+        }
         w->size = (uint64_t)st.st_size;
         error = guard_install();
-        return error ? fail(w->job->path, "catch SIGBUS", "%s", strerror(-error)) : 0;
+        return error ? fail(w->path, "catch SIGBUS", "%s", strerror(-error)) : 0;
 }
 
 static int host_open(struct work *w)
@@ -105,14 +152,13 @@ static int direct_open(struct work *w)
 static int host_close(struct work *w, int status)
 {
         if (w->fd >= 0 && close(w->fd) && !status)
-                status = fail(w->job->path, "close", "%s", strerror(errno));
+                status = fail(w->path, "close", "%s", strerror(errno));
         return status;
 }
 
 static void *host_map(struct work *w, uint64_t offset, uint64_t len)
 {
-        return mmap(NULL, len, PROT_READ | (w->load->write ? PROT_WRITE : 0), MAP_SHARED, w->fd,
-                    (off_t)offset);
+        return mmap(NULL, len, map_prot(w), map_flags(w), w->fd, (off_t)offset);
 }
 
 static int host_unmap(struct work *w, void *at, uint64_t len)
@@ -231,6 +277,19 @@ const char *bench_side_absent(enum bench_side side, const char *path, char why[2
         return problem;
 }
 
+bool bench_mmu_works(const char *mmu)
+{
+        const struct fl_engine_config config = {
+                .size = sizeof(config),
+                .cache = 64 * PAGE_SIZE,
+                .mmu = mmu,
+                .flags = FL_ENGINE_QUIET,
+        };
+        struct fl_engine *e = fl_engine_open(&config);
+
+        return e && !fl_engine_close(e);
+}
+
 enum bench_side bench_find_side(const char *key, size_t length)
 {
         unsigned side = 0;
@@ -241,6 +300,11 @@ enum bench_side bench_find_side(const char *key, size_t length)
         return (enum bench_side)side;
 }
 
+#define ENGINE                                                                                     \
+        .advised = true, .memory = true, .open = engine_open, .close = engine_close,               \
+        .map = engine_map, .unmap = engine_unmap, .advise = engine_advise, .sync = engine_sync,    \
+        .read = engine_read, .write = engine_write
+
 /* With advice and without. */
 #define KERNEL_MMAP                                                                                \
         .limited = true, .memory = true, .open = host_open, .close = host_close, .map = host_map,  \
@@ -250,16 +314,13 @@ const struct side_ops bench_sides[NR_SIDES] = {
         [SIDE_FAULTLINE] = {
                 .key = "faultline",
                 .name = "Faultline",
-                .advised = true,
-                .memory = true,
-                .open = engine_open,
-                .close = engine_close,
-                .map = engine_map,
-                .unmap = engine_unmap,
-                .advise = engine_advise,
-                .sync = engine_sync,
-                .read = engine_read,
-                .write = engine_write,
+                ENGINE,
+        },
+        [SIDE_SMALL] = {
+                .key = "faultline-small",
+                .name = "Faultline, small case",
+                .small = true,
+                ENGINE,
         },
         [SIDE_MMAP] = {
                 .key = "mmap",

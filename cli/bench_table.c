@@ -171,13 +171,15 @@ static const json_t *find_side(const json_t *row, const char *key)
 
 static void print_side(FILE *out, const json_t *row, const json_t *side)
 {
+        const char *note = bench_string(side, "note");
         char rate[TEXT_MAX], range[2 * TEXT_MAX], cpu[TEXT_MAX], both[2 * TEXT_MAX + 2];
         bool bytes = counts_bytes(row);
 
         snprintf(both, sizeof(both), "(%s)", text_range(range, bytes, side));
-        fprintf(out, " %12s %-21s %12s  %s\n",
+        fprintf(out, " %12s %-21s %12s  %s%s%s%s\n",
                 bench_text_rate(rate, bytes, bench_number(side, "median")), both,
-                bench_text_cpu(cpu, bytes, side), bench_string(side, "name"));
+                bench_text_cpu(cpu, bytes, side), bench_string(side, "name"), *note ? " (" : "",
+                note, *note ? ")" : "");
 }
 
 static void print_verdict(FILE *out, const json_t *row, const char *name, const json_t *beside)
@@ -235,6 +237,7 @@ static void markdown_row(FILE *out, const json_t *row)
         for (size_t i = 0; i < json_array_size(sides); i++) {
                 const json_t *side = json_array_get(sides, i);
                 char rate[TEXT_MAX], range[2 * TEXT_MAX], cpu[TEXT_MAX], ratio[64] = "";
+                const char *note = bench_string(side, "note");
                 bool is_beside = !strcmp(bench_string(side, "side"), key);
 
                 if (i > 0)
@@ -245,10 +248,10 @@ static void markdown_row(FILE *out, const json_t *row)
                 else if (is_beside && bench_number(row, "floor_permille") > 0)
                         snprintf(ratio + strlen(ratio), sizeof(ratio) - strlen(ratio),
                                  " (floor %.2f)", bench_number(row, "floor_permille") / 1e3);
-                fprintf(out, "| %s%s | %s | %s | %s (%s) | %s |\n",
+                fprintf(out, "| %s%s | %s | %s%s%s%s | %s (%s) | %s |\n",
                         i ? "" : bench_string(row, "name"),
                         !i && bench_is(row, "busy") ? "+busy" : "", ratio,
-                        bench_string(side, "name"),
+                        bench_string(side, "name"), *note ? " (" : "", note, *note ? ")" : "",
                         bench_text_rate(rate, bytes, bench_number(side, "median")),
                         text_range(range, bytes, side), bench_text_cpu(cpu, bytes, side));
         }

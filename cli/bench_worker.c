@@ -121,16 +121,61 @@ static uint64_t pages_used(const struct bench_job *job, uint64_t size)
         return (set < size ? set : size) / PAGE_SIZE;
 }
 
+static struct fl_stats engine_stats(const struct work *w)
+{
+        struct fl_stats stats = { .size = sizeof(stats) };
+
+        if (w->session.engine)
+                fl_stats(w->session.engine, &stats);
+        return stats;
+}
+
+/* A counter of the machine's; 0: it cannot be told. */
+static uint64_t vmstat(const char *key)
+{
+        FILE *f = fopen("/proc/vmstat", "re");
+        char name[64];
+        uint64_t n, found = 0;
+
+        while (f && fscanf(f, "%63s %" SCNu64, name, &n) == 2)
+                if (!strcmp(name, key))
+                        found = n;
+        if (f)
+                fclose(f);
+        return found;
+}
+
+/* Bytes that have gone to swap or come back so far. Nobody but the row should swap meanwhile. */
+static uint64_t swapped_bytes(const struct work *w)
+{
+        struct fl_stats stats = engine_stats(w);
+
+        if (!w->load->swaps)
+                return 0;
+        if (w->session.engine)
+                return (stats.swap_ins + stats.swap_outs) * PAGE_SIZE;
+        return (vmstat("pswpin") + vmstat("pswpout")) * PAGE_SIZE;
+}
+
+static uint64_t meta_a_page(const struct work *w)
+{
+        struct fl_stats stats = engine_stats(w);
+        uint64_t pages = stats.cache_bytes / PAGE_SIZE;
+
+        return pages && w->load->far ? stats.meta_bytes / pages : 0;
+}
+
 static int measure(struct work *w, struct bench_result *result)
 {
         struct busy busy = { 0 };
-        uint64_t before, used;
+        uint64_t before, used, swapped;
         int error;
 
         w->pages = pages_used(w->job, w->size);
         error = w->load->setup(w);
         if (!error)
                 error = busy_start(&busy, w->job->busy);
+        swapped = swapped_bytes(w);
         before = cpu_now();
         if (!error)
                 error = w->load->run(w, result);
@@ -138,13 +183,15 @@ static int measure(struct work *w, struct bench_result *result)
         used = cpu_now() - before;
         used -= used > busy.cpu_ns ? busy.cpu_ns : used;
         result->cpu_ns = result->passes ? used / result->passes : used;
+        result->swapped = swapped_bytes(w) - swapped;
+        result->meta = meta_a_page(w);
         return error ? fail(w->job->path, w->load->name, "%s", strerror(error)) : 0;
 }
 
 static int clean_up(struct work *w, int status)
 {
         for (uint64_t i = 0; i < w->parts; i++)
-                w->ops->unmap(w, w->part[i], PART_PAGES * PAGE_SIZE);
+                w->ops->unmap(w, w->part[i], w->part_pages * PAGE_SIZE);
         free(w->part);
         zipf_free(w->zipf);
         if (w->memory)
@@ -152,10 +199,24 @@ static int clean_up(struct work *w, int status)
         return w->ops->close(w, status);
 }
 
+/* 16 TiB are the most that ext4 takes, less a page. */
+#define FAR_BYTES ((1ull << 44) - PAGE_SIZE)
+#define NEAR_BYTES (1ull << 30)
+
+static int choose_file(struct work *w)
+{
+        int error;
+
+        snprintf(w->path, sizeof(w->path), "%s", w->job->path);
+        if (!w->load->far)
+                return 0;
+        error = bench_sparse_file(w->job->path, w->ops->small ? NEAR_BYTES : FAR_BYTES, w->path);
+        return error ? fail(w->path, "make a sparse file", "%s", strerror(error)) : 0;
+}
+
 static int work_on_side(const struct options *o, const struct bench_job *job,
                         struct bench_result *result)
 {
-        struct fl_stats stats = { .size = sizeof(stats) };
         struct work work = {
                 .options = o,
                 .job = job,
@@ -163,12 +224,15 @@ static int work_on_side(const struct options *o, const struct bench_job *job,
                 .ops = &bench_sides[job->side],
                 .fd = -1,
         };
-        int status = work.ops->open(&work);
+        int status = choose_file(&work);
 
+        if (status)
+                return status;
+        status = work.ops->open(&work);
+        if (work.load->far)
+                unlink(work.path); /* it is open, and nobody else's */
         if (!status)
                 status = measure(&work, result);
-        if (work.session.engine && !fl_stats(work.session.engine, &stats))
-                result->cache_peak = stats.cache_bytes_peak;
         return clean_up(&work, status);
 }
 
@@ -183,8 +247,9 @@ int bench_work(const struct options *o, const struct bench_job *job)
                 status = bench_fio(job, &result);
         if (status)
                 return status;
-        printf("%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
+        printf("%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
+               "\n",
                result.units, result.ns, result.cpu_ns, result.errors, result.warm_pages,
-               result.cache_peak);
+               result.swapped, result.meta);
         return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
 }

@@ -9,8 +9,8 @@
 need_engine
 
 rows='rand-read-1 rand-read-2 rand-read-8 rand-read-32 rand-noadvice-1 rand-write seq seq-write
-        backward stride zipf-0.9 zipf-1.1 zipf-scan many-maps map-unmap refault pread-hit pread-miss
-        mapped'
+        backward stride zipf-0.9 zipf-1.1 zipf-scan many-maps map-unmap refault anon-random anon-seq
+        first-touch map-large map-large-file maps-50000 far-apart pread-hit pread-miss mapped'
 
 # expect_count N PATTERN: in out there are N matches.
 expect_count()
@@ -29,6 +29,12 @@ sides_here()
         expect_count "$count" "{\"side\": \"$1\", \"name\": \"[^\"]*\", \"ratio_permille\""
 }
 
+groups_here()
+{
+        find /sys/fs/cgroup -maxdepth 9 -type d -name 'faultline-bench-*' 2>/dev/null
+}
+before_us=$(groups_here)
+
 "$FAULTLINE" bench --size 8M --cache 1M --seconds 0.01 --rounds 1 --dir . --json >out ||
         fail "bench --json"
 [ "$(wc -l <out)" -eq 1 ] || fail "not one line: $(cat out)"
@@ -38,13 +44,25 @@ done
 # shellcheck disable=SC2086
 set -- $rows
 expect_count $# '"side": "faultline"'
-expect_count 17 '"side": "mmap"'
+expect_count 2 '"side": "faultline-small"'
+# those that swap may have nowhere to swap to
+if grep -q 'the kernel has nowhere to swap to: ..*"' out; then
+        expect_count 20 '"side": "mmap"'
+else
+        expect_count 22 '"side": "mmap"'
+fi
+# so little fits into the kernel's side: its process has room of its own beside
+[ "$(grep -c 'KiB swapped a store.*bytes swapped a byte' out)" -eq 1 ] || fail "$(cat out)"
 expect_count 12 '"side": "mmap-advice"'
+if "$FAULTLINE" touch faultline-bench-8M.dat --mmu sigbus --count 1 >/dev/null 2>&1; then
+        expect_count 1 '"note": "MMU '
+fi
+expect_count 2 'KiB of metadata a page'
 expect_count 14 '"side": "pread"'
 expect_count 1 '"side": "malloc"'
 sides_here io_uring 10 '\(io_uring\|O_DIRECT\): '
-sides_here fio-psync 10 '\(fio is not\|O_DIRECT: \)'
-sides_here fio-io_uring 10 '\(fio is not\|io_uring: \|O_DIRECT: \)'
+sides_here fio-psync 12 '\(fio is not\|O_DIRECT: \)'
+sides_here fio-io_uring 12 '\(fio is not\|io_uring: \|O_DIRECT: \)'
 for word in '"cpu": "..*", "cores": [1-9]' '"kernel": "[0-9]' '"read_ahead_kb": [0-9]' \
         '"debug": \(true\|false\)' '"floor_permille": 250' '"cache_bytes": 1048576' '"file_bytes": 8388608' \
         '"comparable": ' '"elapsed_ns_all": [1-9]' '"cpu_ns_all": [1-9]'; do
@@ -56,10 +74,12 @@ grep -q '"problem": "[0-9]* accesses failed"' out && fail "$(cat out)"
 # What stores bytes and what reads them cannot be done in no time.
 grep -q '"per_second": "bytes"[^]]*"median": 0,' out && fail "$(cat out)"
 [ "$(ls)" = "$(printf 'faultline-bench-8M.dat\nout\nprobe\nprobe.err')" ] || fail "left behind: $(ls)"
-for group in $(find /sys/fs/cgroup -maxdepth 5 -type d -name 'faultline-bench-*' 2>/dev/null); do
-        # Another run's is its own business, as long as that runs.
-        kill -0 "${group##*-}" 2>/dev/null || fail "left behind: $group"
+for group in $(groups_here); do
+        # Another run's is its own business, as long as that runs; and what was there was not ours.
+        kill -0 "${group##*-}" 2>/dev/null || echo "$before_us" | grep -qxF "$group" ||
+                fail "left behind: $group"
 done
+grep -q "$(pwd)/faultline-bench-" /proc/swaps && fail "still swapping: $(cat /proc/swaps)"
 
 # the same run again as a table, as Markdown and as a page; the JSON is read back whole
 mv out run.json
@@ -80,6 +100,10 @@ done
 grep -q -e '<script' -e 'src=' -e 'href="[^#]' -e '@import' -e 'url(' run.html &&
         fail "the page needs something else"
 [ "$(tail -n 1 run.html)" = '</main></body></html>' ] || fail "the page has no end"
+# a ratio below a tenth has a bar of its own length
+echo '{"rows": [{"name": "low", "comparable": true, "ratio_permille": 40, "sides": []}]}' >low.json
+"$FAULTLINE" bench --from low.json --html low.html >out || fail "--from low.json"
+grep -q 'scale from 0.01 to 10' low.html || fail "the axis ends above the bar"
 echo '{}' >empty.json
 expect_error 1 'not of bench --json' "$FAULTLINE" bench --from empty.json
 expect_error 1 'missing.json: read: ' "$FAULTLINE" bench --from missing.json
@@ -102,7 +126,7 @@ before=$(stat -c %Y.%i faultline-bench-8M.dat)
 "$FAULTLINE" bench mapped --size 8M --seconds 0.01 --rounds 1 --dir . --sides mmap >out ||
         fail "bench --sides"
 grep -q '^mapped  *not comparable: malloc was not measured$' out || fail "$(cat out)"
-rm -f ./*.json table markdown run.html
+rm -f ./*.json table markdown ./*.html
 "$FAULTLINE" bench mapped --size 8M --seconds 0.01 --rounds 2 --dir . >out || fail "bench"
 [ "$before" = "$(stat -c %Y.%i faultline-bench-8M.dat)" ] || fail "the file was made anew"
 
@@ -111,7 +135,7 @@ rm -f ./*.json table markdown run.html
 killed=$!
 sleep 1
 kill -9 "$killed" && wait "$killed" 2>/dev/null
-stale=$(find /sys/fs/cgroup -maxdepth 5 -type d -name "faultline-bench-$killed" 2>/dev/null)
+stale=$(groups_here | grep -- "-$killed\$")
 for try in 1 2 3 4 5; do
         [ "$try" -eq 1 ] || sleep 1
         "$FAULTLINE" bench stride --pairs --size 8M --seconds 0.01 --rounds 1 --dir . >out ||
@@ -119,6 +143,19 @@ for try in 1 2 3 4 5; do
         [ -d "$stale" ] || break
 done
 [ ! -d "$stale" ] || fail "the group of a killed run stays: $stale"
+
+# so it does where another run's group would not have been: below a group of a dead number
+if [ -n "$stale" ] && mkdir "${stale%/*}/elsewhere-$$" 2>/dev/null; then
+        sh -c 'exit 0' &
+        dead=$!
+        wait "$dead"
+        mkdir "${stale%/*}/elsewhere-$$/faultline-bench-$dead"
+        "$FAULTLINE" bench stride --pairs --size 8M --seconds 0.01 --rounds 1 --dir . >out ||
+                fail "bench"
+        left=$(ls -d "${stale%/*}/elsewhere-$$"/faultline-bench-* 2>/dev/null)
+        rmdir "${stale%/*}/elsewhere-$$"/faultline-bench-* "${stale%/*}/elsewhere-$$" 2>/dev/null
+        [ -z "$left" ] || fail "the group of a dead run stays: $left"
+fi
 
 # without the right to make a cgroup the kernel's rows are not compared
 if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
