@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -232,6 +233,7 @@ static int child_status(void (*run)(void), char *text, size_t size)
         pid = fork();
         require(pid >= 0, "fork");
         if (pid == 0) {
+                prctl(PR_SET_PDEATHSIG, SIGKILL); /* should it hang */
                 dup2(pipes[1], STDERR_FILENO);
                 close(pipes[0]);
                 close(pipes[1]);
@@ -475,6 +477,25 @@ static void two_engines(void)
 
 static struct ground inherited;
 
+/* At the address of the parent's mapping something else, which the parent's engine must not serve. */
+static bool same_place(struct ground *g)
+{
+        size_t len = (PAGES - 1) * PAGE;
+        bool ok = true;
+        char *p;
+
+        expect(fl_munmap(g->e, g->p, PAGES * PAGE) == 0, "%s", fl_strerror());
+        p = fl_mmap(g->e, inherited.p, len, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_FIXED_NOREPLACE, g->f, PAGE);
+        if (p != inherited.p)
+                return false;
+        for (unsigned k = 0; k + 1 < PAGES; k++)
+                ok = ok && !stamp_wrong(p + k * PAGE, k + 1, 0);
+        expect(fl_munmap(g->e, p, len) == 0, "%s", fl_strerror());
+        g->p = map_file(g->e, g->f, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+        return ok;
+}
+
 /* The parent's mappings are not there, and an engine of its own works. */
 static void in_a_child(void)
 {
@@ -487,6 +508,8 @@ static void in_a_child(void)
         for (unsigned k = 0; k < PAGES; k++)
                 if (stamp_wrong(g.p + k * PAGE, k, 0))
                         _exit(11);
+        if (!same_place(&g))
+                _exit(13);
         end(&g);
         unlink(g.path);
         _exit(test_failures() ? 12 : 0);
