@@ -26,6 +26,7 @@ static const char common_help[] =
         "  --driver auto|uring|posix   how host files are read and written\n"
         "  --readahead SIZE   largest read-ahead window; 4K reads single pages\n"
         "  --error sigbus|zero|retry   what follows when a page cannot be had\n"
+        "  --fork dontfork|inherit     what a forked child gets of the mappings\n"
         "  --faults SPEC      make I/O fail: eio@OFF+LEN[*COUNT],enospc@OFF+LEN,delay=TIME\n"
         "  --trace FILE       write every event of every layer to FILE\n"
         "  --spin on|off|TIME poll this long before sleeping\n"

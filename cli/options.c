@@ -14,7 +14,7 @@
 #include "cli.h"
 
 #define SPIN_ON 50000u /* ns: about what waking an idle core costs */
-#define NR_COMMON 15
+#define NR_COMMON 16
 
 static void common_options(struct options *o, struct option_spec spec[NR_COMMON + 1])
 {
@@ -25,6 +25,7 @@ static void common_options(struct options *o, struct option_spec spec[NR_COMMON 
                 { "driver", OPTION_CHOICE, &o->driver, "auto|uring|posix", 0 },
                 { "readahead", OPTION_SIZE, &o->readahead, NULL, PAGE_SIZE },
                 { "error", OPTION_CHOICE, &o->error, "sigbus|zero|retry", 0 },
+                { "fork", OPTION_CHOICE, &o->fork, "dontfork|inherit", 0 },
                 { "faults", OPTION_STRING, &o->faults, NULL, 0 },
                 { "swap", OPTION_STRING, &o->swap, NULL, 0 },
                 { "trace", OPTION_STRING, &o->trace, NULL, 0 },

@@ -25,6 +25,7 @@ static int open_engine(struct session *s, const struct options *o, const char *u
                 .watchdog = o->watchdog,
                 .swap = o->swap,
                 .on_error = o->error,
+                .fork = o->fork,
                 .flags = FL_ENGINE_QUIET, /* guard.c sees the signal, and the command says why */
         };
         int error;

@@ -22,8 +22,15 @@
  * handler that the program had installed before the engine was opened; a handler installed later
  * must call the one whose place it took. A thread that blocks the signal must not touch mappings:
  * the kernel would end the process.
- * Fork: mappings and engine are absent in the child (MADV_DONTFORK); the child must not call
- * any of these on the parent's handles. exec is safe.
+ * Fork: no function may be called on a handle that the parent has opened: EPERM. With "dontfork" the
+ * child has no mappings: touching them is a SIGSEGV. With "inherit" (the MMUs uffd and sigbus) a child
+ * of fork(3) has them: shared ones are the parent's, private pages are copies, each charged to the cache
+ * at the fork; MADV_DONTFORK and MADV_WIPEONFORK hold. The child may unmap them, with munmap(2), but
+ * not move or protect them. The parent's engine serves it; when that has closed or ended, a touch that
+ * must be served is a SIGBUS, never zeros. A thread of the library's, fl-keeper, is in the child for
+ * that; so it must not end by pthread_exit(3) of its last thread. The child's own children, and those
+ * of _Fork(3) and clone(2), have no mappings. Do not fork in a signal handler that has interrupted one
+ * of these functions. exec is safe; nothing is left behind.
  */
 #ifndef FAULTLINE_FAULTLINE_H
 #define FAULTLINE_FAULTLINE_H
@@ -66,6 +73,8 @@ struct fl_engine_config {
                              * or block device, ram:SIZE, or "off" (default): faultline(1), --swap */
         const char *on_error; /* of every mapping, unless fl_mapping_set says otherwise: "sigbus"
                                * (default), "zero", "retry" */
+        const char *fork;     /* what a child of fork() gets of the mappings: "dontfork" (default),
+                               * nothing; "inherit", what the kernel would give it. See above */
 };
 #define FL_ENGINE_QUIET 1u /* no line on stderr when a SIGBUS is raised: the program tells */
 
@@ -138,7 +147,8 @@ FL_API int fl_msync(struct fl_engine *engine, void *addr, size_t len, int flags)
 /* madvise(2): MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, DONTNEED_LOCKED, FREE, REMOVE,
  * COLD, PAGEOUT, POPULATE_READ, POPULATE_WRITE, DONTFORK, DOFORK, WIPEONFORK, KEEPONFORK. COLD and
  * PAGEOUT act on the file's pages that no other mapping shows; PAGEOUT evicts the clean ones and
- * starts writing the others. FREE frees at once. Children have no mappings whatever DOFORK says. */
+ * starts writing the others. FREE frees at once. DONTFORK and WIPEONFORK matter to engines
+ * whose children inherit mappings. */
 FL_API int fl_madvise(struct fl_engine *engine, void *addr, size_t len, int advice);
 /* Drop the clean pages that are mapped there from the cache, whoever else shows them; they are read
  * again when touched. Dirty and private ones stay (fl_msync first). What is not mapped is passed by.

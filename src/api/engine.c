@@ -54,6 +54,9 @@ static int check_config(struct fl_engine_config *cfg)
                                "no driver of that name; there are: auto, uring, posix");
         if (cfg->on_error && on_error_of(cfg->on_error, &on_error))
                 return -1;
+        if (cfg->fork && strcmp(cfg->fork, "dontfork") != 0 && strcmp(cfg->fork, "inherit") != 0)
+                return fl_fail(EINVAL, cfg->fork, "choosing what a forked child gets",
+                               "must be dontfork or inherit");
         if (cfg->faults && *cfg->faults && faults_check(cfg->faults))
                 return fl_fail(EINVAL, cfg->faults, "reading the faults to inject",
                                "not of the form eio@OFF+LEN[*COUNT], enospc@OFF+LEN, "
@@ -129,6 +132,13 @@ static int open_upper(struct fl_engine *e, const struct fl_engine_config *cfg, c
                 on_error_of(cfg->on_error, &e->mm->rules.on_error);
         error = mm_set_cache(e->mm, e->cache, e->swap);
         if (!error)
+                error = mm_fork_start(e->mm, cfg->fork && strcmp(cfg->fork, "inherit") == 0);
+        if (error == -ENOTSUP)
+                snprintf(why, 256,
+                         "a forked child can inherit mappings only with userfaultfd: the MMUs uffd "
+                         "and sigbus; here it is %s; see faultline doctor",
+                         e->mm->mmu->ops->name);
+        if (!error)
                 error = watchdog_start(e->mm, cfg->watchdog);
         if (error)
                 return error;
@@ -138,8 +148,10 @@ static int open_upper(struct fl_engine *e, const struct fl_engine_config *cfg, c
 /* Everything is unmapped and closed, or was never made. */
 static void dispose(struct fl_engine *e)
 {
-        if (e->mm)
+        if (e->mm) {
+                mm_fork_stop(e->mm);
                 watchdog_stop(e->mm);
+        }
         if (e->task)
                 task_destroy(e->task);
         if (e->cache)
@@ -242,10 +254,13 @@ int fl_engine_close(struct fl_engine *e)
         begin_call();
         if (!e)
                 return 0;
+        if (fl_refuse(e, "closing an engine"))
+                return -1;
         if (atomic_load(&e->nr_files))
                 return fl_fail(EBUSY, NULL, "closing an engine",
                                "files opened through it are still open");
-        mm_unmap(e->mm, 0, 1ull << 47);
+        mm_fork_stop(e->mm); /* the children first */
+        mm_unmap(e->mm, 0, SPACE_SIZE);
         mm_drain(e->mm);
         error = release_mappings(e->cache);
         r = trace_stop(&e->trace);
@@ -263,6 +278,8 @@ const char *fl_engine_mmu(const struct fl_engine *e)
 int fl_engine_set_cache(struct fl_engine *e, uint64_t bytes)
 {
         begin_call();
+        if (fl_refuse(e, "setting the cache's size"))
+                return -1;
         if (bytes < CACHE_MIN_PAGES * PAGE_SIZE)
                 return fl_fail(EINVAL, NULL, "setting the cache's size",
                                "the cache must be at least 64 pages (256K)");
@@ -281,6 +298,8 @@ int fl_stats(struct fl_engine *e, struct fl_stats *out)
         size_t size = out->size;
 
         begin_call();
+        if (fl_refuse(e, "reading the statistics"))
+                return -1;
         if (size < sizeof(size_t))
                 return fl_fail(EINVAL, NULL, "reading the statistics", "size is not set");
 #define X(name) v.name = stat_get(s, STAT_##name);
@@ -304,6 +323,8 @@ int fl_engine_check(struct fl_engine *e)
         int error;
 
         begin_call();
+        if (fl_refuse(e, "checking the engine"))
+                return -1;
         error = mm_check(e->mm);
 #ifndef NDEBUG
         if (!error)

@@ -45,6 +45,15 @@ struct fl_file {
 int fl_fail(int error, const char *uri, const char *tried, const char *why);
 /* For results of the layers below: 0, or -errno. */
 int fl_result(int result, const char *uri, const char *tried);
+/* True, and EPERM: this is a child of the process that opened it, and has nothing but a copy. */
+bool fl_refuse(const struct fl_engine *e, const char *tried);
+/* As the layers below have it: what no program can have lies behind the spaces of its children. */
+static inline uint64_t address_of(const void *p)
+{
+        uint64_t addr = (uint64_t)(uintptr_t)p;
+
+        return space_of(addr) ? addr | 1ull << 63 : addr;
+}
 /* mapping.c: "sigbus", "zero", "retry". 0, or -1 and errno. */
 int on_error_of(const char *name, enum on_error *out);
 struct vma_rules default_rules(void);

@@ -41,3 +41,11 @@ int fl_result(int result, const char *uri, const char *tried)
 {
         return result < 0 ? fl_fail(-result, uri, tried, NULL) : result;
 }
+
+bool fl_refuse(const struct fl_engine *e, const char *tried)
+{
+        if (!mm_is_foreign(e->mm))
+                return false;
+        fl_fail(EPERM, NULL, tried, "the engine is that of the parent of this process");
+        return true;
+}

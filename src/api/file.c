@@ -47,6 +47,8 @@ struct fl_file *fl_file_open(struct fl_engine *e, const char *uri, int flags,
 
         begin_call();
         error = copy_config(&cfg, sizeof(cfg), config);
+        if (fl_refuse(e, "opening"))
+                return NULL;
         if (error) {
                 fl_fail(-error, uri, "opening",
                         "the config has a wrong size, or options this library does not know");
@@ -82,6 +84,8 @@ int fl_file_close(struct fl_file *f)
         int error;
 
         begin_call();
+        if (fl_refuse(f->engine, "closing"))
+                return -1;
         memcpy(name, name_of(f), sizeof(name));
         error = file_put(f->file);
         atomic_fetch_sub(&f->engine->nr_files, 1);
@@ -93,6 +97,8 @@ int fl_file_close(struct fl_file *f)
 static int check_io(const struct fl_file *f, int denied, off_t offset, size_t count,
                     const char *tried)
 {
+        if (fl_refuse(f->engine, tried))
+                return -1;
         if (offset < 0)
                 return fl_fail(EINVAL, name_of(f), tried, "the offset is negative");
         if ((f->oflags & O_ACCMODE) == denied)
@@ -141,6 +147,8 @@ int fl_ftruncate(struct fl_file *f, off_t length)
 int fl_fsync(struct fl_file *f)
 {
         begin_call();
+        if (fl_refuse(f->engine, "fsync"))
+                return -1;
         return fl_result(fsync_range(f->file, 0, UINT64_MAX, false), name_of(f), "fsync");
 }
 
@@ -150,6 +158,8 @@ int fl_fstat(struct fl_file *f, struct stat *st)
         int error;
 
         begin_call();
+        if (fl_refuse(f->engine, "looking at the size"))
+                return -1;
         error = mapping_refresh(f->file->mapping);
         if (error)
                 return fl_result(error, name_of(f), "looking at the size");

@@ -19,24 +19,20 @@ static int map_result(struct fl_engine *e, int result, const void *addr, const c
 
         if (result >= 0)
                 return result;
-        return fl_fail(-result, mm_name(e->mm, (uint64_t)(uintptr_t)addr, name, sizeof(name)),
-                       tried, NULL);
-}
-
-static uint64_t address(const void *p)
-{
-        return (uint64_t)(uintptr_t)p;
+        return fl_fail(-result, mm_name(e->mm, address_of(addr), name, sizeof(name)), tried, NULL);
 }
 
 void *fl_mmap(struct fl_engine *e, void *addr, size_t len, int prot, int flags,
               struct fl_file *file, off_t offset)
 {
-        uint64_t at = address(addr);
+        uint64_t at = address_of(addr);
         bool anonymous = flags & MAP_ANONYMOUS;
         const char *name = anonymous ? "anonymous memory" : file ? file->file->inode->name : NULL;
         int error;
 
         begin_call();
+        if (fl_refuse(e, "mapping"))
+                return MAP_FAILED;
         if (!file && !anonymous) {
                 /* The kernel looks at the offset before it looks for the file. */
                 fl_fail((uint64_t)offset & ~PAGE_MASK ? EINVAL : EBADF, NULL, "mapping",
@@ -56,7 +52,9 @@ void *fl_mmap(struct fl_engine *e, void *addr, size_t len, int prot, int flags,
 int fl_munmap(struct fl_engine *e, void *addr, size_t len)
 {
         begin_call();
-        return fl_result(mm_unmap(e->mm, address(addr), len), NULL, "unmapping");
+        if (fl_refuse(e, "unmapping"))
+                return -1;
+        return fl_result(mm_unmap(e->mm, address_of(addr), len), NULL, "unmapping");
 }
 
 void *fl_mremap(struct fl_engine *e, void *old, size_t old_len, size_t new_len, int flags, ...)
@@ -67,9 +65,11 @@ void *fl_mremap(struct fl_engine *e, void *old, size_t old_len, size_t new_len, 
         begin_call();
         va_start(ap, flags);
         if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
-                to = address(va_arg(ap, void *));
+                to = address_of(va_arg(ap, void *));
         va_end(ap);
-        if (map_result(e, mm_remap(e->mm, address(old), old_len, new_len, flags, &to), old,
+        if (fl_refuse(e, "mremap"))
+                return MAP_FAILED;
+        if (map_result(e, mm_remap(e->mm, address_of(old), old_len, new_len, flags, &to), old,
                        "mremap"))
                 return MAP_FAILED;
         return (void *)(uintptr_t)to;
@@ -78,40 +78,52 @@ void *fl_mremap(struct fl_engine *e, void *old, size_t old_len, size_t new_len, 
 int fl_mprotect(struct fl_engine *e, void *addr, size_t len, int prot)
 {
         begin_call();
-        return map_result(e, mm_protect(e->mm, address(addr), len, prot), addr,
+        if (fl_refuse(e, "changing a mapping's protection"))
+                return -1;
+        return map_result(e, mm_protect(e->mm, address_of(addr), len, prot), addr,
                           "changing a mapping's protection");
 }
 
 int fl_msync(struct fl_engine *e, void *addr, size_t len, int flags)
 {
         begin_call();
-        return map_result(e, mm_sync(e->mm, address(addr), len, flags), addr, "msync");
+        if (fl_refuse(e, "msync"))
+                return -1;
+        return map_result(e, mm_sync(e->mm, address_of(addr), len, flags), addr, "msync");
 }
 
 int fl_madvise(struct fl_engine *e, void *addr, size_t len, int advice)
 {
         begin_call();
-        return map_result(e, mm_advise(e->mm, address(addr), len, advice), addr, "madvise");
+        if (fl_refuse(e, "madvise"))
+                return -1;
+        return map_result(e, mm_advise(e->mm, address_of(addr), len, advice), addr, "madvise");
 }
 
 int fl_mlock(struct fl_engine *e, const void *addr, size_t len)
 {
         begin_call();
-        return map_result(e, mm_lock(e->mm, address(addr), len, false), addr, "mlock");
+        if (fl_refuse(e, "mlock"))
+                return -1;
+        return map_result(e, mm_lock(e->mm, address_of(addr), len, false), addr, "mlock");
 }
 
 int fl_mlock2(struct fl_engine *e, const void *addr, size_t len, unsigned flags)
 {
         begin_call();
+        if (fl_refuse(e, "mlock2"))
+                return -1;
         if (flags & ~(unsigned)MLOCK_ONFAULT)
                 return fl_fail(EINVAL, NULL, "mlock2", NULL);
-        return map_result(e, mm_lock(e->mm, address(addr), len, flags), addr, "mlock2");
+        return map_result(e, mm_lock(e->mm, address_of(addr), len, flags), addr, "mlock2");
 }
 
 int fl_munlock(struct fl_engine *e, const void *addr, size_t len)
 {
         begin_call();
-        return map_result(e, mm_unlock(e->mm, address(addr), len), addr, "munlock");
+        if (fl_refuse(e, "munlock"))
+                return -1;
+        return map_result(e, mm_unlock(e->mm, address_of(addr), len), addr, "munlock");
 }
 
 ssize_t fl_evict(struct fl_engine *e, void *addr, size_t len)
@@ -119,18 +131,24 @@ ssize_t fl_evict(struct fl_engine *e, void *addr, size_t len)
         int64_t bytes;
 
         begin_call();
-        bytes = mm_evict(e->mm, address(addr), len);
+        if (fl_refuse(e, "evicting"))
+                return -1;
+        bytes = mm_evict(e->mm, address_of(addr), len);
         return bytes < 0 ? map_result(e, (int)bytes, addr, "evicting") : (ssize_t)bytes;
 }
 
 int fl_touch_range(struct fl_engine *e, void *addr, size_t len, int write)
 {
         begin_call();
-        return map_result(e, mm_touch(e->mm, address(addr), len, write), addr, "touching");
+        if (fl_refuse(e, "touching"))
+                return -1;
+        return map_result(e, mm_touch(e->mm, address_of(addr), len, write), addr, "touching");
 }
 
 int fl_mincore(struct fl_engine *e, void *addr, size_t len, unsigned char *vec)
 {
         begin_call();
-        return map_result(e, mm_mincore(e->mm, address(addr), len, vec), addr, "mincore");
+        if (fl_refuse(e, "mincore"))
+                return -1;
+        return map_result(e, mm_mincore(e->mm, address_of(addr), len, vec), addr, "mincore");
 }

@@ -94,13 +94,15 @@ int fl_mapping_set(struct fl_engine *e, void *addr, size_t len,
 
         begin_call();
         error = copy_config(&cfg, sizeof(cfg), config);
+        if (fl_refuse(e, tried))
+                return -1;
         if (error)
                 return fl_fail(
                         -error, NULL, tried,
                         "the config has a wrong size, or members this library does not know");
         if (rules_of(e, &cfg, &rules))
                 return -1;
-        error = mm_set_rules(e->mm, (uint64_t)(uintptr_t)addr, len, &rules);
+        error = mm_set_rules(e->mm, address_of(addr), len, &rules);
         return error ? fl_fail(-error, NULL, tried, why_not(error, &rules)) : 0;
 }
 
@@ -134,9 +136,11 @@ int fl_mapping_info(struct fl_engine *e, const void *addr, struct fl_mapping_inf
         size_t size = out->size;
 
         begin_call();
+        if (fl_refuse(e, "looking at a mapping"))
+                return -1;
         if (size < sizeof(size_t))
                 return fl_fail(EINVAL, NULL, "looking at a mapping", "size is not set");
-        if (!mm_report(e->mm, (uint64_t)(uintptr_t)addr, &r))
+        if (!mm_report(e->mm, address_of(addr), &r))
                 return fl_fail(ENOMEM, NULL, "looking at a mapping", "nothing is mapped there");
         fill_in(e, &r, &info);
         if (r.file)
@@ -153,9 +157,11 @@ int fl_error(struct fl_engine *e, const void *addr, size_t len, struct fl_error_
         int r;
 
         begin_call();
+        if (fl_refuse(e, "looking for errors"))
+                return -1;
         if (size < sizeof(size_t))
                 return fl_fail(EINVAL, NULL, "looking for errors", "size is not set");
-        r = mm_error(e->mm, (uint64_t)(uintptr_t)addr, len, &f);
+        r = mm_error(e->mm, address_of(addr), len, &f);
         if (r <= 0)
                 return fl_result(r, NULL, "looking for errors");
         info.addr = (void *)(uintptr_t)f.addr;
@@ -172,6 +178,7 @@ int fl_error(struct fl_engine *e, const void *addr, size_t len, struct fl_error_
 int fl_error_clear(struct fl_engine *e, void *addr, size_t len)
 {
         begin_call();
-        return fl_result(mm_error_clear(e->mm, (uint64_t)(uintptr_t)addr, len), NULL,
-                         "clearing errors");
+        if (fl_refuse(e, "clearing errors"))
+                return -1;
+        return fl_result(mm_error_clear(e->mm, address_of(addr), len), NULL, "clearing errors");
 }

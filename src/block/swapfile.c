@@ -86,6 +86,18 @@ void swap_get(struct swap_area *a, uint32_t slot, uint32_t nr)
         mutex_unlock(&a->lock);
 }
 
+bool swap_share(struct swap_area *a, uint32_t slot)
+{
+        bool yes;
+
+        mutex_lock(&a->lock);
+        yes = a->users[slot] < UINT8_MAX / 2; /* the rest is for I/O */
+        if (yes)
+                a->users[slot]++;
+        mutex_unlock(&a->lock);
+        return yes;
+}
+
 void swap_put(struct swap_area *a, uint32_t slot, uint32_t nr)
 {
         mutex_lock(&a->lock);

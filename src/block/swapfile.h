@@ -51,6 +51,8 @@ void swap_area_close(struct swap_area *a);
 uint32_t swap_alloc(struct swap_area *a, uint32_t *nr);
 /* One more counts on them; one less does. */
 void swap_get(struct swap_area *a, uint32_t slot, uint32_t nr);
+/* The same for one slot on behalf of a child; false: too many do. */
+bool swap_share(struct swap_area *a, uint32_t slot);
 void swap_put(struct swap_area *a, uint32_t slot, uint32_t nr);
 /* Slots that can be had. */
 static inline uint32_t swap_free(struct swap_area *a)

@@ -21,6 +21,21 @@
 struct mmu;
 struct table_pool;
 
+/* An address says whose it is: above SPACE_SHIFT stands the number of an address space, below it the
+ * address there. 0 is our own process's; the others are those of forked children, whose faults are
+ * served as ours are (space.h). */
+#define SPACE_SHIFT 47
+#define SPACE_SIZE (1ull << SPACE_SHIFT)
+#define SPACES_MAX 1024u
+static inline unsigned space_of(uint64_t addr)
+{
+        return (unsigned)(addr >> SPACE_SHIFT);
+}
+static inline uint64_t space_base(unsigned nr)
+{
+        return (uint64_t)nr << SPACE_SHIFT;
+}
+
 struct mmu_fault {
         uint64_t address; /* of the page */
         bool write;
@@ -47,6 +62,9 @@ struct mmu_client {
         /* One fault, in the thread that faulted, in its signal handler: sleeps until it is served.
          * Async-signal-safe. */
         enum mmu_verdict (*fault)(struct mmu_client *, const struct mmu_fault *);
+        /* A child has ended, or has become another program: nothing of its space is mapped any more.
+         * Ends in spaces->release(). May sleep. */
+        void (*ended)(struct mmu_client *, unsigned nr);
         void *arg;
 };
 
@@ -60,8 +78,35 @@ struct mmu_config {
         char why[256]; /* out, on error: one line for people */
 };
 
+/* Children that inherit mappings. All but start, stop and the child's part are called with one lock of
+ * the client's held, which it also holds across fork(2). */
+struct space_ops {
+        /* Before the first child. 0 or -errno. */
+        int (*start)(struct mmu *);
+        /* No child is served from here on: where it would have to be, it gets SIGBUS. client->ended()
+         * has been called for each when it returns. */
+        void (*stop)(struct mmu *);
+        /* A number for a child to come, or -errno; and it may be used again. */
+        int (*make)(struct mmu *);
+        void (*release)(struct mmu *, unsigned nr);
+        /* fork(2) gives a range of ours to the child, or does not. */
+        int (*inherit)(struct mmu *, uint64_t addr, uint64_t len, bool yes);
+        /* After fork, in the parent; also if it failed, which ends the space at once. */
+        void (*forked)(struct mmu *, unsigned nr);
+
+        /* In the child, which has one thread; nothing here takes a lock. First: */
+        int (*enter)(struct mmu *, unsigned nr);
+        /* Faults in a range are served, or what was inherited there is dropped. */
+        int (*take)(struct mmu *, uint64_t addr, uint64_t len, bool file);
+        int (*drop)(struct mmu *, uint64_t addr, uint64_t len);
+        /* Last: the parent is told. error: or it has to do without; either way nothing of the
+         * mmu may be used here any more. 0 or -errno */
+        int (*settle)(struct mmu *, unsigned nr, int error);
+};
+
 struct mmu_ops {
         const char *name;
+        const struct space_ops *spaces; /* NULL: children cannot be served */
         int (*open)(struct mmu_config *, struct mmu **out);
         void (*close)(struct mmu *);
 
@@ -98,9 +143,12 @@ struct mmu_ops {
         int (*write_protect)(struct mmu *, uint64_t addr, uint64_t nr);
         /* Stores may proceed; wakes. */
         int (*unprotect)(struct mmu *, uint64_t addr, uint64_t nr);
-        /* No translation any more; of private copies, no page. */
+        /* No translation any more; of private copies, no page. In a child's space it cannot be done
+         * (-EOPNOTSUPP), nor has to be: what is shown of a frame goes with the frame, and is
+         * write-protected till then. */
         int (*unmap)(struct mmu *, const struct iovec *runs, unsigned nr);
-        /* Touching it raises SIGBUS; wakes. -EEXIST if something is mapped there. */
+        /* Touching it raises SIGBUS; wakes. -EEXIST if something is mapped there (but in a child's
+         * space it is poisoned a moment later, all the same). */
         int (*poison)(struct mmu *, uint64_t addr, uint64_t nr);
         /* A page of the mapping's own at addr, with `bytes` in it or zeros: neither it nor a store to
          * it is a fault, a file's page or another mapping's. It stays until reserve() with MAP_FIXED

@@ -13,8 +13,8 @@
 #include <sys/mman.h>
 
 #include "mmu/compat.h"
+#include "mmu/space.h"
 #include "mmu/trap.h"
-#include "mmu/uffd_ops.h"
 
 struct sigbus {
         struct uffd u;
@@ -90,15 +90,15 @@ static int sigbus_move(struct mmu *m, uint64_t from, uint64_t to, uint64_t len, 
         return uffd_move(m, from, to, len, keep);
 }
 
-/* Nobody sleeps in the kernel. */
+/* Nobody sleeps in the kernel, but a child's threads, which are served by events. */
 static int sigbus_wake(struct mmu *m, uint64_t addr, uint64_t nr)
 {
-        (void)m, (void)addr, (void)nr;
-        return 0;
+        return space_of(addr) ? uffd_wake(m, addr, nr) : 0;
 }
 
 const struct mmu_ops sigbus_mmu_ops = {
         .name = "sigbus",
+        .spaces = &uffd_space_ops,
         .open = sigbus_open,
         .close = sigbus_close,
         .reserve = sigbus_reserve,

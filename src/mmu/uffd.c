@@ -12,41 +12,14 @@
 #include <unistd.h>
 
 #include "mmu/compat.h"
-#include "mmu/uffd_ops.h"
-
-#define EVENT_BATCH 32
+#include "mmu/space.h"
 
 /* A userfaultfd whose events are read on the loop. */
 struct pager {
         struct uffd u;
         struct loop *loop;
         struct loop_source source;
-        struct mmu_client *client;
 };
-
-/* Hand the faults among nr events to the client. */
-static void deliver(struct pager *p, const struct uffd_msg *msg, unsigned nr)
-{
-        struct mmu_fault faults[EVENT_BATCH];
-        unsigned n = 0;
-
-        for (unsigned i = 0; i < nr; i++) {
-                uint64_t flags = msg[i].arg.pagefault.flags;
-
-                if (msg[i].event != UFFD_EVENT_PAGEFAULT)
-                        continue; /* a remap of our own: reading it was all it wanted */
-                faults[n++] = (struct mmu_fault){
-                        .address = msg[i].arg.pagefault.address & PAGE_MASK,
-                        .write = flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP),
-                        .kind = flags & UFFD_PAGEFAULT_FLAG_WP      ? MMU_FAULT_WP
-                                : flags & UFFD_PAGEFAULT_FLAG_MINOR ? MMU_FAULT_MINOR
-                                                                    : MMU_FAULT_MISSING,
-                        .tid = msg[i].arg.pagefault.feat.ptid,
-                };
-        }
-        if (n)
-                p->client->faults(p->client, faults, n);
-}
 
 /* Level triggered: what is left makes it ready again, after the completions have had their turn. */
 static void pager_ready(struct loop_source *s)
@@ -56,7 +29,7 @@ static void pager_ready(struct loop_source *s)
         ssize_t got = read(p->u.fd, msg, sizeof(msg));
 
         if (got >= (ssize_t)sizeof(msg[0]))
-                deliver(p, msg, (unsigned)((size_t)got / sizeof(msg[0])));
+                uffd_deliver(&p->u, msg, (unsigned)((size_t)got / sizeof(msg[0])), 0);
 }
 
 static int pager_open(struct mmu_config *cfg, struct mmu **out)
@@ -68,7 +41,6 @@ static int pager_open(struct mmu_config *cfg, struct mmu **out)
                 return -ENOMEM;
         p->u.mmu.ops = &uffd_mmu_ops;
         p->loop = cfg->loop;
-        p->client = cfg->client;
         error = uffd_init(&p->u, cfg, cfg->named ? UFFD_ALL_OR_USER : UFFD_ALL_FAULTS, 0);
         if (error) {
                 free(p);
@@ -96,6 +68,7 @@ static void pager_close(struct mmu *m)
 
 const struct mmu_ops uffd_mmu_ops = {
         .name = "uffd",
+        .spaces = &uffd_space_ops,
         .open = pager_open,
         .close = pager_close,
         .reserve = uffd_reserve,

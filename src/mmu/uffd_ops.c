@@ -23,6 +23,7 @@
 
 #include "mmu/blank.h"
 #include "mmu/compat.h"
+#include "mmu/space.h"
 #include "mmu/zeropage.h"
 
 /* --- opening ------------------------------------------------------------------------------ */
@@ -134,6 +135,8 @@ int uffd_init(struct uffd *u, struct mmu_config *cfg, enum uffd_faults which, ui
         int error;
 
         mutex_init(&u->move_lock, LOCK_MOVE);
+        u->loop = cfg->loop;
+        u->client = cfg->client;
         u->fd = u->pidfd = u->pagemap = u->mem = -1;
         error = open_descriptor(u, cfg, which);
         if (!error)
@@ -150,6 +153,7 @@ int uffd_init(struct uffd *u, struct mmu_config *cfg, enum uffd_faults which, ui
 
 void uffd_exit(struct uffd *u)
 {
+        spaces_free(u);
         if (u->fd >= 0)
                 close(u->fd);
         if (u->pidfd >= 0)
@@ -161,26 +165,85 @@ void uffd_exit(struct uffd *u)
         u->fd = u->pidfd = u->pagemap = u->mem = -1;
 }
 
+int uffd_another(const struct uffd *u)
+{
+        struct uffdio_api api = { .api = UFFD_API, .features = wanted_features };
+        int fd = u->kernel_faults ? open_full() : -EPERM, error;
+
+        if (fd < 0) /* or what was permitted is not any more */
+                fd = open_user();
+        if (fd < 0 || ioctl(fd, UFFDIO_API, &api) == 0)
+                return fd;
+        error = -errno;
+        close(fd);
+        return error;
+}
+
+/* --- faults as events --------------------------------------------------------------------- */
+
+void uffd_deliver(struct uffd *u, const struct uffd_msg *msg, unsigned nr, unsigned space)
+{
+        struct mmu_fault faults[EVENT_BATCH];
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < nr; i++) {
+                uint64_t flags = msg[i].arg.pagefault.flags;
+
+                if (msg[i].event != UFFD_EVENT_PAGEFAULT)
+                        continue; /* a remap: reading it was all it wanted */
+                faults[n++] = (struct mmu_fault){
+                        .address = space_base(space) | (msg[i].arg.pagefault.address & PAGE_MASK),
+                        .write = flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP),
+                        .kind = flags & UFFD_PAGEFAULT_FLAG_WP      ? MMU_FAULT_WP
+                                : flags & UFFD_PAGEFAULT_FLAG_MINOR ? MMU_FAULT_MINOR
+                                                                    : MMU_FAULT_MISSING,
+                        .tid = msg[i].arg.pagefault.feat.ptid,
+                };
+        }
+        if (n)
+                u->client->faults(u->client, faults, n);
+}
+
+/* The descriptor that serves *addr, which becomes an address of its space. -1: there is none, or not
+ * any more. */
+static int serving(struct uffd *u, uint64_t *addr)
+{
+        unsigned nr = space_of(*addr);
+
+        *addr &= SPACE_SIZE - 1;
+        return nr ? spaces_fd(u->spaces, nr) : u->fd;
+}
+
+/* Of a child that has gone: as for what is not mapped any more. */
+static int failed(void)
+{
+        return errno == ESRCH || errno == EBADF ? -ENOENT : -errno;
+}
+
 /* --- ranges ------------------------------------------------------------------------------- */
 
-static int prepare_range(struct uffd *u, void *p, uint64_t len, bool file)
+int uffd_register(int fd, uint64_t addr, uint64_t len, bool file)
 {
         struct uffdio_register reg = {
-                .range = { (uint64_t)(uintptr_t)p, len },
+                .range = { addr, len },
                 .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP |
                         (file ? UFFDIO_REGISTER_MODE_MINOR : 0),
         };
 
+        return ioctl(fd, UFFDIO_REGISTER, &reg) ? -errno : 0;
+}
+
+static int prepare_range(struct uffd *u, void *p, uint64_t len, bool file)
+{
         /* A part of a huge page that is given back is not given back: the budget would not hold.
          * (A kernel without huge pages does not know the advice.) */
         if (!file)
                 madvise(p, len, MADV_NOHUGEPAGE);
 
         /* A child that touched an unserved page would put zeros into the parent's file. */
-        if (munlock(p, len) || madvise(p, len, MADV_DONTFORK) || madvise(p, len, MADV_DONTDUMP) ||
-            ioctl(u->fd, UFFDIO_REGISTER, &reg))
+        if (munlock(p, len) || madvise(p, len, MADV_DONTFORK) || madvise(p, len, MADV_DONTDUMP))
                 return -errno;
-        return 0;
+        return uffd_register(u->fd, (uint64_t)(uintptr_t)p, len, file);
 }
 
 #define HELD_FAULTS 256
@@ -269,12 +332,14 @@ int uffd_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot, int flag
         struct uffd *u = uffd_of(m);
         int kind = ((flags & MAP_SHARED) ? MAP_SHARED : MAP_PRIVATE) | (fd < 0 ? MAP_ANONYMOUS : 0);
         bool replace = flags & MAP_FIXED;
-        void *want = replace ? NULL : (void *)(uintptr_t)*addr;
-        /* Without access until it is registered: mlockall(MCL_FUTURE) would fill it with zeros. */
-        void *p = mmap(want, len, PROT_NONE, kind | MAP_NORESERVE | (flags & MAP_FIXED_NOREPLACE),
-                       fd, (off_t)offset);
+        void *want = replace ? NULL : (void *)(uintptr_t)*addr, *p;
         int error;
 
+        if (space_of(*addr))
+                return -EOPNOTSUPP;
+        /* Without access until it is registered: mlockall(MCL_FUTURE) would fill it with zeros. */
+        p = mmap(want, len, PROT_NONE, kind | MAP_NORESERVE | (flags & MAP_FIXED_NOREPLACE), fd,
+                 (off_t)offset);
         if (p == MAP_FAILED)
                 return -errno;
         if ((flags & MAP_FIXED_NOREPLACE) && p != want) { /* a kernel that ignores the flag */
@@ -299,6 +364,8 @@ int uffd_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot, int flag
 int uffd_release(struct mmu *m, uint64_t addr, uint64_t len)
 {
         (void)m;
+        if (space_of(addr)) /* it has gone with its process */
+                return 0;
         return munmap((void *)(uintptr_t)addr, len) ? -errno : 0;
 }
 
@@ -322,7 +389,7 @@ static bool smaller_step(uint64_t *step)
 
 int uffd_map_run(struct mmu *m, uint64_t addr, uint64_t nr, bool wp, bool *existed)
 {
-        struct uffd *u = uffd_of(m);
+        int fd = serving(uffd_of(m), &addr);
         uint64_t end = addr + (nr << PAGE_SHIFT), step = end - addr;
 
         *existed = false;
@@ -332,7 +399,7 @@ int uffd_map_run(struct mmu *m, uint64_t addr, uint64_t nr, bool wp, bool *exist
                         .mode = wp ? UFFDIO_CONTINUE_MODE_WP : 0,
                 };
 
-                if (ioctl(u->fd, UFFDIO_CONTINUE, &arg) == 0)
+                if (ioctl(fd, UFFDIO_CONTINUE, &arg) == 0)
                         addr += arg.range.len;
                 else if (arg.mapped > 0)
                         addr += (uint64_t)arg.mapped; /* as far as it came */
@@ -340,7 +407,7 @@ int uffd_map_run(struct mmu *m, uint64_t addr, uint64_t nr, bool wp, bool *exist
                         *existed = true;
                         addr += PAGE_SIZE;
                 } else if (errno != EAGAIN && !smaller_step(&step))
-                        return -errno;
+                        return failed();
         }
         return 0;
 }
@@ -348,7 +415,7 @@ int uffd_map_run(struct mmu *m, uint64_t addr, uint64_t nr, bool wp, bool *exist
 int uffd_copy(struct mmu *m, uint64_t addr, const void *pages, uint64_t nr, bool wp, uint64_t *done)
 {
         uint64_t at = 0, len = nr << PAGE_SHIFT, step = len;
-        int error = 0;
+        int fd = serving(uffd_of(m), &addr), error = 0;
 
         while (at < len && !error) {
                 struct uffdio_copy arg = {
@@ -358,12 +425,12 @@ int uffd_copy(struct mmu *m, uint64_t addr, const void *pages, uint64_t nr, bool
                         .mode = wp ? UFFDIO_COPY_MODE_WP : 0,
                 };
 
-                if (ioctl(uffd_of(m)->fd, UFFDIO_COPY, &arg) == 0)
+                if (ioctl(fd, UFFDIO_COPY, &arg) == 0)
                         at += arg.len;
                 else if (arg.copy > 0)
                         at += (uint64_t)arg.copy; /* as far as it came */
                 else if (errno != EAGAIN && !smaller_step(&step))
-                        error = -errno;
+                        error = failed();
         }
         if (done)
                 *done = at >> PAGE_SHIFT;
@@ -373,8 +440,10 @@ int uffd_copy(struct mmu *m, uint64_t addr, const void *pages, uint64_t nr, bool
 int uffd_zero(struct mmu *m, uint64_t addr, uint64_t nr, uint64_t *own)
 {
         struct uffd *u = uffd_of(m);
+        int pagemap = space_of(addr) ? spaces_pagemap(u->spaces, space_of(addr)) : u->pagemap;
+        int fd = serving(u, &addr);
 
-        return zeropage_show(u->fd, u->pagemap, addr, nr, own);
+        return zeropage_show(fd, pagemap, addr, nr, own);
 }
 
 #define PAGEMAP_FILE (1ull << 61) /* a file's, or shared */
@@ -401,7 +470,7 @@ static uint64_t own_pages(struct uffd *u, uint64_t addr, uint64_t nr)
 uint64_t uffd_read(struct mmu *m, uint64_t addr, uint64_t nr, char *buf)
 {
         struct uffd *u = uffd_of(m);
-        uint64_t n = own_pages(u, addr, nr < READ_MAX ? nr : READ_MAX);
+        uint64_t n = space_of(addr) ? 0 : own_pages(u, addr, nr < READ_MAX ? nr : READ_MAX);
         struct iovec to = { buf, n << PAGE_SHIFT };
         struct iovec from = { (void *)(uintptr_t)addr, n << PAGE_SHIFT };
         ssize_t got = n ? process_vm_readv(getpid(), &to, 1, &from, 1, 0) : 0;
@@ -414,11 +483,12 @@ uint64_t uffd_read(struct mmu *m, uint64_t addr, uint64_t nr, char *buf)
 
 static int set_protection(struct uffd *u, uint64_t addr, uint64_t nr, uint64_t mode)
 {
+        int fd = serving(u, &addr);
         struct uffdio_writeprotect arg = { .range = { addr, nr << PAGE_SHIFT }, .mode = mode };
 
-        while (ioctl(u->fd, UFFDIO_WRITEPROTECT, &arg))
+        while (ioctl(fd, UFFDIO_WRITEPROTECT, &arg))
                 if (errno != EAGAIN)
-                        return -errno;
+                        return failed();
         return 0;
 }
 
@@ -438,6 +508,8 @@ int uffd_unmap(struct mmu *m, const struct iovec *runs, unsigned nr)
         int error = 0;
         unsigned i = 0;
 
+        if (nr == 1 && space_of((uint64_t)(uintptr_t)runs[0].iov_base))
+                return -EOPNOTSUPP;
         if (nr > 1 && u->madvise_self) {
                 size_t total = 0;
                 long done;
@@ -460,11 +532,16 @@ int uffd_unmap(struct mmu *m, const struct iovec *runs, unsigned nr)
 
 int uffd_poison(struct mmu *m, uint64_t addr, uint64_t nr)
 {
+        struct uffd *u = uffd_of(m);
+        unsigned space = space_of(addr);
+        int fd = serving(u, &addr);
         struct uffdio_poison arg = { .range = { addr, nr << PAGE_SHIFT } };
 
-        while (ioctl(uffd_of(m)->fd, UFFDIO_POISON, &arg)) {
+        while (ioctl(fd, UFFDIO_POISON, &arg)) {
+                if (errno == EEXIST && space) /* only the child itself can take it away */
+                        return spaces_poison(u->spaces, space, addr, nr);
                 if (errno != EAGAIN)
-                        return -errno;
+                        return failed();
                 arg.updated = 0;
         }
         return 0;
@@ -472,7 +549,7 @@ int uffd_poison(struct mmu *m, uint64_t addr, uint64_t nr)
 
 int uffd_blank(struct mmu *m, uint64_t addr, int prot, const void *bytes)
 {
-        int error = blank_page(addr, prot, bytes);
+        int error = space_of(addr) ? -EOPNOTSUPP : blank_page(addr, prot, bytes);
 
         if (!error)
                 m->ops->wake(m, addr, 1);
@@ -481,7 +558,8 @@ int uffd_blank(struct mmu *m, uint64_t addr, int prot, const void *bytes)
 
 int uffd_wake(struct mmu *m, uint64_t addr, uint64_t nr)
 {
+        int fd = serving(uffd_of(m), &addr);
         struct uffdio_range arg = { addr, nr << PAGE_SHIFT };
 
-        return ioctl(uffd_of(m)->fd, UFFDIO_WAKE, &arg) ? -errno : 0;
+        return ioctl(fd, UFFDIO_WAKE, &arg) ? failed() : 0;
 }

@@ -10,8 +10,13 @@
 #include "mmu/mmu.h"
 #include "util/lock.h"
 
+struct spaces;
+
 struct uffd {
         struct mmu mmu;
+        struct loop *loop;         /* (c) */
+        struct mmu_client *client; /* (c) */
+        struct spaces *spaces;     /* (c) from space_ops.start on; NULL: there are none */
         int fd;
         bool kernel_faults; /* also serves faults of system calls */
         bool madvise_self;  /* process_madvise(DONTNEED) on ourselves works (6.13) */
@@ -37,6 +42,14 @@ enum uffd_faults {
  * 0, or -errno and cfg->why; then nothing is left open. */
 int uffd_init(struct uffd *u, struct mmu_config *cfg, enum uffd_faults which, uint64_t features);
 void uffd_exit(struct uffd *u);
+/* One more descriptor of the same kind, or -errno. Async-signal-safe. */
+int uffd_another(const struct uffd *u);
+/* Serve the faults of a range that is mapped. 0 or -errno. Async-signal-safe. */
+int uffd_register(int fd, uint64_t addr, uint64_t len, bool file);
+/* Hand the faults among the events to the client, at addresses of a space. */
+struct uffd_msg;
+void uffd_deliver(struct uffd *u, const struct uffd_msg *msg, unsigned nr, unsigned space);
+#define EVENT_BATCH 32
 
 /* The members of struct mmu_ops that both have. */
 int uffd_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot, int flags, int fd,

@@ -29,10 +29,11 @@
  * taken first has the lower rank. Of classes of one rank no two are held together. */
 #define LOCK_CLASSES(X)                                                                            \
         X(UNNAMED, "lock without a class", 0, 0) /* zeroed and never told: no order */             \
+        X(FORK, "fork_lock", 1, LOCK_MAY_SLEEP)                                                    \
         X(OPEN, "open_lock", 1, LOCK_MAY_SLEEP)                                                    \
         X(FS_ENV, "fs_env.lock", 2, LOCK_MAY_SLEEP)                                                \
         X(I_RWSEM, "i_rwsem", 3, LOCK_MAY_SLEEP)                                                   \
-        X(MM, "mm.lock", 4, 0)                                                                     \
+        X(MM, "mm.lock", 4, LOCK_BY_ADDRESS) /* several by fork alone */                           \
         X(EVICT, "evict_lock", 5, 0)                                                               \
         X(PAGE, "page LOCK", 6, 0)                                                                 \
         X(I_MMAP, "i_mmap_lock", 7, LOCK_BY_ADDRESS)                                               \

@@ -202,7 +202,7 @@ static struct vma *next_piece(struct mm *mm, uint64_t *addr, uint64_t end, bool 
         struct vma *v = find_vma(mm, *addr);
 
         *hole |= !v || v->vm_start > *addr;
-        if (!v || v->vm_start >= end)
+        if (!v || v->vm_start >= min_u64(end, SPACE_SIZE))
                 return NULL;
         *addr = max_u64(*addr, v->vm_start);
         return v;

@@ -9,6 +9,7 @@
 
 struct private_count {
         uint64_t charged, slots, exist;
+        bool shared; /* slots, by processes of which one has forked the other */
 };
 
 /* What a PTE says is shown is in the cache, and the cache knows that it is shown: else it would be
@@ -43,6 +44,7 @@ static bool check_pages(struct mm *mm, const struct vma *v, struct private_count
                         n->charged += s == PTE_COPY || s == PTE_SWAPPING || s == PTE_BLANK;
                         n->exist += state_is_private(s);
                         n->slots += value_slot(pte_value(p)) != 0;
+                        n->shared |= space_of(addr) && value_slot(pte_value(p));
                         ok = ok && (s != PTE_CACHE || is_cached(v, addr));
                 }
                 pte_put(mm, table);
@@ -66,7 +68,7 @@ static int check_private(struct mm *mm, const struct private_count *n)
 
         if (!error)
                 error = check_count("private pages", n->exist, atomic_load(&mm->swap.exist));
-        if (!error && mm->swap.area)
+        if (!error && mm->swap.area && !n->shared)
                 error = check_count("slots", n->slots, atomic_load(&mm->swap.area->in_use));
         return error;
 }

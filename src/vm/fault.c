@@ -45,10 +45,10 @@ static void poison_locked(struct vm_fault *vmf, int error)
         struct mmu *mmu = vmf->mm->mmu;
         struct iovec iov = { (void *)(uintptr_t)vmf->address, PAGE_SIZE };
 
-        if (pte_state(vmf->pte) == PTE_CACHE)
-                mmu->ops->unmap(mmu, &iov, 1);
-        else if (pte_state(vmf->pte) == PTE_SWAPPED)
-                /* Where a file is mapped the kernel remembers that the page was protected. */
+        /* Of a page that was shown write-protected, and of one in the swap area where a file is mapped, the
+         * kernel remembers the protection, and would not poison it. */
+        if (pte_state(vmf->pte) == PTE_SWAPPED ||
+            (pte_state(vmf->pte) == PTE_CACHE && mmu->ops->unmap(mmu, &iov, 1) == 0))
                 mmu->ops->unprotect(mmu, vmf->address, 1);
         /* A private copy that is there stays; one that never came to be is poisoned too. */
         if (mmu->ops->poison(mmu, vmf->address, 1) == 0) {
@@ -232,8 +232,10 @@ static enum vm_fault_result do_wp_page_shared(struct vm_fault *vmf)
         r = make_writable(vmf);
         if (r != VM_FAULT_DONE)
                 return r;
-        if (vmf->kind != MMU_FAULT_WP)
-                return finish_fault(vmf); /* unmapped behind our back: map it anew */
+        /* Unmapped behind our back, or while we waited for the page; in a child that is only a word
+         * of the PTE's, and the page is shown all the same. Map it anew. */
+        if (vmf->kind != MMU_FAULT_WP || pte_state(vmf->pte) != PTE_CACHE)
+                return finish_fault(vmf);
         page_set(p, PG_REFERENCED);
         perturb_gap();
         error = mmu->ops->unprotect(mmu, vmf->address, 1);
@@ -367,7 +369,8 @@ enum vm_fault_result do_page_fault(struct vm_fault *vmf)
         enum vm_fault_result r;
 
         lock_assert_none();
-        if (unlikely(atomic_load(&mm->swap.copying)) && vmf->tid == atomic_load(&mm->swap.copier))
+        if (unlikely(atomic_load(&mm->swap.copying)) && space_of(vmf->address) == 0 &&
+            vmf->tid == atomic_load(&mm->swap.copier))
                 return swap_fault_of_copier(vmf);
         if (vmf->tries++ == 0)
                 trace_fault(vmf, FAULT_BEGIN, vmf->address, vmf->write, vmf->tid, vmf->kind);
@@ -399,6 +402,10 @@ enum vm_fault_result do_page_fault(struct vm_fault *vmf)
         rwlock_read_unlock(&mm->lock);
         room_put(mm->cache, vmf->rq.room);
         vmf->rq.room = NULL;
+        /* The kernel has let a child's access pass, so the child has changed its mapping by itself. It
+         * would fault for ever. */
+        if (r == VM_FAULT_SIGSEGV && space_of(vmf->address))
+                mm->mmu->ops->poison(mm->mmu, vmf->address, 1);
         if (r == VM_FAULT_SIGSEGV || r == VM_FAULT_SIGBUS)
                 mm->mmu->ops->wake(mm->mmu, vmf->address, 1);
         account(vmf, r);

@@ -91,6 +91,8 @@ void uncount_private(struct page_cache *c, int64_t nr);
 /* All of it: for a new page, and for one that exists. */
 int charge_private(struct mm *mm);
 int charge_known(struct mm *mm);
+/* For all that a child inherits: so many more pages exist, and so many of them are in memory. */
+bool charge_for_child(struct mm *mm, int64_t exist, int64_t here);
 /* For a new page, and up to nr - 1 more of what is free beyond the watermarks. */
 int charge_private_run(struct mm *mm, uint64_t nr, uint64_t *charged);
 void uncharge_private(struct page_cache *c, int64_t nr);

@@ -26,6 +26,7 @@ static int64_t count_new(struct mm *mm, uint64_t start, uint64_t end)
 {
         int64_t n = 0;
 
+        end = min_u64(end, SPACE_SIZE);
         for (struct vma *v = find_vma(mm, start); v && v->vm_start < end; v = vma_next(v))
                 if (!(v->vm_flags & VM_LOCKED))
                         n += (int64_t)((min_u64(end, v->vm_end) - max_u64(start, v->vm_start)) >>

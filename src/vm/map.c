@@ -334,7 +334,7 @@ int mm_unmap(struct mm *mm, uint64_t addr, uint64_t len)
         uint64_t end = addr + round_up_u64(len, PAGE_SIZE);
         int error;
 
-        if ((addr & ~PAGE_MASK) || len == 0 || end <= addr)
+        if ((addr & ~PAGE_MASK) || len == 0 || end <= addr || end > SPACE_SIZE)
                 return -EINVAL;
         rwlock_write_lock(&mm->lock);
         error = unmap_locked(mm, addr, end, &gone);
@@ -500,7 +500,7 @@ static bool next_piece(struct mm *mm, uint64_t *addr, uint64_t end, struct file 
 
                 if (!v || v->vm_start > *addr)
                         *hole = true;
-                if (!v || v->vm_start >= end)
+                if (!v || v->vm_start >= min_u64(end, SPACE_SIZE))
                         break;
                 *addr = max_u64(*addr, v->vm_start);
                 stop = min_u64(v->vm_end, end);

@@ -57,6 +57,7 @@ int mm_create(struct mm **out, const struct mm_config *cfg)
         if (!error) {
                 mm->client = (struct mmu_client){ .faults = mm_faults,
                                                   .fault = mm_fault_inline,
+                                                  .ended = mm_child_ended,
                                                   .arg = mm };
                 mmu_cfg.client = &mm->client;
                 error = mmu_open(cfg->mmu, &mmu_cfg, &mm->mmu);

@@ -5,7 +5,9 @@
  * task -> mm -> mmap, the list of VMAs sorted by address, and mm_rb, the red-black tree of the
  * same: the list for walks, the tree for find_vma. mm->pgd is the page table.
  *
- * Nothing here assumes that the address space is our own process's: it is an mmu plus ranges.
+ * An address has the number of its process in it (mmu.h, SPACE_SHIFT): the VMAs and the PTEs of forked
+ * children that are served stand behind our own, in the same tree and the same table, so that a page
+ * of a file has one list of who shows it, and one lock guards all of it.
  */
 #ifndef FL_VM_MM_H
 #define FL_VM_MM_H
@@ -90,11 +92,28 @@ struct anon_stream {
         _Atomic uint32_t tid, run;
 };
 
+/* What the child has to do with a range before fork(2) returns in it. */
+struct fork_step {
+        uint64_t addr, len; /* in the child's space */
+        enum { FORK_DROP, FORK_TAKE_FILE, FORK_TAKE_MEMORY } what;
+};
+
+struct mm_fork {
+        bool inherit;         /* (c) children are served */
+        struct mm *next;      /* [fork] all of the process, in the order of their addresses */
+        _Atomic bool foreign; /* this is a copy, in a child: no call may be made on it */
+        /* From before fork(2) to after it: [mm] */
+        unsigned space; /* the child's; 0: it inherits nothing */
+        struct fork_step *steps;
+        size_t nr_steps, room;
+        int error;
+};
+
 struct mm {
         struct rwlock lock;
         struct vma_list mmap;  /* [mm] */
         struct vma_tree mm_rb; /* [mm] */
-        unsigned map_count;    /* [mm] */
+        unsigned map_count;    /* [mm] of our own process */
         struct vma_pool vmas;
         struct radix pgd;              /* page table: index = address / page, entry = pte */
         uint64_t window_lo, window_hi; /* (c) where gaps are looked for */
@@ -115,12 +134,13 @@ struct mm {
         struct anon_stream streams[MM_STREAMS];
         char *zeros; /* ANON_RUN_MAX pages of zeros to copy from, read-only */
         struct mm_swap swap;
+        struct mm_fork fork;
         struct worker watchdog;
         uint64_t watchdog_ns; /* (c) 0: there is none */
         bool quiet;           /* (c) */
 };
 
-/* One per engine: the engine's view of a process. */
+/* One per engine: the engine's view of a process, and of those of its children that it serves. */
 struct task {
         struct mm *mm;
         int pid;
@@ -258,6 +278,18 @@ int mm_error(struct mm *mm, uint64_t addr, uint64_t len, struct failure *f);
 int mm_error_clear(struct mm *mm, uint64_t addr, uint64_t len);
 /* Where zeros stand in [addr, end) of v, the file is mapped again. => mm->lock, write. 0 or -errno */
 int mm_unblank(struct mm *mm, struct vma *v, uint64_t addr, uint64_t end);
+/* fork.c. Children of fork(2) inherit mappings, if `inherit`, or none of them. 0, or -ENOTSUP: the MMU
+ * cannot serve a child; or -errno. */
+int mm_fork_start(struct mm *mm, bool inherit);
+/* No child is served any more. */
+void mm_fork_stop(struct mm *mm);
+/* mmu_client.ended */
+void mm_child_ended(struct mmu_client *client, unsigned nr);
+/* Is this process a child of the one that made it? */
+static inline bool mm_is_foreign(const struct mm *mm)
+{
+        return atomic_load_explicit(&mm->fork.foreign, memory_order_relaxed);
+}
 /* advice.c */
 int mm_advise(struct mm *mm, uint64_t addr, uint64_t len, int advice);
 /* Drop the clean pages of files that are mapped there; bytes, or -EINVAL. */

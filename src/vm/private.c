@@ -101,6 +101,21 @@ static uint64_t charge_more(struct mm *mm, int64_t nr)
         return more;
 }
 
+bool charge_for_child(struct mm *mm, int64_t exist, int64_t here)
+{
+        struct page_cache *c = mm->cache;
+
+        if (exist && atomic_load(&mm->swap.exist) + exist > most_that_exist(mm))
+                return false;
+        if (here == 0)
+                return true;
+        if (atomic_fetch_add(&c->budget.private_pages, here) + here <= budget_private_most(c) &&
+            budget_charge(c, here))
+                return true;
+        uncount_private(c, here);
+        return false;
+}
+
 int charge_private_run(struct mm *mm, uint64_t nr, uint64_t *charged)
 {
         int error = charge_private(mm);

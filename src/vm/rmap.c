@@ -54,7 +54,9 @@ static void each_shown(struct vma *v, uint64_t index, uint64_t nr, bool clear,
 
 static void zap_shown(struct vma *v, uint64_t addr, uint64_t nr, void *arg)
 {
-        batch_add(v->vm_mm->cache, v, addr, nr, arg);
+        /* What a child shows goes with the frame, and cannot be stored to till then. */
+        if (space_of(addr) == 0)
+                batch_add(v->vm_mm->cache, v, addr, nr, arg);
 }
 
 static void vm_zap_run(struct page_cache *c, struct mapping_view *view, uint64_t index, uint64_t nr,
@@ -106,7 +108,7 @@ static bool vm_shows(struct mapping_view *view, uint64_t index)
 }
 
 /* The mm that maps the file; NULL: none, and whoever maps it from now on sees its new size. All
- * mappings of one cache's files are in one mm. */
+ * mappings of one cache's files are in one mm, those of children too. */
 static struct mm *mm_of(struct address_space *m)
 {
         struct mapping_view *v;

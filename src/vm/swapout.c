@@ -346,7 +346,8 @@ static uint32_t step(struct mm *mm, uint32_t max, struct blk_plug *plug, unsigne
         uint32_t gone = 0;
 
         rwlock_read_lock(&mm->lock);
-        p = pte_next_table(mm, &addr, UINT64_MAX >> 1);
+        /* Our own: what a child has mapped only the child itself could take away. */
+        p = pte_next_table(mm, &addr, SPACE_SIZE - 1);
         if (!p) {
                 mm->swap.hand = 0;
                 ++*laps;

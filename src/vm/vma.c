@@ -162,7 +162,7 @@ void vma_link(struct mm *mm, struct vma *v)
         v->vm_gap = v->vm_max_gap = 0;
         RB_INSERT(vma_tree, &mm->mm_rb, v);
         vma_resized(v);
-        mm->map_count++;
+        mm->map_count += space_of(v->vm_start) == 0;
         vma_check(v);
 }
 
@@ -177,7 +177,7 @@ void vma_unlink(struct mm *mm, struct vma *v)
         TAILQ_REMOVE(&mm->mmap, v, vm_list);
         sum_up(low);
         measure_gap(next);
-        mm->map_count--;
+        mm->map_count -= space_of(v->vm_start) == 0;
 }
 
 void view_update_locked(struct vma *v)
@@ -351,7 +351,7 @@ int vma_tree_check(struct mm *mm)
                         error = complain("wrong gap", v);
                 in_tree = in_tree ? RB_NEXT(vma_tree, &mm->mm_rb, in_tree) : NULL;
                 prev = v;
-                n++;
+                n += space_of(v->vm_start) == 0;
         }
         if (!error && (n != mm->map_count || in_tree)) {
                 fprintf(stderr, "faultline: mm: %u VMAs in the list, %u counted\n", n,

@@ -51,7 +51,7 @@ static void begin(uint64_t *s)
 
         fill_twins(s);
         memset(alone.page, 0, sizeof(alone.page));
-        ours.engine = open_drawn_engine(CACHE * PAGE, s);
+        ours.engine = open_drawn_engine(CACHE * PAGE, s, &ours.inherits);
         open_side(&ours);
         open_side(&kernels);
         p = map_file(ours.engine, ours.file[0], REGION * PAGE, PROT_READ, MAP_SHARED, 0);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "twin.h"
@@ -138,6 +139,59 @@ long run_store(struct place *w, const struct op *o, struct outcome *out)
 {
         out->caught = try_store(w->base + o->at, (unsigned char)o->arg);
         return accessed(w, o, out, false);
+}
+
+/* --- fork --- */
+
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+        return (h ^ v) * 0x9e3779b97f4a7c15u + (h >> 29);
+}
+
+/* What a load of each page of the region gives. */
+static uint64_t look_around(struct place *w, uint64_t h)
+{
+        for (unsigned i = 0; i < REGION; i++) {
+                const uint64_t *p = (const uint64_t *)(const void *)(w->base + i * PAGE);
+                struct caught c = try_load(p, NULL);
+
+                h = mix(h, (uint64_t)c.signo << 8 | (uint64_t)(unsigned)c.code);
+                for (unsigned k = 0; !c.signo && k < PAGE / sizeof(*p); k++)
+                        h = mix(h, p[k]);
+        }
+        return h;
+}
+
+long run_fork(struct place *w, const struct op *o, struct outcome *out)
+{
+        uint64_t h = 0;
+        int status = -1, fd[2];
+        unsigned fds = count_fds();
+        pid_t pid;
+
+        (void)out;
+        require(pipe(fd) == 0, "pipe");
+        pid = fork();
+        require(pid >= 0, "fork");
+        if (pid == 0) {
+                struct caught c;
+
+                alarm(60);
+                h = look_around(w, 1);
+                c = try_store(w->base + o->at, (unsigned char)o->arg);
+                h = look_around(w, mix(h, (uint64_t)c.signo << 8 | (uint64_t)(unsigned)c.code));
+                _exit(write(fd[1], &h, sizeof(h)) != (ssize_t)sizeof(h));
+        }
+        close(fd[1]);
+        if (read(fd[0], &h, sizeof(h)) != (ssize_t)sizeof(h))
+                h = 0;
+        close(fd[0]);
+        require(waitpid(pid, &status, 0) == pid, "waitpid");
+        expect(status == 0, "a forked child ended with status %#x", (unsigned)status);
+        /* What follows finds the room that the child has had. */
+        for (int i = 0; i < 5000 && w->side->engine && count_fds() > fds; i++)
+                usleep(1000);
+        return (long)(h >> 1);
 }
 
 /* --- calls on files --- */

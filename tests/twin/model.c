@@ -124,6 +124,16 @@ bool ready_to_touch(struct lane *l, const struct op *o)
         return o->len <= REGION * PAGE && o->at + o->len <= REGION * PAGE;
 }
 
+/* There is to be room for each private page once more, whatever is locked. */
+bool ready_to_fork(struct lane *l, const struct op *o)
+{
+        unsigned private = 0;
+
+        for (unsigned i = 0; i < REGION; i++)
+        private += l->page[i].mapped && (!l->page[i].shared || l->page[i].locked);
+        return l->place[OURS].side->inherits && private <= 10 && ready_to_store(l, o);
+}
+
 /* --- locked memory: both sides have room for so much --- */
 
 static unsigned count_locked(const struct lane *l)

@@ -36,6 +36,8 @@ const struct op_kind op_kinds[] = {
         { "walk", { 24, 0 }, draw_walk, text_walk, .ready = ready_to_walk, .run = run_walk },
         { "load", { 40, 0 }, ACCESS, .run = run_load },
         { "store", { 40, 0 }, ACCESS, .ready = ready_to_store, .run = run_store },
+        /* A child looks at everything, stores, and looks again. */
+        { "fork", { 2, 0 }, ACCESS, .ready = ready_to_fork, .run = run_fork },
         { "pread", { 12, 0 }, IO, .run = run_pread },
         { "pwrite", { 12, 0 }, IO, .run = run_pwrite, .note = note_pwrite },
         { "pread into a view", { 4, 0 }, IO_AT, ready_to_read_into, run_pread_into },

@@ -167,6 +167,9 @@ void map_ballast(struct side *s)
                           MAP_PRIVATE | MAP_ANONYMOUS, NULL, 0);
 
         s->ballast = p == MAP_FAILED ? NULL : p;
+        if (s->ballast) /* children do not need it, and it would need room */
+                expect(!fl_madvise(s->engine, p, BALLAST * PAGE, MADV_DONTFORK), "%s",
+                       fl_strerror());
         memset(s->pressed, 0, sizeof(s->pressed));
 }
 

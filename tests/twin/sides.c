@@ -31,7 +31,21 @@ static const char *draw_mmu(uint64_t *s)
 #endif
 }
 
-struct fl_engine *open_drawn_engine(uint64_t cache, uint64_t *s)
+/* Not with every MMU do children inherit. */
+static struct fl_engine *open_either(struct fl_engine_config cfg, bool *inherits)
+{
+        struct fl_engine_config with = cfg;
+        struct fl_engine *e;
+
+        with.size = sizeof(with);
+        with.fork = "inherit";
+        with.mmu = with.mmu ? with.mmu : test.mmu;
+        e = *inherits ? fl_engine_open(&with) : NULL;
+        *inherits = e;
+        return e ? e : open_engine_with(cfg);
+}
+
+struct fl_engine *open_drawn_engine(uint64_t cache, uint64_t *s, bool *inherits)
 {
         static const unsigned pagers[] = { 1, 1, 2, 4 };
         static const uint64_t windows[] = { 0, 0, PAGE, 8 * PAGE };
@@ -65,7 +79,8 @@ struct fl_engine *open_drawn_engine(uint64_t cache, uint64_t *s)
         cfg.pagers = test.pagers ? test.pagers : cfg.pagers;
         cfg.perturb = test.perturb ? test.perturb : cfg.perturb;
         cfg.faults = test.faults ? test.faults : cfg.faults;
-        return open_engine_with(cfg);
+        *inherits = random_below(s, 2);
+        return open_either(cfg, inherits);
 }
 
 void name_sides(struct side *ours, struct side *kernels)

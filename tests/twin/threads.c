@@ -99,7 +99,8 @@ static void begin_round(uint64_t seed)
 
         group.seed = seed;
         fill_files(&seed);
-        s->engine = open_drawn_engine((group.threads * MAX_COPIES + 40) * PAGE, &seed);
+        s->engine =
+                open_drawn_engine((group.threads * MAX_COPIES + 40) * PAGE, &seed, &s->inherits);
         open_side(&group.side[OURS]);
         open_side(&group.side[KERNELS]);
         for (unsigned f = 0; f < FILES; f++)

@@ -85,6 +85,7 @@ struct outcome {
 /* One side: the files on an engine, or on the kernel. */
 struct side {
         struct fl_engine *engine; /* NULL: the kernel's */
+        bool inherits;            /* children have the engine's mappings */
         struct fl_file *file[HANDLES];
         int fd[HANDLES];
         const char *path[FILES];
@@ -193,6 +194,7 @@ long run_msync(struct place *w, const struct op *o, struct outcome *out);
 long run_mincore(struct place *w, const struct op *o, struct outcome *out);
 long run_load(struct place *w, const struct op *o, struct outcome *out);
 long run_store(struct place *w, const struct op *o, struct outcome *out);
+long run_fork(struct place *w, const struct op *o, struct outcome *out);
 long run_pread(struct place *w, const struct op *o, struct outcome *out);
 long run_pwrite(struct place *w, const struct op *o, struct outcome *out);
 long run_ftruncate(struct place *w, const struct op *o, struct outcome *out);
@@ -255,6 +257,7 @@ bool ready_to_lock(struct lane *l, const struct op *o);
 bool ready_to_store(struct lane *l, const struct op *o);
 bool ready_to_walk(struct lane *l, const struct op *o);
 bool ready_to_touch(struct lane *l, const struct op *o);
+bool ready_to_fork(struct lane *l, const struct op *o);
 bool ready_to_read_into(struct lane *l, const struct op *o);
 bool ready_to_write_from(struct lane *l, const struct op *o);
 void note_mmap(struct lane *l, const struct op *o, long result);
@@ -287,7 +290,7 @@ void note_shared_remap(struct lane *l, const struct op *o, long result);
 
 /* --- sides.c */
 /* A driver, pagers, read-ahead and a schedule from the seed, but for what the command line says. */
-struct fl_engine *open_drawn_engine(uint64_t cache, uint64_t *s);
+struct fl_engine *open_drawn_engine(uint64_t cache, uint64_t *s, bool *inherits);
 /* Names and files for both. */
 void name_sides(struct side *ours, struct side *kernels);
 int handle_flags(unsigned handle);
