@@ -102,6 +102,27 @@ long run_msync(struct place *w, const struct op *o, struct outcome *out)
         return e ? fl_msync(e, p, o->len, o->arg) : msync(p, o->len, o->arg);
 }
 
+/* The file's bytes of a page that has been synced, around every cache, where that is possible. */
+long run_msync_and_look(struct place *w, const struct op *o, struct outcome *out)
+{
+        long r = run_msync(w, o, out);
+        struct span s = pages_of(o);
+
+        for (unsigned i = s.first; r == 0 && (o->arg & MS_SYNC) && i < s.end; i++) {
+                const struct mapped_page *p = &w->lane->page[i];
+                int fd = w->side->direct[file_of(p->handle)];
+                ssize_t n;
+
+                if (!p->mapped || !p->shared || fd < 0 || p->index >= FILE_PAGES + 4)
+                        continue;
+                n = pread(fd, w->buf, PAGE, (off_t)(p->index * PAGE));
+                out->bytes = w->buf;
+                out->len = n > 0 ? (size_t)n : 0;
+                return n;
+        }
+        return r;
+}
+
 /* What is resident is another matter on each side. */
 long run_mincore(struct place *w, const struct op *o, struct outcome *out)
 {

@@ -141,6 +141,23 @@ void draw_touch(struct op *o, uint64_t *s)
         o->arg = (int)random_below(s, 2);
 }
 
+void draw_sync(struct op *o, uint64_t *s)
+{
+        static const int flags[] = { MS_SYNC,
+                                     MS_SYNC,
+                                     MS_SYNC,
+                                     MS_ASYNC,
+                                     0,
+                                     MS_SYNC | MS_INVALIDATE,
+                                     MS_ASYNC | MS_INVALIDATE,
+                                     MS_INVALIDATE,
+                                     MS_SYNC | MS_ASYNC,
+                                     64 };
+
+        draw_range(o, s);
+        o->arg = pick(s, flags);
+}
+
 /* Pages of the ballast. */
 void draw_press(struct op *o, uint64_t *s)
 {

@@ -95,8 +95,10 @@ static bool is_buffer(struct lane *l, const struct op *o, int prot)
         for (size_t i = o->at / PAGE; i <= (o->at + o->len - 1) / PAGE; i++) {
                 unsigned file = file_of(l->page[i].handle);
 
-                if (!l->page[i].mapped || l->page[i].prot < 0 || !(l->page[i].prot & prot) ||
-                    file == file_of(o->handle) || (l->page[i].index + 1) * PAGE > l->size[file])
+                if (!l->page[i].mapped || l->page[i].prot < 0 || !(l->page[i].prot & prot))
+                        return false;
+                if (!l->page[i].anonymous &&
+                    (file == file_of(o->handle) || (l->page[i].index + 1) * PAGE > l->size[file]))
                         return false;
         }
         return true;

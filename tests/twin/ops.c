@@ -31,7 +31,8 @@ const struct op_kind op_kinds[] = {
           note_madvise },
         /* MADV_DONTNEED by the kernel, behind the engine's back */
         { "drop", { 3, 3 }, RANGE, .ready = ready_to_drop, .run = run_drop },
-        { "msync", { 4, 3 }, RANGE, .run = run_msync },
+        { "msync", { 6, 0 }, draw_sync, text_range, .run = run_msync_and_look },
+        { "msync", { 0, 3 }, draw_sync, text_range, .run = run_msync },
         { "mincore", { 3, 3 }, RANGE, .run = run_mincore },
         { "walk", { 24, 0 }, draw_walk, text_walk, .ready = ready_to_walk, .run = run_walk },
         { "load", { 40, 0 }, ACCESS, .run = run_load },
@@ -55,7 +56,7 @@ const struct op_kind op_kinds[] = {
         /* the engine only */
         { "stats", { 1, 1 }, HANDLE, .run = run_stats },
         { "set_cache", { 2, 0 }, draw_budget, text_range, .run = run_set_cache },
-        { "press", { 5, 0 }, draw_press, text_range, .run = run_press },
+        { "press", { 5, 3 }, draw_press, text_range, .run = run_press },
         { "mapping_set",
           { 5, 2 },
           draw_rules,

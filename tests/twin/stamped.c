@@ -124,7 +124,7 @@ static unsigned my_slot(struct lane *l, const struct op *o)
 {
         unsigned first = 0, nr;
 
-        nr = slots_of(l->page[o->at / PAGE].index, worker_of(l)->id, l->threads, &first);
+        nr = slots_of(l->page[o->at / PAGE].index, l->id, l->threads, &first);
         return nr ? first + (unsigned)(o->at % PAGE / 8) % nr : SLOTS;
 }
 
@@ -221,7 +221,7 @@ long run_stamped_pread(struct place *w, const struct op *o, struct outcome *out)
 static unsigned my_run(struct lane *l, const struct op *o, uint64_t *slot)
 {
         uint64_t page = (uint64_t)o->offset / PAGE;
-        unsigned id = worker_of(l)->id, first = 0, nr = slots_of(page, id, l->threads, &first);
+        unsigned id = l->id, first = 0, nr = slots_of(page, id, l->threads, &first);
         unsigned want = (unsigned)(o->len / 8), skip;
 
         if (!nr)

@@ -26,7 +26,8 @@ static struct {
         struct worker *worker;
         unsigned threads;
         pthread_barrier_t barrier;
-        uint64_t seed; /* of the round */
+        uint64_t seed;        /* of the round */
+        uint64_t swapped_out; /* pages, in all rounds */
         _Atomic bool stop;
 } group;
 
@@ -39,7 +40,7 @@ static void work_part(struct worker *t)
                 struct op o;
 
                 draw_op(&o, THREADS, &t->seed);
-                snprintf(where, sizeof(where), "thread %u, operation %u: %s", t->id, t->done,
+                snprintf(where, sizeof(where), "thread %u, operation %u: %s", t->lane.id, t->done,
                          op_text(&o));
                 test_at(where);
                 if (!step(&t->lane, &o))
@@ -103,6 +104,7 @@ static void begin_round(uint64_t seed)
                 open_drawn_engine((group.threads * MAX_COPIES + 40) * PAGE, &seed, &s->inherits);
         open_side(&group.side[OURS]);
         open_side(&group.side[KERNELS]);
+        map_ballast(s);
         for (unsigned f = 0; f < FILES; f++)
                 group.all[f] = map_file(s->engine, s->file[f], SHARED_PAGES * PAGE, PROT_READ,
                                         MAP_SHARED, 0);
@@ -111,7 +113,7 @@ static void begin_round(uint64_t seed)
 
                 memset(t->lane.page, 0, sizeof(t->lane.page));
                 memset(t->copy, 0, sizeof(t->copy));
-                t->id = i;
+                t->lane.id = i;
                 t->done = 0;
                 t->seed = random_next(&seed);
                 require(!pthread_create(&t->thread, NULL, work, t), "pthread_create");
@@ -162,6 +164,8 @@ static void end_round(void)
         for (unsigned f = 0; f < FILES; f++)
                 expect(fl_munmap(s->engine, group.all[f], SHARED_PAGES * PAGE) == 0, "%s",
                        fl_strerror());
+        group.swapped_out += get_stats(s->engine).swap_outs;
+        unmap_ballast(s);
         check_engine(s->engine);
         close_side(&group.side[OURS]);
         close_side(&group.side[KERNELS]);
@@ -225,5 +229,6 @@ uint64_t threads_run(uint64_t most)
                 if (test_failures() || (most == UINT64_MAX && test_left() < 0))
                         break;
         }
+        printf("%llu pages swapped out\n", (unsigned long long)group.swapped_out);
         return done;
 }

@@ -44,7 +44,7 @@ struct worker {
         uint64_t bytes[SLOTS * 4]; /* what was read */
         uint32_t low[SLOTS * 4];   /* what was done before */
         uint32_t copies;           /* numbers of private stores */
-        unsigned id, done;         /* operations */
+        unsigned done;             /* operations */
         uint64_t seed;
         pthread_t thread;
 };

@@ -101,7 +101,7 @@ struct place {
         struct side *side;
         struct lane *lane;
         char *base; /* of its region */
-        char buf[BUF];
+        _Alignas(4096) char buf[BUF];
 };
 
 enum { OURS, KERNELS, SIDES };
@@ -123,7 +123,7 @@ struct lane {
         struct mapped_page page[REGION];
         unsigned opened[HANDLES];
         uint64_t size[FILES]; /* alone */
-        unsigned threads;     /* not alone: of how many */
+        unsigned threads, id; /* not alone: of how many, and which */
         char told[512];       /* the difference */
 };
 
@@ -163,6 +163,7 @@ void draw_lock(struct op *o, uint64_t *s);
 void draw_rules(struct op *o, uint64_t *s);
 void draw_split(struct op *o, uint64_t *s);
 void draw_touch(struct op *o, uint64_t *s);
+void draw_sync(struct op *o, uint64_t *s);
 void draw_press(struct op *o, uint64_t *s);
 void draw_walk(struct op *o, uint64_t *s);
 void draw_access(struct op *o, uint64_t *s);
@@ -191,6 +192,8 @@ long run_drop(struct place *w, const struct op *o, struct outcome *out);
 long run_mlock(struct place *w, const struct op *o, struct outcome *out);
 long run_munlock(struct place *w, const struct op *o, struct outcome *out);
 long run_msync(struct place *w, const struct op *o, struct outcome *out);
+/* And what is in the file then. Alone. */
+long run_msync_and_look(struct place *w, const struct op *o, struct outcome *out);
 long run_mincore(struct place *w, const struct op *o, struct outcome *out);
 long run_load(struct place *w, const struct op *o, struct outcome *out);
 long run_store(struct place *w, const struct op *o, struct outcome *out);
