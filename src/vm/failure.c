@@ -303,13 +303,11 @@ static int clear_locked(struct mm *mm, uint64_t addr, uint64_t end)
 
 int mm_error_clear(struct mm *mm, uint64_t addr, uint64_t len)
 {
-        uint64_t end = addr + round_up_u64(len, PAGE_SIZE);
-        int error;
+        uint64_t end;
+        int error = span_end(addr, len, &end);
 
-        if (addr & ~PAGE_MASK)
-                return -EINVAL;
-        if (end < addr || (len && end == addr))
-                return -ENOMEM;
+        if (error)
+                return error;
         rwlock_write_lock(&mm->lock);
         error = clear_locked(mm, addr, end);
         rwlock_write_unlock(&mm->lock);
@@ -354,13 +352,11 @@ static bool find_failure(struct mm *mm, struct vma *v, uint64_t addr, uint64_t e
 
 int mm_error(struct mm *mm, uint64_t addr, uint64_t len, struct failure *f)
 {
-        uint64_t end = addr + round_up_u64(len, PAGE_SIZE);
-        int r = 0;
+        uint64_t end;
+        int r = span_end(addr, len, &end);
 
-        if (addr & ~PAGE_MASK)
-                return -EINVAL;
-        if (end < addr || (len && end == addr))
-                return -ENOMEM;
+        if (r)
+                return r;
         /* Alone: a fault that has just shown its page is to have said so too. */
         rwlock_write_lock(&mm->lock);
         while (!r && addr < end) {

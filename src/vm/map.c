@@ -343,6 +343,14 @@ int mm_unmap(struct mm *mm, uint64_t addr, uint64_t len)
         return error;
 }
 
+int span_end(uint64_t addr, uint64_t len, uint64_t *end)
+{
+        *end = addr + round_up_u64(len, PAGE_SIZE);
+        if (addr & ~PAGE_MASK)
+                return -EINVAL;
+        return *end < addr || (len && *end == addr) ? -ENOMEM : 0;
+}
+
 /* 0 if [addr, end) is mapped without a hole, -ENOMEM if not. */
 static int check_covered(struct mm *mm, uint64_t addr, uint64_t end)
 {
@@ -454,17 +462,15 @@ static bool is_resident(struct mm *mm, struct vma *v, uint64_t addr)
 
 int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec)
 {
-        uint64_t end = addr + round_up_u64(len, PAGE_SIZE);
         unsigned char chunk[1024];
+        uint64_t end;
+        int error = span_end(addr, len, &end);
 
-        if (addr & ~PAGE_MASK)
-                return -EINVAL;
-        if (end < addr || (len && end == addr))
-                return -ENOMEM;
+        if (error)
+                return error;
         while (addr < end) {
                 uint64_t stop = min_u64(end, addr + sizeof(chunk) * PAGE_SIZE), at = addr;
                 struct vma *v;
-                int error;
 
                 rwlock_read_lock(&mm->lock);
                 error = check_covered(mm, addr, stop);

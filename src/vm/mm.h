@@ -228,6 +228,8 @@ void vma_remove_view_locked(struct vma *v);
 /* map.c: mmap, munmap, mprotect, mincore. 0 or -errno. f: NULL with MAP_ANONYMOUS. */
 int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, struct file *f,
            uint64_t offset);
+/* Where the whole pages of [addr, addr+len) end. 0; -EINVAL: addr is inside a page; -ENOMEM: it wraps */
+int span_end(uint64_t addr, uint64_t len, uint64_t *end);
 int mm_unmap(struct mm *mm, uint64_t addr, uint64_t len);
 int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, int prot);
 int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec);
