@@ -188,6 +188,28 @@ static void clean_pages(void)
 
 /* Stores in order: what comes back ahead of them can be stored to at once. (How far ahead it comes
  * depends on how much is free just then; it is a fault of its own otherwise, a major one.) */
+/* What may be read only, and was several mappings, stays readable on its way out and back. */
+static void protected_parts(void)
+{
+        struct fl_engine *e = open_with_swap(64 * PAGE, "ram:1M", NULL);
+        char *p = map_anon(e, 32), *q = map_anon(e, 128);
+
+        for (uint64_t i = 0; i < 32; i++)
+                stamp_write(p + i * PAGE, i, 3);
+        for (uint64_t i = 1; i < 31; i += 4)
+                expect(fl_mprotect(e, p + i * PAGE, PAGE, PROT_NONE) == 0, "%s", fl_strerror());
+        expect(fl_mprotect(e, p, 32 * PAGE, PROT_READ) == 0, "%s", fl_strerror());
+        for (uint64_t i = 0; i < 2 * 128; i++)
+                stamp_write(q + i % 128 * PAGE, i, 4);
+        for (uint64_t i = 0; i < 32; i++)
+                check_page(p + i * PAGE, i, 3, false);
+        expect(get_stats(e).swap_outs > 32, "nothing went out");
+        unmap(e, p, 32);
+        unmap(e, q, 128);
+        check_engine(e);
+        close_engine(e);
+}
+
 static void stores_in_order(void)
 {
         struct fl_engine *e = open_with_swap(256 * PAGE, "ram:16M", NULL);
@@ -361,6 +383,7 @@ int main(int argc, char **argv)
         if (!test.cache && !test.faults) {
                 areas();
                 clean_pages();
+                protected_parts();
                 stores_in_order();
                 write_errors();
                 for (unsigned i = 0; i < 8; i++) /* SIGBUS and its reason come together */

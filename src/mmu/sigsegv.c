@@ -582,9 +582,16 @@ static uint8_t want_writable(uint8_t old, const struct range *r, void *arg)
 }
 
 /* The kernel is to copy a private page now, while the caller holds the file's page and its frame
- * is there: at the next store it may have gone, and nobody would be told. */
-static void copy_now(uint64_t addr)
+ * is there: at the next store it may have gone, and nobody would be told. Where no store is allowed
+ * none has faulted: it is a page of its own, that comes back from its way to swap.
+ * => s->lock held */
+static void copy_now(struct sigsegv *s, uint64_t addr)
 {
+        struct range *r = range_find(&s->shadow.ranges, addr);
+
+        mutex_assert_held(&s->lock);
+        if (!r || r->start > addr || !(r->prot & PROT_WRITE))
+                return;
         if (madvise(pointer(addr), PAGE_SIZE, MADV_POPULATE_WRITE) && errno == EINVAL)
                 __atomic_fetch_or((char *)pointer(addr), 0, __ATOMIC_SEQ_CST); /* before 5.14 */
 }
@@ -599,7 +606,7 @@ static int sigsegv_unprotect(struct mmu *m, uint64_t addr, uint64_t nr)
         error = shadow_change(&s->shadow, addr, end, false, want_writable, NULL);
         for (; !error && addr < end; addr += PAGE_SIZE)
                 if (shadow_byte(&s->shadow, addr) & COPIED)
-                        copy_now(addr);
+                        copy_now(s, addr);
         mutex_unlock(&s->lock);
         return error;
 }
