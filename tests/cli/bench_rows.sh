@@ -51,8 +51,9 @@ if grep -q 'the kernel has nowhere to swap to: ..*"' out; then
 else
         expect_count 22 '"side": "mmap"'
 fi
-# so little fits into the kernel's side: its process has room of its own beside
-[ "$(grep -c 'KiB swapped a store.*bytes swapped a byte' out)" -eq 1 ] || fail "$(cat out)"
+# a pass over four caches swaps (the kernel's side has room enough beside); in its 10 ms the other row may
+# not come to its first store
+grep -q '"note": "[0-9.]* bytes swapped a byte' out || fail "nothing was swapped: $(cat out)"
 expect_count 12 '"side": "mmap-advice"'
 if "$FAULTLINE" touch faultline-bench-8M.dat --mmu sigbus --count 1 >/dev/null 2>&1; then
         expect_count 1 '"note": "MMU '
