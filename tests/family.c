@@ -34,7 +34,7 @@ pid_t start_child(int (*fn)(void *), void *arg)
 
         require(pid >= 0, "fork: %s", strerror(errno));
         if (pid == 0) {
-                alarm(60);
+                alarm(110);
                 _exit(fn(arg));
         }
         return pid;

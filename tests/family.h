@@ -14,7 +14,7 @@
 struct fl_engine *open_family(struct fl_engine_config config);
 
 /* fork(): fn(arg) runs in the child, whose exit status is what it returns (0 to 100). A child that is
- * not done after a minute is killed, which counts as failed. */
+ * not done after two minutes is killed, which counts as failed. */
 pid_t start_child(int (*fn)(void *), void *arg);
 /* It has ended; its status is to be `status`. */
 void expect_child(pid_t pid, int status, const char *what);

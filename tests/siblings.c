@@ -56,7 +56,7 @@ static int store_to_own(void *arg)
 static void eight_writers(void)
 {
         const char *path = test_stamped_file("file", PAGES);
-        struct scene s = { .rounds = 600 };
+        struct scene s = { .rounds = test.perturb ? 200 : 600 };
         pid_t pid[CHILDREN];
         uint64_t most = 0;
         char buf[PAGE];
