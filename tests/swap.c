@@ -20,6 +20,14 @@
 #define RW (PROT_READ | PROT_WRITE)
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
 
+#ifndef MADV_COLD
+#define MADV_COLD 20
+#define MADV_PAGEOUT 21
+#endif
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1u
+#endif
+
 static struct fl_engine *open_with_swap(uint64_t cache, const char *swap, const char *faults)
 {
         return open_engine_with((struct fl_engine_config){
@@ -74,7 +82,18 @@ static void disturb(char *base, uint64_t first, uint64_t *version, uint64_t *see
         nr = at + nr > EACH ? EACH - at : nr;
         p = base + (first + at) * PAGE;
         len = nr * PAGE;
-        switch (random_below(seed, 3)) {
+        switch (random_below(seed, 6)) {
+        case 3:
+                if (!of_file)
+                        expect(fl_madvise(s.engine, p, len, MADV_PAGEOUT) == 0, "%s",
+                               fl_strerror());
+                return;
+        case 4:
+                expect(fl_madvise(s.engine, p, len, MADV_COLD) == 0, "%s", fl_strerror());
+                return;
+        case 5:
+                expect(fl_madvise(s.engine, p, len, MADV_WILLNEED) == 0, "%s", fl_strerror());
+                return;
         case 0:
                 expect(fl_madvise(s.engine, p, len, MADV_DONTNEED) == 0, "%s", fl_strerror());
                 break;
@@ -346,6 +365,155 @@ static void smaller(void)
         close_engine(e);
 }
 
+static unsigned resident(struct fl_engine *e, char *p, uint64_t pages)
+{
+        unsigned char vec[1024];
+        unsigned n = 0;
+
+        expect(fl_mincore(e, p, pages * PAGE, vec) == 0, "%s", fl_strerror());
+        for (uint64_t i = 0; i < pages; i++)
+                n += vec[i] & 1;
+        return n;
+}
+
+static void check_range(const char *p, uint64_t first, uint64_t pages, uint64_t version)
+{
+        for (uint64_t i = first; i < first + pages; i++)
+                expect(!stamp_wrong(p + i * PAGE, i, version), "page %llu: %s",
+                       (unsigned long long)i, stamp_wrong(p + i * PAGE, i, version));
+}
+
+/* Pages that went, of which there are nr. One that somebody has in hand at the moment stays: the thread
+ * that served the last fault may not be done with it. */
+static uint64_t evict_all(struct fl_engine *e, char *p, uint64_t pages, uint64_t nr)
+{
+        uint64_t gone = 0;
+
+        for (int i = 0; gone < nr && i < 100; i++) {
+                ssize_t bytes = fl_evict(e, p, pages * PAGE);
+
+                expect(bytes >= 0, "%s", fl_strerror());
+                gone += (uint64_t)bytes / PAGE;
+                if (gone < nr)
+                        usleep(1000);
+        }
+        return gone;
+}
+
+/* Out because somebody asks, and back; p: 256 private pages, stamped 1 where they lie. */
+static void ask(struct fl_engine *e, char *p)
+{
+        struct fl_stats st = get_stats(e);
+        uint64_t out = st.swap_outs, in = st.swap_ins;
+
+        expect(fl_madvise(e, p, 128 * PAGE, MADV_PAGEOUT) == 0, "%s", fl_strerror());
+        expect_eq(resident(e, p, 256), 128, "in memory after MADV_PAGEOUT of the first half");
+        expect_eq(get_stats(e).swap_outs, out + 128, "pages out");
+        expect_eq(evict_all(e, p, 256, 128), 128, "evicted of the rest");
+        expect_eq(resident(e, p, 256), 0, "in memory");
+        expect_eq(fl_evict(e, p, 256 * PAGE), 0, "evicted of nothing");
+        expect(fl_madvise(e, p, 256 * PAGE, MADV_WILLNEED) == 0, "%s", fl_strerror());
+        for (int i = 0; i < 1000 && resident(e, p, 256) < 256; i++)
+                usleep(1000);
+        expect_eq(resident(e, p, 256), 256, "read when they were asked for");
+        st = get_stats(e);
+        expect_eq(st.swap_ins, in + 256, "pages in");
+        check_range(p, 0, 256, 1);
+        expect_eq(get_stats(e).faults_major, st.faults_major, "no fault had to read");
+        /* Not stored to since: they go without a write. */
+        expect_eq(evict_all(e, p, 256, 256), 256, "evicted again");
+        expect_eq(get_stats(e).swap_outs, out + 256, "pages out, of which none was written twice");
+        check_range(p, 0, 256, 1);
+        for (uint64_t i = 0; i < 256; i++)
+                stamp_write(p + i * PAGE, i, 1);
+        expect(fl_mlock(e, p, 16 * PAGE) == 0, "%s", fl_strerror());
+        expect(fl_madvise(e, p, 16 * PAGE, MADV_PAGEOUT) == -1 && errno == EINVAL, "locked");
+        expect_eq(evict_all(e, p, 32, 16), 16, "evicted of what is half locked");
+        expect(fl_munlock(e, p, 16 * PAGE) == 0, "%s", fl_strerror());
+}
+
+static void asked(void)
+{
+        struct fl_engine *e = open_with_swap(1024 * PAGE, "ram:16M", NULL);
+        struct fl_file *f = open_file(e, test_stamped_file("asked", 256), O_RDONLY);
+        char *p = map_anon(e, 256), *q = map_file(e, f, 256 * PAGE, RW, MAP_PRIVATE, 0);
+
+        test_at("asked");
+        for (uint64_t i = 0; i < 256; i++) {
+                stamp_write(p + i * PAGE, i, 1);
+                stamp_write(q + i * PAGE, i, 1);
+        }
+        ask(e, p);
+        check_engine(e);
+        unmap(e, p, 256);
+        check_engine(e);
+        check_range(q, 0, 256, 1);
+        /* The copies go to swap; the file's own pages, which are clean, go too. */
+        evict_all(e, q, 256, 512); /* and the pages they were made from */
+        expect_eq(resident(e, q, 256), 0, "copies in memory");
+        check_range(q, 0, 256, 1);
+        unmap(e, q, 256);
+        close_file(f);
+        close_engine(e);
+
+        /* No area: they stay, and are said to. */
+        e = open_engine(256 * PAGE);
+        p = map_anon(e, 64);
+        for (uint64_t i = 0; i < 64; i++)
+                stamp_write(p + i * PAGE, i, 1);
+        expect(fl_madvise(e, p, 64 * PAGE, MADV_PAGEOUT) == 0, "%s", fl_strerror());
+        expect_eq(fl_evict(e, p, 64 * PAGE), 0, "evicted, and nowhere to go");
+        check_range(p, 0, 64, 1);
+        unmap(e, p, 64);
+        close_engine(e);
+}
+
+/* What is cold goes first: the rest of what fits stays where it is. */
+static void cold(void)
+{
+        struct fl_engine *e = open_with_swap(512 * PAGE, "ram:16M", NULL);
+        char *p = map_anon(e, 600);
+
+        test_at("cold");
+        for (uint64_t i = 0; i < 400; i++)
+                stamp_write(p + i * PAGE, i, 1);
+        expect(fl_madvise(e, p + 200 * PAGE, 200 * PAGE, MADV_COLD) == 0, "%s", fl_strerror());
+        for (uint64_t i = 400; i < 500; i++)
+                stamp_write(p + i * PAGE, i, 1);
+        check_engine(e);
+        expect(get_stats(e).swap_outs > 0, "nothing had to go");
+        expect_eq(resident(e, p, 200), 200, "in memory of what was not cold");
+        expect(resident(e, p + 200 * PAGE, 200) < 200, "all that is cold is in memory");
+        check_range(p, 0, 500, 1);
+        unmap(e, p, 600);
+        close_engine(e);
+}
+
+/* Locked, and made longer: the new part is faulted in, as the kernel does. */
+static void locked_grows(void)
+{
+        struct fl_engine *e = open_with_swap(512 * PAGE, "ram:16M", NULL);
+        char *p = map_anon(e, 32), *q;
+
+        test_at("locked, and longer");
+        expect(fl_mlock(e, p, 32 * PAGE) == 0, "%s", fl_strerror());
+        q = fl_mremap(e, p, 32 * PAGE, 64 * PAGE, MREMAP_MAYMOVE);
+        if (q == MAP_FAILED) { /* it could not grow in place, nor move */
+                expect(errno == EOPNOTSUPP, "%s", fl_strerror());
+                unmap(e, p, 32);
+                close_engine(e);
+                return;
+        }
+        expect_eq(resident(e, q, 64), 64, "in memory of what is locked");
+        expect(fl_munlock(e, q, 64 * PAGE) == 0, "%s", fl_strerror());
+        expect(fl_mlock2(e, q, 64 * PAGE, MLOCK_ONFAULT) == 0, "%s", fl_strerror());
+        p = fl_mremap(e, q, 64 * PAGE, 96 * PAGE, MREMAP_MAYMOVE);
+        require(p != MAP_FAILED, "%s", fl_strerror());
+        expect_eq(resident(e, p, 96), 64, "in memory, locked as it is touched");
+        unmap(e, p, 96);
+        close_engine(e);
+}
+
 /* What is refused as a swap area. */
 static void areas(void)
 {
@@ -390,6 +558,9 @@ int main(int argc, char **argv)
                         read_errors();
                 full();
                 smaller();
+                asked();
+                cold();
+                locked_grows();
         }
         stress();
         return test_end();

@@ -111,7 +111,9 @@ FL_API struct fl_file *fl_file_open(struct fl_engine *engine, const char *uri, i
 FL_API int fl_file_close(struct fl_file *file);
 
 /* mmap(2). flags: MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE, with MAP_FIXED,
- * MAP_FIXED_NOREPLACE, MAP_NORESERVE; MAP_ANONYMOUS with MAP_PRIVATE, then file is ignored.
+ * MAP_FIXED_NOREPLACE, MAP_NORESERVE. With MAP_ANONYMOUS file is ignored: MAP_PRIVATE is memory of the
+ * mapping's own, MAP_SHARED memory that fl_mremap can show a second time, which is as long as it was
+ * made: access behind that raises SIGBUS, also if the mapping has grown.
  * MAP_POPULATE faults the pages in before it returns, those that a store would make private as
  * stores, up to the first that cannot be had, which is no error; with MAP_NONBLOCK it does nothing.
  * MAP_LOCKED does so too, and locks them as fl_mlock does.
@@ -146,12 +148,14 @@ FL_API int fl_mprotect(struct fl_engine *engine, void *addr, size_t len, int pro
 FL_API int fl_msync(struct fl_engine *engine, void *addr, size_t len, int flags);
 /* madvise(2): MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, DONTNEED_LOCKED, FREE, REMOVE,
  * COLD, PAGEOUT, POPULATE_READ, POPULATE_WRITE, DONTFORK, DOFORK, WIPEONFORK, KEEPONFORK. COLD and
- * PAGEOUT act on the file's pages that no other mapping shows; PAGEOUT evicts the clean ones and
- * starts writing the others. FREE frees at once. DONTFORK and WIPEONFORK matter to engines
- * whose children inherit mappings. */
+ * PAGEOUT act on pages that no other mapping shows: COLD makes them the next to go; PAGEOUT evicts a
+ * file's clean ones and starts writing the others, and returns when memory that is no file's has gone to
+ * the swap area, if there is one. WILLNEED reads that back, as far as there is room. FREE frees at once.
+ * DONTFORK and WIPEONFORK matter to engines whose children inherit mappings. */
 FL_API int fl_madvise(struct fl_engine *engine, void *addr, size_t len, int advice);
 /* Drop the clean pages that are mapped there from the cache, whoever else shows them; they are read
- * again when touched. Dirty and private ones stay (fl_msync first). What is not mapped is passed by.
+ * again when touched. A file's dirty ones stay (fl_msync first). Private pages and memory without a file
+ * go to the swap area; without one they stay. So does what is locked. What is not mapped is passed by.
  * The bytes really dropped, or -1 and errno: EINVAL, addr is not at a page. */
 FL_API ssize_t fl_evict(struct fl_engine *engine, void *addr, size_t len);
 /* mincore(2): vec gets a byte a page, 1 if resident in the cache or as a private copy. */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/shmem.h"
 #include "util/perturb.h"
 
 #define MAX_TABLES (1u << 22) /* 16 GiB of addresses: trees of 64 GiB of cached pages and more */
@@ -121,8 +122,10 @@ static int open_upper(struct fl_engine *e, const struct fl_engine_config *cfg, c
                 .policy = policy_find(cfg->policy),
                 .m_ops = &vm_mapping_ops,
         };
-        int error = mm_create(&e->mm, &mm_cfg);
+        int error = shmem_mount(&e->fs, e->swap, &e->tables, &cache_cfg.shmem);
 
+        if (!error)
+                error = mm_create(&e->mm, &mm_cfg);
         if (!error)
                 error = cache_create(&e->cache, &cache_cfg);
         if (error)

@@ -111,7 +111,7 @@ void swap_put(struct swap_area *a, uint32_t slot, uint32_t nr)
 
 /* --- I/O ---------------------------------------------------------------------------------- */
 
-static void count_write(struct swap_area *a, int error)
+void swap_count_write(struct swap_area *a, int error)
 {
         bool whole = false;
 
@@ -131,7 +131,7 @@ static void transfer_end(struct bio *bio)
         if (!t->error && bio->bi_done < bio->bi_size)
                 t->error = -EIO; /* it has been cut short */
         if ((bio->bi_opf & REQ_OP_MASK) == IO_WRITE)
-                count_write(t->area, t->error);
+                swap_count_write(t->area, t->error);
         t->end(t);
 }
 

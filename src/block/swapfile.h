@@ -65,6 +65,8 @@ static inline bool swap_is_full(struct swap_area *a)
         return atomic_load(&a->in_use) > a->slots / 2;
 }
 
+/* A write that did not go through swap_submit() has ended so: 0 or -errno. */
+void swap_count_write(struct swap_area *a, int error);
 /* opf: IO_READ or IO_WRITE with REQ_ flags. */
 void swap_submit(struct swap_transfer *t, uint32_t opf, struct blk_plug *plug);
 

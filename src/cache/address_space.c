@@ -24,6 +24,7 @@ int mapping_create(struct page_cache *c, struct inode *inode)
                 return -ENOMEM;
         m->host = inode;
         m->cache = c;
+        m->swap_backed = inode->a_ops->swap_backed;
         radix_init(&m->i_pages, c->tables, PAGE_ENTRY_SHIFT);
         rwlock_init(&m->i_rwsem, LOCK_I_RWSEM);
         rwlock_init(&m->i_mmap_lock, LOCK_I_MMAP);
@@ -159,6 +160,8 @@ static void drop_page(struct address_space *m, struct page *p, uint64_t index)
                 case PAGE_ABSENT:
                         break;
                 }
+                if (m->host->a_ops->freepage)
+                        m->host->a_ops->freepage(m->host, index);
                 page_unlock(c, p);
                 return;
         }
@@ -178,6 +181,17 @@ void drop_pages(struct address_space *m, uint64_t index, uint64_t end)
                         drop_page(m, p, index);
                 put_page(m, first);
         }
+}
+
+int drop_index(struct address_space *m, uint64_t index)
+{
+        struct page *p = grab_page(m, index);
+
+        if (!p)
+                return -ENOMEM;
+        drop_page(m, p, index);
+        put_page(m, p);
+        return 0;
 }
 
 bool mapping_write_failed(struct address_space *m)

@@ -48,6 +48,7 @@ struct mapping_ops {
 struct address_space {
         struct inode *host;       /* (c) */
         struct page_cache *cache; /* (c) */
+        bool swap_backed;         /* (c) of the file system's operations */
         struct radix i_pages;     /* struct page */
         struct frames *frames;    /* (c) */
         struct rwlock i_rwsem;    /* size: fl_pread, fl_pwrite in place share; growing and
@@ -120,6 +121,8 @@ int mapping_protect(struct address_space *m, uint64_t index, uint64_t nr);
 
 /* Throw away the pages [index, end), dirty or not, waiting for I/O in flight. */
 void drop_pages(struct address_space *m, uint64_t index, uint64_t end);
+/* The same of one page. 0, or -ENOMEM. */
+int drop_index(struct address_space *m, uint64_t index);
 /* The same up to the last. */
 static inline void truncate_pages(struct address_space *m, uint64_t index)
 {

@@ -70,6 +70,7 @@ static void init_locks(struct page_cache *c)
 {
         mutex_init(&c->lock, LOCK_CACHE);
         mutex_init(&c->lru.lock, LOCK_LRU);
+        mutex_init(&c->shm_lru.lock, LOCK_LRU);
         mutex_init(&c->run_lock, LOCK_RUN);
         mutex_init(&c->evict_lock, LOCK_EVICT);
         mutex_init(&c->open_lock, LOCK_OPEN);
@@ -93,6 +94,7 @@ int cache_create(struct page_cache **out, const struct cache_config *cfg)
         c->trace = cfg->trace;
         c->policy = cfg->policy;
         c->m_ops = cfg->m_ops;
+        c->shmem = cfg->shmem;
         TAILQ_INIT(&c->mappings);
         init_locks(c);
         if (staging_init(&c->staging, staging_pages(cfg->bytes)))
@@ -268,7 +270,7 @@ uint64_t cache_meta_bytes(struct page_cache *c)
 /* => nothing in flight */
 int cache_check(struct page_cache *c)
 {
-        uint64_t pages = 0, dirty = 0;
+        uint64_t pages = 0, dirty = 0, shm_dirty = 0;
         struct address_space *m;
         unsigned staging;
         int error = 0;
@@ -278,20 +280,28 @@ int cache_check(struct page_cache *c)
                 if (mapping_check(m))
                         error = -EINVAL;
                 pages += atomic_load(&m->nr_pages);
-                dirty += atomic_load(&m->nr_dirty);
+                if (m->swap_backed)
+                        shm_dirty += atomic_load(&m->nr_dirty) + atomic_load(&m->nr_writeback);
+                else
+                        dirty += atomic_load(&m->nr_dirty);
         }
+        if (shmem_check(c))
+                error = -EINVAL;
         mutex_unlock(&c->lock);
-        pages += (uint64_t)atomic_load(&c->budget.private_pages);
+        pages += (uint64_t)atomic_load(&c->budget.private_pages) - shm_dirty;
         mutex_lock(&c->staging.lock);
         staging = c->staging.in_use;
         mutex_unlock(&c->staging.lock);
         if (pages != (uint64_t)atomic_load(&c->budget.charged) ||
-            dirty != (uint64_t)atomic_load(&c->nr_dirty) || staging) {
+            dirty != (uint64_t)atomic_load(&c->nr_dirty) ||
+            shm_dirty != (uint64_t)atomic_load(&c->budget.shm_dirty) || staging) {
                 fprintf(stderr,
                         "faultline: cache: %llu pages held, %lld charged; %llu dirty, %lld "
-                        "counted; %u staging pages taken\n",
+                        "counted; %llu dirty of shmem, %lld counted; %u staging pages taken\n",
                         (unsigned long long)pages, (long long)atomic_load(&c->budget.charged),
-                        (unsigned long long)dirty, (long long)atomic_load(&c->nr_dirty), staging);
+                        (unsigned long long)dirty, (long long)atomic_load(&c->nr_dirty),
+                        (unsigned long long)shm_dirty, (long long)atomic_load(&c->budget.shm_dirty),
+                        staging);
                 error = -EINVAL;
         }
         return error;

@@ -20,11 +20,14 @@
 
 /* Pages that may be held. Charged: a frame, a read in flight, a private copy. */
 struct budget {
-        _Atomic int64_t charged;       /* all of it */
-        _Atomic int64_t private_pages; /* of these: private copies, not reclaimable */
-        _Atomic int64_t limit;         /* the budget less the staging pool */
-        _Atomic int64_t shares;        /* [cache] to write; the files' shares together */
-        _Atomic int64_t low, high;     /* free pages: reclaim starts below low, stops at high */
+        _Atomic int64_t charged; /* all of it */
+        /* Of these only swap can take: private pages, and those of shmem that are dirty or being
+         * written. */
+        _Atomic int64_t private_pages;
+        _Atomic int64_t shm_dirty; /* of those: shmem's */
+        _Atomic int64_t limit;     /* the budget less the staging pool */
+        _Atomic int64_t shares;    /* [cache] to write; the files' shares together */
+        _Atomic int64_t low, high; /* free pages: reclaim starts below low, stops at high */
         _Atomic int64_t peak;
         /* How often something has been given back, from 1 on; and at which of these reclaim found that
          * there is nothing to free and nothing on its way: stuck as long as they are equal. */
@@ -57,6 +60,9 @@ struct private_ops {
          * others when they are written. How many went or are on their way; 0: none can. Called by
          * the reclaimer, which holds nothing. */
         unsigned (*shrink)(void *arg, unsigned want);
+        /* Send those away that somebody has asked to go, as far as that goes without waiting. True:
+         * there are more. Called by the reclaimer, likewise, whenever it has been kicked. */
+        bool (*serve)(void *arg);
 };
 
 /* A store that waits for room on the disk (reserve.c). */
@@ -74,11 +80,13 @@ struct page_cache {
         struct trace *trace;                /* (c) */
         const struct vm_policy_ops *policy; /* (c) */
         const struct mapping_ops *m_ops;    /* (c) */
+        struct super_block *shmem;          /* (c) NULL: none */
         const struct private_ops *_Atomic p_ops;
         void *p_arg; /* (c) of p_ops; set before it */
         struct budget budget;
         struct staging staging;
-        struct lru lru;
+        struct lru lru;     /* pages of files */
+        struct lru shm_lru; /* pages of shmem */
         struct waitq page_wq[PAGE_WAITQS];
         struct waitq dirty_wq; /* dirtiers that were told to pause */
         struct waitq room_wq;  /* those who wait for room on a disk */
@@ -86,7 +94,8 @@ struct page_cache {
         struct room_request room[ROOM_REQUESTS];
         struct waitq retry_wq; /* faults that failed and are to be tried again */
         _Atomic int64_t nr_dirty, nr_writeback, nr_reading;
-        _Atomic int64_t nr_swapping_out, nr_swapping_in; /* private pages on their way */
+        _Atomic int64_t nr_swapping_out; /* private pages on their way, and shmem's */
+        _Atomic int64_t nr_swapping_in;  /* private pages */
         _Atomic uint32_t hold_epoch;
         _Atomic int64_t holding[2]; /* who is between hold_begin() and hold_end(), by epoch */
         struct worker reclaimer, flusher, roomer;
@@ -109,6 +118,7 @@ struct cache_config {
         struct trace *trace;
         const struct vm_policy_ops *policy;
         const struct mapping_ops *m_ops;
+        struct super_block *shmem; /* for memory that is shared; NULL: there is none to be had */
 };
 
 int cache_create(struct page_cache **out, const struct cache_config *cfg);
@@ -186,11 +196,17 @@ bool shares_fit(struct page_cache *c, int64_t shares, int64_t limit);
  * and the file keeps what it had. */
 int share_update(struct address_space *m);
 
-/* lru: reclaim.c */
+/* lru.c: on the list of its kind */
 void lru_add(struct page_cache *c, struct page *p);
 void lru_remove(struct page_cache *c, struct page *p);
 /* To the head of the list: the next to go. */
 void lru_cold(struct page_cache *c, struct page *p);
+/* Takes up to `max` pages off the head, their files in use and their leaves pinned (a page on the list is
+ * in use, so its leaf and its file are there). Those of files that keep to their share go to the tail
+ * instead, *kept of them. => evict_lock */
+unsigned lru_take(struct page_cache *c, struct lru *l, struct page **out, unsigned max,
+                  unsigned *kept);
+/* reclaim.c */
 /* Is it shown by a mapping that is locked in memory? => page locked */
 bool page_is_pinned(struct page_cache *c, struct page *p);
 /* Try to free `want` pages; returns how many were freed or made closer to free. */

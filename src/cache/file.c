@@ -69,12 +69,13 @@ int mapping_release(struct address_space *m)
         struct inode *inode = m->host;
 
         mutex_assert_held(&m->cache->open_lock);
-        for (int tries = 0; tries < 3 && atomic_load(&m->nr_dirty) + atomic_load(&m->nr_writeback);
+        for (int tries = 0; !m->swap_backed && tries < 3 &&
+                            atomic_load(&m->nr_dirty) + atomic_load(&m->nr_writeback);
              tries++) {
                 writeback_start(m, 0, UINT64_MAX, UINT64_MAX, REQ_SYNC, WB_CLOSE, 0);
                 writeback_wait(m, 0, UINT64_MAX);
         }
-        if (atomic_load(&m->nr_dirty))
+        if (!m->swap_backed && atomic_load(&m->nr_dirty))
                 return atomic_load(&m->wb_error) ? atomic_load(&m->wb_error) : -EIO;
         truncate_pages(m, 0);
         mapping_destroy(m);

@@ -65,14 +65,18 @@ static void do_sync_mmap_readahead(struct filemap_request *rq)
         struct page_cache *c = f->mapping->cache;
         struct ra_probe probe = filemap_probe(f->mapping);
         struct ra_request q = ra_request_of(rq, &probe);
-        struct ra_window win;
-        uint32_t miss;
+        struct ra_window win = { .nr = 0 };
+        uint32_t miss = 0;
 
-        mutex_lock(&f->ra_lock);
-        ra_limit_locked(f, rq->ra_pages);
-        win = c->policy->mmap_miss(&q);
-        miss = f->ra.mmap_miss;
-        mutex_unlock(&f->ra_lock);
+        if (!f->mapping->swap_backed) {
+                mutex_lock(&f->ra_lock);
+                ra_limit_locked(f, rq->ra_pages);
+                win = c->policy->mmap_miss(&q);
+                miss = f->ra.mmap_miss;
+                mutex_unlock(&f->ra_lock);
+        } else if (rq->advice != ADVICE_RANDOM && page_is_swapped(f->mapping, rq->index)) {
+                win = shmem_window(f->mapping, rq->index);
+        }
         trace_emit(c->trace, TRACE_SYNC_RA, rq->fault, rq->index, miss, 0, 0);
         if (win.nr)
                 do_page_cache_ra(f, &win, rq->index, 0, rq->fault, rq->plug);
@@ -149,7 +153,7 @@ enum filemap_result filemap_fault(struct filemap_request *rq)
         trace_emit(c->trace, TRACE_FIND_GET_PAGE, rq->fault, rq->index,
                    s != PAGE_ABSENT && s != PAGE_ERROR, s, p && page_test(p, PG_MARKER));
         if (s != PAGE_ABSENT && s != PAGE_ERROR) {
-                if (!rq->tried)
+                if (!rq->tried && !m->swap_backed)
                         do_async_mmap_readahead(rq, p);
                 return lock_page(rq, p);
         }
@@ -160,7 +164,7 @@ enum filemap_result filemap_fault(struct filemap_request *rq)
         }
         if (p)
                 put_page(m, p);
-        if (!rq->major) {
+        if (!rq->major && (!m->swap_backed || page_is_swapped(m, rq->index))) {
                 rq->major = true;
                 trace_emit(c->trace, TRACE_MAJOR, rq->fault, rq->index, 0, 0, 0);
         }
@@ -188,6 +192,10 @@ int filemap_page_mkwrite(struct filemap_request *rq, struct page *page, bool thr
         if (page_may_write(page))
                 return 0;
         trace_emit(c->trace, TRACE_PAGE_MKWRITE, rq->fault, rq->index, 0, 0, 0);
+        if (m->swap_backed && page_state(page) == PAGE_WRITEBACK) {
+                page_make_dirty(c, page);
+                return 0;
+        }
         if (dirty >= dirty_limit(c) && !throttled) {
                 trace_emit(c->trace, TRACE_DIRTY_THROTTLE, rq->fault, (uint64_t)dirty,
                            (uint64_t)dirty_limit(c), 0, 0);

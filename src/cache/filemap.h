@@ -90,6 +90,8 @@ enum writeback_why { WB_SYNC, WB_BACKGROUND, WB_PERIODIC, WB_RECLAIM, WB_CLOSE }
 /* Start writing dirty pages of the range, at most max; returns how many. opf: REQ_ flags. */
 uint64_t writeback_start(struct address_space *m, uint64_t first, uint64_t end, uint64_t max,
                          uint32_t opf, enum writeback_why why, uint64_t fault);
+/* The same for pages that lie in a row, without waiting for memory to do it with. */
+unsigned writeback_row(struct address_space *m, uint64_t index, unsigned nr, struct blk_plug *plug);
 void writeback_wait(struct address_space *m, uint64_t first, uint64_t end);
 /* Linux's vfs_fsync_range: write, wait, flush the device. 0 or -errno, once per failure. */
 int fsync_range(struct file *f, uint64_t first, uint64_t end, bool datasync);
@@ -102,6 +104,30 @@ void invalidate_range(struct address_space *m, uint64_t first, uint64_t end);
 uint64_t evict_range(struct address_space *m, uint64_t first, uint64_t end, unsigned most_shown);
 /* Reclaim looks at these first. */
 void cold_range(struct address_space *m, uint64_t first, uint64_t end, unsigned most_shown);
+
+/* shmem.c: files that are memory; m->swap_backed of all of them. */
+/* A new one, open, of zeros; nothing else keeps it. 0 or -errno */
+int shmem_file_setup(struct page_cache *c, uint64_t bytes, struct file **out);
+/* Pages of all of them that have been stored to, wherever they are; those that have a slot. */
+int64_t shmem_exist(struct page_cache *c);
+int64_t shmem_swapped(struct page_cache *c);
+/* Pages that could be written now. */
+uint32_t shmem_can_write(struct page_cache *c);
+/* Has the page been stored to? Are its bytes in the swap area, should they not be in memory? */
+bool page_holds_memory(struct address_space *m, uint64_t index);
+bool page_is_swapped(struct address_space *m, uint64_t index);
+/* What is to be read together with a page that is swapped. */
+struct ra_window shmem_window(struct address_space *m, uint64_t index);
+/* Reads what is swapped of the range, as far as there is room. */
+void shmem_willneed(struct file *f, uint64_t first, uint64_t end);
+/* Writes and drops; how many have gone. Waits. */
+uint64_t shmem_pageout(struct address_space *m, uint64_t first, uint64_t end, unsigned most_shown);
+#ifndef NDEBUG
+/* => page_cache.lock, nothing in flight */
+int shmem_check(struct page_cache *c);
+#endif
+/* Zeros from now on, wherever the pages are. 0 or -errno */
+int shmem_punch(struct file *f, uint64_t first, uint64_t end);
 
 int file_open(struct page_cache *c, struct inode *inode, int oflags, uint32_t ra_pages,
               struct file **out);

@@ -109,9 +109,10 @@ static void set_state(struct page *p, enum page_state s, uint32_t clear)
 static void count_dirty(struct page_cache *c, struct address_space *m, struct page *p)
 {
         radix_tag(&m->i_pages, p);
-        if (atomic_fetch_add(&m->nr_dirty, 1) == 0)
+        if (atomic_fetch_add(&m->nr_dirty, 1) == 0 && !m->swap_backed)
                 atomic_store(&m->dirtied_at, now_ns());
-        atomic_fetch_add(&c->nr_dirty, 1);
+        if (!m->swap_backed)
+                atomic_fetch_add(&c->nr_dirty, 1);
 }
 
 static void uncount_dirty(struct page_cache *c, struct address_space *m, struct page *p)
@@ -119,7 +120,22 @@ static void uncount_dirty(struct page_cache *c, struct address_space *m, struct 
         radix_untag(&m->i_pages, p);
         if (atomic_fetch_sub(&m->nr_dirty, 1) == 1)
                 atomic_store(&m->dirtied_at, 0);
-        atomic_fetch_sub(&c->nr_dirty, 1);
+        if (!m->swap_backed)
+                atomic_fetch_sub(&c->nr_dirty, 1);
+}
+
+/* It is clean now, and can be evicted: one less of those that cannot. */
+static void release_memory(struct page_cache *c, struct address_space *m)
+{
+        struct budget *b = &c->budget;
+
+        if (!m->swap_backed)
+                return;
+        atomic_fetch_sub(&b->shm_dirty, 1);
+        atomic_fetch_sub(&b->private_pages, 1);
+        atomic_fetch_add(&b->private_freed, 1);
+        if (waitq_busy(&b->wq))
+                waitq_wake(&b->wq, NULL);
 }
 
 /* The page begins in state `to`, without a mark of what it was before. */
@@ -174,13 +190,17 @@ void page_create_dirty(struct page_cache *c, struct page *p)
 void page_make_dirty(struct page_cache *c, struct page *p)
 {
         enum page_state s = page_state(p);
+        struct address_space *m;
 
         page_assert_locked(p);
         if (s == PAGE_WRITEBACK) {
                 page_set(p, PG_REDIRTY);
         } else if (s == PAGE_CLEAN) {
+                m = page_mapping(c, p);
                 set_state(p, PAGE_DIRTY, 0);
-                count_dirty(c, page_mapping(c, p), p);
+                count_dirty(c, m, p);
+                if (m->swap_backed)
+                        atomic_fetch_add(&c->budget.shm_dirty, 1);
         } else {
                 assert(s == PAGE_DIRTY);
         }
@@ -206,6 +226,8 @@ bool page_end_writeback(struct page_cache *c, struct page *p, int error)
         set_state(p, again ? PAGE_DIRTY : PAGE_CLEAN, PG_REDIRTY);
         if (again)
                 count_dirty(c, m, p);
+        else
+                release_memory(c, m);
         atomic_fetch_sub(&m->nr_writeback, 1);
         atomic_fetch_sub(&c->nr_writeback, 1);
         return again;
@@ -213,9 +235,12 @@ bool page_end_writeback(struct page_cache *c, struct page *p, int error)
 
 void page_cancel_dirty(struct page_cache *c, struct page *p)
 {
+        struct address_space *m = page_mapping(c, p);
+
         assert(page_state(p) == PAGE_DIRTY);
         set_state(p, PAGE_CLEAN, 0);
-        uncount_dirty(c, page_mapping(c, p), p);
+        uncount_dirty(c, m, p);
+        release_memory(c, m);
 }
 
 void page_start_evict(struct page_cache *c, struct page *p)

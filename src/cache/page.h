@@ -126,7 +126,8 @@ void page_end_read(struct page_cache *c, struct page *p);
 void page_fail_read(struct page_cache *c, struct page *p, int error, bool sticky);
 /* A page made whole by fl_pwrite, without a read. ABSENT or ERROR -> DIRTY. Charged before. */
 void page_create_dirty(struct page_cache *c, struct page *p);
-/* CLEAN -> DIRTY, WRITEBACK -> +REDIRTY; nothing if it is already so. */
+/* CLEAN -> DIRTY, WRITEBACK -> +REDIRTY; nothing if it is already so. A page of shmem has been counted
+ * among the private ones before, and is until it is clean again. */
 void page_make_dirty(struct page_cache *c, struct page *p);
 void page_start_writeback(struct page_cache *c, struct page *p);
 /* Returns true if it is dirty again (stored to meanwhile, or failed). */

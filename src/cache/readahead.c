@@ -287,6 +287,10 @@ void filemap_willneed(struct file *f, uint64_t first, uint64_t end)
         struct ra_window win;
         struct blk_plug plug;
 
+        if (f->mapping->swap_backed) {
+                shmem_willneed(f, first, end);
+                return;
+        }
         mutex_lock(&f->ra_lock);
         ra_limit_locked(f, 0);
         win = f->mapping->cache->policy->willneed(&rq, first, end);

@@ -17,11 +17,11 @@
 #include <errno.h>
 #include <string.h>
 
-#include "cache/cache.h"
+#include "cache/filemap.h"
 #include "util/perturb.h"
 
 #define BATCH ZAP_BATCH
-#define KEEP_MAX 256 /* pages passed over in one go, with lru.lock held */
+#define SHM_LOOK 512 /* pages of shmem that a fault looks at, for one that is clean */
 #define ROUNDS 3u    /* without any hope, and those who wait are told */
 #define RETRY_TICK_NS 2000000ull
 #define RECLAIM_TICK_NS 20000000ull /* how long a waiter may wait unlooked at */
@@ -31,127 +31,6 @@ struct victim {
         struct page *page;
         uint64_t index;
 };
-
-static struct page *page_at(struct page_cache *c, uint32_t number)
-{
-        return (struct page *)c->tables->base + (number - 1);
-}
-
-static uint32_t number_of(struct page_cache *c, const struct page *p)
-{
-        return (uint32_t)(p - (struct page *)c->tables->base) + 1;
-}
-
-static void link_locked(struct page_cache *c, struct page *p)
-{
-        struct lru *l = &c->lru;
-        uint32_t n = number_of(c, p);
-
-        mutex_assert_held(&l->lock);
-        p->lru_prev = l->tail;
-        p->lru_next = 0;
-        if (l->tail)
-                page_at(c, l->tail)->lru_next = n;
-        else
-                l->head = n;
-        l->tail = n;
-        atomic_fetch_add(&l->nr, 1);
-}
-
-void lru_add(struct page_cache *c, struct page *p)
-{
-        struct lru *l = &c->lru;
-
-        mutex_lock(&l->lock);
-        /* A page on its way out is not put back by somebody who only looked at it. */
-        if (page_uptodate(p) && !page_set(p, PG_LRU))
-                link_locked(c, p);
-        mutex_unlock(&l->lock);
-}
-
-static void unlink_locked(struct page_cache *c, struct page *p)
-{
-        struct lru *l = &c->lru;
-
-        mutex_assert_held(&l->lock);
-        if (p->lru_prev)
-                page_at(c, p->lru_prev)->lru_next = p->lru_next;
-        else
-                l->head = p->lru_next;
-        if (p->lru_next)
-                page_at(c, p->lru_next)->lru_prev = p->lru_prev;
-        else
-                l->tail = p->lru_prev;
-        page_clear(p, PG_LRU);
-        atomic_fetch_sub(&l->nr, 1);
-}
-
-void lru_remove(struct page_cache *c, struct page *p)
-{
-        mutex_lock(&c->lru.lock);
-        if (page_test(p, PG_LRU))
-                unlink_locked(c, p);
-        mutex_unlock(&c->lru.lock);
-}
-
-void lru_cold(struct page_cache *c, struct page *p)
-{
-        struct lru *l = &c->lru;
-        uint32_t n = number_of(c, p);
-
-        mutex_lock(&l->lock);
-        if (page_test(p, PG_LRU) && l->head != n) {
-                unlink_locked(c, p);
-                page_set(p, PG_LRU);
-                p->lru_prev = 0;
-                p->lru_next = l->head;
-                if (l->head)
-                        page_at(c, l->head)->lru_prev = n;
-                else
-                        l->tail = n;
-                l->head = n;
-                atomic_fetch_add(&l->nr, 1);
-        }
-        mutex_unlock(&l->lock);
-}
-
-/* Has the file no more pages left than are its own? => evict_lock */
-static bool within_share(struct address_space *m)
-{
-        uint64_t share = atomic_load(&m->share);
-
-        return share && atomic_load(&m->nr_pages) <= share + m->nr_taken;
-}
-
-/* Takes up to `max` pages off the head, their files in use and their leaves pinned (a page on the
- * list is in use, so its leaf and its file are there). Those of files that keep to their share go to
- * the tail instead, *kept of them. => evict_lock */
-static unsigned isolate(struct page_cache *c, struct page **out, unsigned max, unsigned *kept)
-{
-        unsigned n = 0;
-
-        mutex_assert_held(&c->evict_lock);
-        *kept = 0;
-        mutex_lock(&c->lru.lock);
-        while (n < max && c->lru.head && *kept < KEEP_MAX) {
-                struct page *p = page_at(c, c->lru.head);
-                struct address_space *m = page_mapping(c, p);
-
-                unlink_locked(c, p);
-                if (within_share(m)) {
-                        page_set(p, PG_LRU);
-                        link_locked(c, p);
-                        ++*kept;
-                        continue;
-                }
-                mapping_use(m);
-                radix_pin(&m->i_pages, p);
-                m->nr_taken++;
-                out[n++] = p;
-        }
-        mutex_unlock(&c->lru.lock);
-        return n;
-}
 
 static void put_back(struct page_cache *c, struct page *p, bool locked)
 {
@@ -269,12 +148,29 @@ bool page_is_pinned(struct page_cache *c, struct page *p)
         return yes;
 }
 
-/* => c->evict_lock held */
-static bool shrink_batch(struct page_cache *c, unsigned max, struct reclaim_result *r)
+/* Dirty pages of shmem that are to be written when evict_lock is free again, their files in use. */
+struct pageout {
+        struct victim victim[BATCH];
+        unsigned nr, room;
+};
+
+/* May reclaim take a step with the page, which is locked? */
+static bool may_go(struct page_cache *c, struct page *p, const struct pageout *out)
+{
+        enum page_state s = page_state(p);
+
+        if (s != PAGE_CLEAN && !(s == PAGE_DIRTY && out && out->nr < out->room))
+                return false;
+        return !page_is_pinned(c, p);
+}
+
+/* => c->evict_lock held. out: NULL: dirty pages stay. */
+static bool shrink_batch(struct page_cache *c, struct lru *l, unsigned max,
+                         struct reclaim_result *r, struct pageout *out)
 {
         struct page *pages[BATCH];
         struct victim zap[BATCH], evict[BATCH];
-        unsigned nz = 0, ne = 0, kept, n = isolate(c, pages, max, &kept);
+        unsigned nz = 0, ne = 0, kept, n = lru_take(c, l, pages, max, &kept);
 
         for (unsigned i = 0; i < n; i++) {
                 struct page *p = pages[i];
@@ -287,14 +183,17 @@ static bool shrink_batch(struct page_cache *c, unsigned max, struct reclaim_resu
                         continue;
                 }
                 w = page_word(p);
-                if (page_state_of(w) == PAGE_CLEAN && page_is_pinned(c, p)) {
-                        /* Neither taken nor a step towards it. */
-                } else if (page_state_of(w) == PAGE_CLEAN) {
+                if (may_go(c, p, out)) {
                         struct reclaim_page q = { w & PG_REFERENCED, w & PG_MAPPED,
                                                   w & PG_READAHEAD };
 
                         switch (c->policy->reclaim(&q)) {
                         case RECLAIM_EVICT:
+                                if (page_state_of(w) == PAGE_DIRTY) {
+                                        mapping_use(page_mapping(c, p));
+                                        add_victim(out->victim, out->nr++, c, p);
+                                        break;
+                                }
                                 add_victim(evict, ne++, c, p);
                                 continue;
                         case RECLAIM_UNMAP:
@@ -305,7 +204,7 @@ static bool shrink_batch(struct page_cache *c, unsigned max, struct reclaim_resu
                                 r->rotated++;
                                 break;
                         }
-                } else {
+                } else if (page_state_of(w) != PAGE_CLEAN && l == &c->lru) {
                         r->dirty += page_uptodate(p);
                 }
                 put_back(c, p, true);
@@ -317,20 +216,45 @@ static bool shrink_batch(struct page_cache *c, unsigned max, struct reclaim_resu
         return n + kept > 0;
 }
 
+/* Of a short list never much at once: it may be just what faults wait for. */
+static unsigned batch_of(const struct lru *l, unsigned want)
+{
+        return (unsigned)min_u64(want, min_u64(atomic_load(&l->nr) / 4 + 1, BATCH));
+}
+
+/* => evict_lock */
+static void shrink_lru(struct page_cache *c, struct lru *l, unsigned want, uint64_t bound,
+                       struct reclaim_result *r)
+{
+        unsigned first = r->evicted, scanned = r->scanned;
+
+        mutex_assert_held(&c->evict_lock);
+        while (r->evicted - first < want && r->scanned - scanned < bound)
+                if (!shrink_batch(c, l, batch_of(l, want - (r->evicted - first)), r, NULL))
+                        break;
+}
+
+static uint64_t whole_list(const struct lru *l)
+{
+        return 2 * atomic_load(&l->nr) + BATCH;
+}
+
+/* Pages of shmem that can be evicted as they are. */
+static uint64_t clean_shmem(struct page_cache *c)
+{
+        int64_t clean = (int64_t)atomic_load(&c->shm_lru.nr) - atomic_load(&c->budget.shm_dirty);
+
+        return clean > 0 ? (uint64_t)clean : 0;
+}
+
 struct reclaim_result shrink_list(struct page_cache *c, unsigned want)
 {
         struct reclaim_result r = { 0 };
-        uint64_t bound = 2 * atomic_load(&c->lru.nr) + BATCH;
 
-        mutex_assert_held(&c->evict_lock);
-        while (r.evicted < want && r.scanned < bound) {
-                /* Of a short list never much at once: it may be just what faults wait for. */
-                uint64_t share = atomic_load(&c->lru.nr) / 4 + 1;
-                uint64_t max = min_u64(want - r.evicted, min_u64(share, BATCH));
-
-                if (!shrink_batch(c, (unsigned)max, &r))
-                        break;
-        }
+        shrink_lru(c, &c->lru, want, whole_list(&c->lru), &r);
+        if (r.evicted < want && clean_shmem(c))
+                shrink_lru(c, &c->shm_lru, want - r.evicted,
+                           min_u64(whole_list(&c->shm_lru), SHM_LOOK), &r);
         trace_emit(c->trace, TRACE_RECLAIM, 0, r.scanned, r.zapped, r.evicted, 0);
         return r;
 }
@@ -373,8 +297,9 @@ static bool is_stuck(struct page_cache *c)
             staging_in_use(&c->staging))
                 return false;
         mutex_lock(&c->lock);
+        /* Of shmem what could be written would be on its way. */
         TAILQ_FOREACH (m, &c->mappings, link)
-                hope |= atomic_load(&m->nr_dirty) && !mapping_write_failed(m);
+                hope |= atomic_load(&m->nr_dirty) && !mapping_write_failed(m) && !m->swap_backed;
         mutex_unlock(&c->lock);
         return !hope;
 }
@@ -396,16 +321,27 @@ static int64_t too_private(struct page_cache *c)
                atomic_load(&c->nr_swapping_out);
 }
 
-/* How many of `want` pages should be private ones: in proportion to what there is of either, the
- * policy weighing them (L51). */
-static unsigned private_share(struct page_cache *c, unsigned want)
+/* Memory that is no file's: private pages, if they can go at all, and shmem's. */
+static uint64_t private_memory(struct page_cache *c)
 {
-        uint64_t own = (uint64_t)atomic_load(&c->budget.private_pages) * c->policy->swappiness;
+        int64_t nr = atomic_load(&c->budget.private_pages) - atomic_load(&c->budget.shm_dirty);
+
+        return atomic_load(&c->p_ops) && nr > 0 ? (uint64_t)nr : 0;
+}
+
+static uint64_t shared_memory(struct page_cache *c)
+{
+        return shmem_can_write(c) ? atomic_load(&c->shm_lru.nr) : clean_shmem(c);
+}
+
+/* How many of `want` pages should be of that: in proportion to what there is of either, the policy
+ * weighing them (L51). */
+static unsigned memory_share(struct page_cache *c, unsigned want)
+{
+        uint64_t own = (private_memory(c) + shared_memory(c)) * c->policy->swappiness;
         uint64_t files = atomic_load(&c->lru.nr) * (200 - c->policy->swappiness);
 
-        if (!atomic_load(&c->p_ops) || own == 0)
-                return 0;
-        return (unsigned)((want * own + own + files - 1) / (own + files));
+        return own ? (unsigned)((want * own + own + files - 1) / (own + files)) : 0;
 }
 
 static unsigned shrink_private(struct page_cache *c, unsigned want)
@@ -415,6 +351,66 @@ static unsigned shrink_private(struct page_cache *c, unsigned want)
         return ops && want ? ops->shrink(c->p_arg, want) : 0;
 }
 
+/* Neighbours are written at once. How many are on their way. */
+static unsigned write_pageout(struct page_cache *c, struct pageout *out, struct blk_plug *plug)
+{
+        unsigned i = 0, sent = 0;
+
+        while (i < out->nr) {
+                struct victim *v = &out->victim[i];
+                unsigned nr = 1;
+
+                while (i + nr < out->nr && v[nr].m == v->m && v[nr].index == v->index + nr)
+                        nr++;
+                sent += writeback_row(v->m, v->index, nr, plug);
+                for (unsigned k = 0; k < nr; k++)
+                        mapping_unuse(v[k].m);
+                i += nr;
+        }
+        (void)c;
+        return sent;
+}
+
+/* Pages of shmem that were evicted or are being written now. */
+static unsigned shrink_shmem(struct page_cache *c, unsigned want, struct reclaim_result *r)
+{
+        struct pageout out;
+        struct blk_plug plug;
+        unsigned sent = 0;
+        bool more = true;
+
+        blk_start_plug(&plug);
+        while (more && r->evicted + sent < want && r->scanned < whole_list(&c->shm_lru)) {
+                bool can = staging_available(&c->staging, true);
+
+                out.nr = 0;
+                out.room = can ? (unsigned)min_u64(shmem_can_write(c), BATCH) : 0;
+                if (!out.room && (!clean_shmem(c) || r->scanned > SHM_LOOK))
+                        break;
+                mutex_lock(&c->evict_lock);
+                more = shrink_batch(c, &c->shm_lru, batch_of(&c->shm_lru, want), r, &out);
+                mutex_unlock(&c->evict_lock);
+                sent += write_pageout(c, &out, &plug);
+        }
+        blk_finish_plug(&plug);
+        return r->evicted + sent;
+}
+
+/* Of either kind of memory that is no file's, in proportion. How many went or are on their way. */
+static unsigned shrink_memory(struct page_cache *c, unsigned want, struct reclaim_result *r)
+{
+        uint64_t own = private_memory(c), shared = shared_memory(c);
+        unsigned part, went;
+
+        if (!want || own + shared == 0)
+                return 0;
+        part = (unsigned)((want * shared + own + shared - 1) / (own + shared));
+        went = part ? shrink_shmem(c, part, r) : 0;
+        if (went < want)
+                went += shrink_private(c, want - went);
+        return went || part == want ? went : shrink_shmem(c, want, r);
+}
+
 static struct reclaim_result shrink_files(struct page_cache *c, unsigned want)
 {
         struct reclaim_result r = { 0 };
@@ -422,8 +418,9 @@ static struct reclaim_result shrink_files(struct page_cache *c, unsigned want)
         if (!want)
                 return r;
         mutex_lock(&c->evict_lock);
-        r = shrink_list(c, want);
+        shrink_lru(c, &c->lru, want, whole_list(&c->lru), &r);
         mutex_unlock(&c->evict_lock);
+        trace_emit(c->trace, TRACE_RECLAIM, 0, r.scanned, r.zapped, r.evicted, 0);
         if (r.dirty) {
                 atomic_store(&c->reclaim_wants, r.dirty < BATCH ? BATCH : r.dirty);
                 flusher_kick(c);
@@ -438,24 +435,33 @@ static bool balance(struct page_cache *c, uint64_t *cleaned)
                 int64_t lack = lacking(c), excess = too_private(c);
                 unsigned want = lack <= 0 ? 0 : lack < BATCH ? (unsigned)lack : BATCH;
                 unsigned at_least = excess <= 0 ? 0 : excess < BATCH ? (unsigned)excess : BATCH;
-                unsigned share = private_share(c, want), went;
-                struct reclaim_result r;
+                unsigned share = memory_share(c, want), went;
+                struct reclaim_result r, own = { 0 };
 
                 if (!want && !at_least)
                         return false;
                 share = share > at_least ? share : at_least;
-                went = shrink_private(c, share);
+                went = shrink_memory(c, share, &own);
                 r = shrink_files(c, want > went ? want - went : 0);
                 if (!went && !r.evicted && share < want)
-                        went = shrink_private(c, want);
+                        went = shrink_memory(c, want, &own);
                 if (!went && !r.evicted) {
                         uint64_t done = atomic_load(&c->writeback_done);
-                        bool moved = done != *cleaned || r.zapped || r.rotated || r.busy;
+                        bool moved = done != *cleaned || r.zapped || r.rotated || r.busy ||
+                                     own.zapped || own.rotated || own.busy;
 
                         *cleaned = done;
                         return !moved;
                 }
         }
+}
+
+/* Pages that somebody wants to go. True: some are left, and wait for memory to be written with. */
+static bool serve_requests(struct page_cache *c)
+{
+        const struct private_ops *ops = atomic_load(&c->p_ops);
+
+        return ops && ops->serve(c->p_arg);
 }
 
 /* Is the next private page one too many? */
@@ -504,11 +510,13 @@ void *reclaim_thread(void *arg)
         struct page_cache *c = arg;
         struct worker *w = &c->reclaimer;
         struct despair d = { 0 };
+        bool asked = false;
         uint64_t cleaned = 0;
         uint32_t seen = 0;
 
         while (!atomic_load(&w->stop)) {
-                bool low = budget_free(c) < atomic_load(&c->budget.low) || too_private(c) > 0;
+                bool low =
+                        budget_free(c) < atomic_load(&c->budget.low) || too_private(c) > 0 || asked;
                 uint64_t freed, private_freed;
 
                 if (waitq_busy(&c->retry_wq))
@@ -516,6 +524,7 @@ void *reclaim_thread(void *arg)
                 else
                         worker_sleep(w, &seen, low ? RECLAIM_TICK_NS : 0);
                 waitq_wake(&c->retry_wq, NULL); /* those whose time has not come wait on */
+                asked = serve_requests(c);
                 freed = atomic_load(&c->budget.freed);
                 private_freed = atomic_load(&c->budget.private_freed);
                 if (balance(c, &cleaned) && is_stuck(c))

@@ -146,6 +146,8 @@ int file_punch_hole(struct file *f, uint64_t first, uint64_t end)
         struct address_space *m = f->mapping;
         int error;
 
+        if (m->swap_backed)
+                return shmem_punch(f, first, end);
         if (!f->inode->i_op->punch)
                 return -EOPNOTSUPP;
         rwlock_write_lock(&m->i_rwsem);

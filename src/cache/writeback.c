@@ -43,26 +43,35 @@ static void write_end_io(struct fs_run *fs)
         struct page_cache *c = run->cache;
         uint64_t again = 0;
 
-        if (fs->error)
+        if (fs->error && !m->swap_backed)
                 note_write_error(m, fs->error, fs->index, fs->nr_pages);
         for (uint64_t i = 0; i < fs->nr_pages; i++) {
                 struct page *p = find_page(m, fs->index + i);
+                bool dirty;
 
                 page_lock(c, p);
-                again += page_end_writeback(c, p, fs->error);
+                dirty = page_end_writeback(c, p, fs->error);
+                again += dirty;
+                if (m->swap_backed && !dirty && !page_test(p, PG_MAPPED))
+                        lru_cold(c, p); /* it was written to be evicted */
                 page_unlock(c, p);
                 put_page(m, p);
         }
         trace_emit(c->trace, TRACE_END_WRITEBACK, fs->fault, fs->index, fs->nr_pages,
                    (uint64_t)-fs->error, again);
         if (!fs->error) {
-                stat_add(&c->trace->stats, STAT_writeback_pages, fs->nr_pages);
+                if (m->swap_backed)
+                        stat_add(&c->trace->stats, STAT_swap_outs, fs->nr_pages - again);
+                else
+                        stat_add(&c->trace->stats, STAT_writeback_pages, fs->nr_pages);
                 atomic_fetch_add(&c->writeback_done, fs->nr_pages);
         }
+        if (m->swap_backed)
+                atomic_fetch_sub(&c->nr_swapping_out, fs->nr_pages);
         io_run_end(run, true);
         if (atomic_load(&c->nr_dirty) + atomic_load(&c->nr_writeback) < dirty_limit(c))
                 waitq_wake(&c->dirty_wq, NULL);
-        if (budget_free(c) < atomic_load(&c->budget.low))
+        if (m->swap_backed || budget_free(c) < atomic_load(&c->budget.low))
                 reclaim_kick(c);
         mapping_unuse(m);
 }
@@ -128,24 +137,34 @@ static void keep_dirty(struct address_space *m, uint64_t index, unsigned nr)
         }
 }
 
-/* Write one run from index on; how many pages it took, 0 if none was dirty any more. */
-static unsigned write_run(struct address_space *m, uint64_t index, unsigned nr, uint32_t opf,
-                          enum writeback_why why, uint64_t fault, struct blk_plug *plug)
+/* Staging memory for a run of *nr pages; *nr becomes for how many. */
+static char *wait_for_staging(struct page_cache *c, unsigned *nr, struct blk_plug *plug)
 {
-        struct page_cache *c = m->cache;
-        unsigned got = nr, done;
-        struct io_run *run;
+        unsigned want = *nr;
         char *buf;
 
-        while (!(buf = staging_get(&c->staging, &got, true))) {
+        while (!(buf = staging_get(&c->staging, nr, true))) {
                 struct wait_on on = { .kind = WAIT_STAGING, .write = true };
 
                 /* What we hold back must be on its way before we wait for it. */
                 blk_finish_plug(plug);
                 wait_on(c, &on);
                 blk_start_plug(plug);
-                got = nr;
+                *nr = want;
         }
+        return buf;
+}
+
+/* Write one run from index on, by way of buf, for `got` pages; how many pages it took, 0 if none was
+ * dirty any more. */
+static unsigned write_run(struct address_space *m, uint64_t index, char *buf, unsigned got,
+                          uint32_t opf, enum writeback_why why, uint64_t fault,
+                          struct blk_plug *plug)
+{
+        struct page_cache *c = m->cache;
+        unsigned done;
+        struct io_run *run;
+
         run = io_run_get(c);
         done = start_pages(m, index, got);
         if (done == 0) {
@@ -157,6 +176,8 @@ static unsigned write_run(struct address_space *m, uint64_t index, unsigned nr, 
         if (done < got)
                 staging_put(&c->staging, buf + ((size_t)done << PAGE_SHIFT), got - done, true);
         mapping_use(m);
+        if (m->swap_backed)
+                atomic_fetch_add(&c->nr_swapping_out, done);
         run->mapping = m;
         run->staging_pages = done;
         run->fs = (struct fs_run){
@@ -183,6 +204,13 @@ static unsigned write_run(struct address_space *m, uint64_t index, unsigned nr, 
         return done;
 }
 
+unsigned writeback_row(struct address_space *m, uint64_t index, unsigned nr, struct blk_plug *plug)
+{
+        char *buf = staging_get(&m->cache->staging, &nr, true);
+
+        return buf ? write_run(m, index, buf, nr, 0, WB_RECLAIM, 0, plug) : 0;
+}
+
 uint64_t writeback_start(struct address_space *m, uint64_t first, uint64_t end, uint64_t max,
                          uint32_t opf, enum writeback_why why, uint64_t fault)
 {
@@ -197,12 +225,16 @@ uint64_t writeback_start(struct address_space *m, uint64_t first, uint64_t end, 
 
                 put_page(m, leaf);
                 while (index < leaf_end && started < max) {
-                        unsigned nr = 0, done;
+                        unsigned nr = 0, done = 0;
 
                         while (nr < RUN_PAGES && index + nr < end && started + nr < max &&
                                is_dirty(m, index + nr))
                                 nr++;
-                        done = nr ? write_run(m, index, nr, opf, why, fault, &plug) : 0;
+                        if (nr) {
+                                char *buf = wait_for_staging(m->cache, &nr, &plug);
+
+                                done = write_run(m, index, buf, nr, opf, why, fault, &plug);
+                        }
                         started += done;
                         index += done ? done : 1;
                 }
@@ -240,6 +272,8 @@ int fsync_range(struct file *f, uint64_t first, uint64_t end, bool datasync)
         uint32_t seq;
         int error;
 
+        if (m->swap_backed)
+                return 0;
         /* What is being written now may have been stored to since: wait, then write again. */
         writeback_wait(m, first, end);
         writeback_start(m, first, end, UINT64_MAX, REQ_SYNC, WB_SYNC, 0);
@@ -263,7 +297,7 @@ static struct address_space *next_dirty(struct page_cache *c, struct address_spa
                 m = NULL; /* its link is stale: the next pass starts from the front */
         else
                 m = prev ? TAILQ_NEXT(prev, link) : TAILQ_FIRST(&c->mappings);
-        while (m && atomic_load(&m->nr_dirty) == 0)
+        while (m && (m->swap_backed || atomic_load(&m->nr_dirty) == 0))
                 m = TAILQ_NEXT(m, link);
         if (m)
                 mapping_use(m);

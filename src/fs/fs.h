@@ -37,6 +37,9 @@ struct fs_run {
                               * beyond, up to the end of the last page, has been zeroed */
         void (*end_io)(struct fs_run *);
         void *private; /* the cache's */
+        /* The file system's, set after fs_run_begin(): the result is known, end_io comes next. It may
+         * make an error of it. NULL: nothing. */
+        void (*done)(struct fs_run *);
         /* the file system's, while it runs: */
         _Atomic uint32_t pending;
         _Atomic int first_error;
@@ -59,6 +62,12 @@ struct address_space_operations {
         int (*allocate)(struct inode *, uint64_t index, bool ask);
         /* First sector of the page on the device, 0 for a hole, for `explain` and `stat`. */
         int64_t (*bmap)(struct inode *, uint64_t index);
+        /* What the page held is thrown away, wherever it is; it is zeros from now on. => the page is
+         * locked, and neither being read nor written. NULL: nothing is to be done. */
+        void (*freepage)(struct inode *, uint64_t index);
+        /* The pages are memory: they are written only when their room is wanted, not because they are
+         * old, or by fsync or close; and write_begin is called for clean pages only. */
+        bool swap_backed;
         bool signal_safe;
 };
 

@@ -23,6 +23,7 @@ void fs_run_begin(struct fs_run *run)
 
         run->error = 0;
         run->valid = 0;
+        run->done = NULL;
         atomic_store_explicit(&run->pending, 1, memory_order_relaxed);
         atomic_store_explicit(&run->first_error, 0, memory_order_relaxed);
         atomic_store_explicit(&run->first_missing, UINT64_MAX, memory_order_relaxed);
@@ -56,6 +57,8 @@ static void complete(struct fs_run *run)
                 run->valid = min_u64(bytes, atomic_load(&run->first_missing));
         if (run_is_read(run) && !run->error)
                 memset(run->buf + run->valid, 0, bytes - run->valid);
+        if (run->done)
+                run->done(run);
         run->end_io(run);
 }
 

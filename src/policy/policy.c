@@ -23,6 +23,7 @@ static const char *const why_texts[RA_NR_WHY] = {
         [RA_CONTEXT] = "cached pages lie before it: a stream (L27)",
         [RA_STANDALONE] = "no stream: what was asked (L27)",
         [RA_FORCED] = "asked for by advice (L25)",
+        [RA_SWAP] = "neighbours in the swap area (L47)",
 };
 
 const char *ra_why_text(enum ra_why why)

@@ -41,6 +41,7 @@ enum ra_why {
         RA_CONTEXT,           /* L27: cached pages before it */
         RA_STANDALONE,        /* L27: exactly what was asked */
         RA_FORCED,            /* L25: WILLNEED */
+        RA_SWAP,              /* neighbours in the swap area (L47) */
         RA_NR_WHY
 };
 const char *ra_why_text(enum ra_why why);

@@ -28,6 +28,8 @@ struct advice_ops {
         int (*change)(struct mm *, struct vma *, uint64_t start, uint64_t end);
         /* Or: to these pages of the file. => no lock held, the file is. */
         int (*io)(struct file *, uint64_t first, uint64_t end);
+        /* And to the private pages there. => no lock held. NULL: nothing. */
+        void (*memory)(struct mm *, uint64_t addr, uint64_t end);
         /* Or: to the range, holes and all. => no lock held. */
         int (*whole)(struct mm *, uint64_t addr, uint64_t end);
 };
@@ -144,9 +146,18 @@ static int cold(struct file *f, uint64_t first, uint64_t end)
 
 static int pageout(struct file *f, uint64_t first, uint64_t end)
 {
+        if (f->mapping->swap_backed) {
+                shmem_pageout(f->mapping, first, end, 1);
+                return 0;
+        }
         evict_range(f->mapping, first, end, 1);
         writeback_start(f->mapping, first, end, UINT64_MAX, 0, WB_RECLAIM, 0);
         return 0;
+}
+
+static void memory_pageout(struct mm *mm, uint64_t addr, uint64_t end)
+{
+        swap_pageout(mm, addr, end);
 }
 
 static int check_remove(const struct vma *v)
@@ -172,13 +183,13 @@ static const struct advice_ops advices[] = {
         { MADV_NORMAL, .change = advise_normal },
         { MADV_RANDOM, .change = advise_random },
         { MADV_SEQUENTIAL, .change = advise_sequential },
-        { MADV_WILLNEED, .io = willneed },
+        { MADV_WILLNEED, .io = willneed, .memory = swap_willneed },
         { MADV_DONTNEED, .check = check_unlocked, .change = dontneed },
         { MADV_DONTNEED_LOCKED, .change = dontneed },
         { MADV_FREE, .check = check_free, .change = dontneed },
         { MADV_REMOVE, .check = check_remove, .io = file_punch_hole },
-        { MADV_COLD, .check = check_unlocked, .io = cold },
-        { MADV_PAGEOUT, .check = check_unlocked, .io = pageout },
+        { MADV_COLD, .check = check_unlocked, .io = cold, .memory = swap_cold },
+        { MADV_PAGEOUT, .check = check_unlocked, .io = pageout, .memory = memory_pageout },
         { MADV_POPULATE_READ, .whole = populate_read },
         { MADV_POPULATE_WRITE, .whole = populate_write },
         { MADV_DONTFORK, .change = advise_dontfork },
@@ -227,10 +238,16 @@ static int change_all(struct mm *mm, uint64_t addr, uint64_t end, const struct a
         return error || !hole ? error : -ENOMEM;
 }
 
-/* A piece of a file, held, from *addr on; *addr moves behind it. 1: *f is one (or NULL, if it has no
- * file), 0: there is none, or -errno. */
+struct piece {
+        struct file *f; /* held; NULL: it has none */
+        struct page_span pages;
+        uint64_t start, end;
+        bool shared; /* it has no private pages */
+};
+
+/* What is mapped from *addr on; *addr moves behind it. 1: there is something, 0: nothing, or -errno. */
 static int take_piece(struct mm *mm, uint64_t *addr, uint64_t end, int (*check)(const struct vma *),
-                      bool *hole, struct file **f, struct page_span *pages)
+                      bool *hole, struct piece *piece)
 {
         struct vma *v;
         int r = 0;
@@ -243,10 +260,15 @@ static int take_piece(struct mm *mm, uint64_t *addr, uint64_t end, int (*check)(
                 r = check ? check(v) : 0;
                 r = r ? r : 1;
                 *addr = min_u64(end, v->vm_end);
-                *pages = (struct page_span){ vma_index(v, start), (*addr - start) >> PAGE_SHIFT };
-                *f = r > 0 ? v->vm_file : NULL;
-                if (*f)
-                        file_get(*f);
+                *piece = (struct piece){
+                        .f = r > 0 ? v->vm_file : NULL,
+                        .pages = { vma_index(v, start), (*addr - start) >> PAGE_SHIFT },
+                        .start = start,
+                        .end = *addr,
+                        .shared = v->vm_shared,
+                };
+                if (piece->f)
+                        file_get(piece->f);
         }
         rwlock_read_unlock(&mm->lock);
         return r;
@@ -254,20 +276,24 @@ static int take_piece(struct mm *mm, uint64_t *addr, uint64_t end, int (*check)(
 
 static int io_all(struct mm *mm, uint64_t addr, uint64_t end, const struct advice_ops *ops)
 {
-        struct page_span pages;
+        struct piece piece;
         bool hole = false;
-        struct file *f;
         int r;
 
-        while (addr < end && (r = take_piece(mm, &addr, end, ops->check, &hole, &f, &pages))) {
+        while (addr < end && (r = take_piece(mm, &addr, end, ops->check, &hole, &piece))) {
+                uint64_t first = piece.pages.index;
+
                 if (r < 0)
                         return r;
-                if (!f)
-                        continue;
-                r = ops->io(f, pages.index, pages.index + pages.nr);
-                file_put(f);
+                r = 0;
+                if (piece.f) {
+                        r = ops->io(piece.f, first, first + piece.pages.nr);
+                        file_put(piece.f);
+                }
                 if (r)
                         return r;
+                if (ops->memory && !piece.shared)
+                        ops->memory(mm, piece.start, piece.end);
         }
         return hole ? -ENOMEM : 0;
 }
@@ -289,17 +315,22 @@ int mm_advise(struct mm *mm, uint64_t addr, uint64_t len, int advice)
 int64_t mm_evict(struct mm *mm, uint64_t addr, uint64_t len)
 {
         uint64_t end = addr + round_up_u64(len, PAGE_SIZE), evicted = 0;
-        struct page_span pages;
+        struct piece piece;
         bool hole = false;
-        struct file *f;
 
         if ((addr & ~PAGE_MASK) || end < addr || (len && end == addr))
                 return -EINVAL;
-        while (addr < end && take_piece(mm, &addr, end, NULL, &hole, &f, &pages)) {
-                if (!f)
-                        continue;
-                evicted += evict_range(f->mapping, pages.index, pages.index + pages.nr, UINT32_MAX);
-                file_put(f);
+        while (addr < end && take_piece(mm, &addr, end, NULL, &hole, &piece)) {
+                if (!piece.shared)
+                        evicted += swap_pageout(mm, piece.start, piece.end);
+                if (piece.f) {
+                        struct address_space *m = piece.f->mapping;
+
+                        evicted += (m->swap_backed ? shmem_pageout : evict_range)(
+                                m, piece.pages.index, piece.pages.index + piece.pages.nr,
+                                UINT32_MAX);
+                        file_put(piece.f);
+                }
         }
         return (int64_t)(evicted << PAGE_SHIFT);
 }

@@ -64,12 +64,14 @@ static int check_count(const char *what, uint64_t counted, int64_t kept)
 static int check_private(struct mm *mm, const struct private_count *n)
 {
         int error = check_count("private pages in memory", n->charged,
-                                atomic_load(&mm->cache->budget.private_pages));
+                                atomic_load(&mm->cache->budget.private_pages) -
+                                        atomic_load(&mm->cache->budget.shm_dirty));
 
         if (!error)
                 error = check_count("private pages", n->exist, atomic_load(&mm->swap.exist));
         if (!error && mm->swap.area && !n->shared)
-                error = check_count("slots", n->slots, atomic_load(&mm->swap.area->in_use));
+                error = check_count("slots", n->slots + (uint64_t)shmem_swapped(mm->cache),
+                                    atomic_load(&mm->swap.area->in_use));
         return error;
 }
 

@@ -39,19 +39,31 @@ void release_page(struct vm_fault *vmf)
         vmf->rq.page = NULL;
 }
 
+/* Where we show nothing. */
+static int poison_empty(struct mmu *mmu, uint64_t addr)
+{
+        int error = mmu->ops->poison(mmu, addr, 1);
+
+        if (error != -EEXIST)
+                return error;
+        /* Where a file is mapped the kernel remembers that the page was protected. */
+        mmu->ops->unprotect(mmu, addr, 1);
+        return mmu->ops->poison(mmu, addr, 1);
+}
+
 /* => page locked, if there is one, and ptl */
 static void poison_locked(struct vm_fault *vmf, int error)
 {
         struct mmu *mmu = vmf->mm->mmu;
         struct iovec iov = { (void *)(uintptr_t)vmf->address, PAGE_SIZE };
+        enum pte_state s = pte_state(vmf->pte);
+        bool empty = s == PTE_NONE || s == PTE_CACHE || s == PTE_SWAPPED;
 
-        /* Of a page that was shown write-protected, and of one in the swap area where a file is mapped, the
-         * kernel remembers the protection, and would not poison it. */
-        if (pte_state(vmf->pte) == PTE_SWAPPED ||
-            (pte_state(vmf->pte) == PTE_CACHE && mmu->ops->unmap(mmu, &iov, 1) == 0))
-                mmu->ops->unprotect(mmu, vmf->address, 1);
+        if (s == PTE_CACHE && mmu->ops->unmap(mmu, &iov, 1))
+                empty = false;
         /* A private copy that is there stays; one that never came to be is poisoned too. */
-        if (mmu->ops->poison(mmu, vmf->address, 1) == 0) {
+        if ((empty ? poison_empty(mmu, vmf->address) : mmu->ops->poison(mmu, vmf->address, 1)) ==
+            0) {
                 uint64_t old = pte_exchange(vmf->mm, vmf->pte, failed_value(PTE_POISONED, error));
 
                 if (private_gone(vmf->mm, old))

@@ -108,6 +108,12 @@ int64_t private_gone(struct mm *mm, uint64_t old);
 /* A store to a private page that is here, whatever protects it. => ptl */
 void private_make_writable(struct vm_fault *vmf);
 
+/* filemap_ops.c, also for shmem_ops.c */
+void file_vma_open(struct vma *v);
+void file_vma_close(struct vma *v);
+enum filemap_result file_vma_fault(struct vm_fault *vmf);
+bool file_vma_map_pages(struct vm_fault *vmf, uint64_t first, uint64_t end);
+
 /* swapin.c, swapout.c */
 enum vm_fault_result do_swap_page(struct vm_fault *vmf);
 /* A fault that the reclaimer takes while it copies a page out. Holds nothing. */

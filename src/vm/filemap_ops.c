@@ -11,19 +11,19 @@
 
 #define MAX_AROUND 64
 
-static void file_vma_open(struct vma *v)
+void file_vma_open(struct vma *v)
 {
         file_get(v->vm_file);
 }
 
-static void file_vma_close(struct vma *v)
+void file_vma_close(struct vma *v)
 {
         if (v->vm_rules.share)
                 share_update(v->vm_file->mapping);
         file_put(v->vm_file);
 }
 
-static enum filemap_result file_vma_fault(struct vm_fault *vmf)
+enum filemap_result file_vma_fault(struct vm_fault *vmf)
 {
         return filemap_fault(&vmf->rq);
 }
@@ -166,7 +166,7 @@ static unsigned map_one(struct vm_fault *vmf, struct map_run *run, uint64_t inde
 }
 
 /* filemap_map_pages: L7, L8, L19. */
-static bool file_vma_map_pages(struct vm_fault *vmf, uint64_t first, uint64_t end)
+bool file_vma_map_pages(struct vm_fault *vmf, uint64_t first, uint64_t end)
 {
         struct page_cache *c = vmf->mm->cache;
         struct file *f = vmf->vma->vm_file;

@@ -157,8 +157,8 @@ static int check_kind(uint64_t len, int flags, struct file *f, uint64_t offset)
                 return -EOVERFLOW;
         if (type != MAP_SHARED && type != MAP_PRIVATE && type != MAP_SHARED_VALIDATE)
                 return -EINVAL;
-        if (!f && type != MAP_PRIVATE)
-                return -EINVAL; /* only private memory can be without a file */
+        if (!f && type == MAP_SHARED_VALIDATE)
+                return -EINVAL; /* there is no file that could say what it knows */
         if (type == MAP_SHARED_VALIDATE && (flags & ~KNOWN_FLAGS))
                 return -EOPNOTSUPP;
         return 0;
@@ -249,6 +249,34 @@ static int check_place(struct mm *mm, uint64_t addr, uint64_t len, int flags)
         return taken ? -EEXIST : 0;
 }
 
+/* The VMA, with its file, if it has one: shared memory gets a new one of its own, all of it, as the
+ * kernel's. NULL: no memory. => no lock held */
+static struct vma *new_vma(struct mm *mm, struct file *f, bool shared, uint64_t len,
+                           uint64_t offset)
+{
+        struct vma *v = vma_alloc(mm);
+        struct file *memory = NULL;
+
+        if (!v)
+                return NULL;
+        if (!f && shared && shmem_file_setup(mm->cache, len, &memory)) {
+                vma_free(v);
+                return NULL;
+        }
+        v->vm_shared = shared;
+        v->vm_rules = mm->rules;
+        v->vm_file = f ? f : memory;
+        if (f)
+                v->vm_pgoff = offset >> PAGE_SHIFT;
+        if (v->vm_file) {
+                v->vm_ops = memory ? &shmem_vm_ops : &file_vm_ops;
+                v->vm_ops->open(v);
+        }
+        if (memory)
+                file_put(memory); /* the VMA has it now */
+        return v;
+}
+
 int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, struct file *f,
            uint64_t offset)
 {
@@ -270,24 +298,17 @@ int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, str
                 error = check_access(f, prot, flags, &maxprot);
         if (!error && (flags & MAP_GROWSDOWN))
                 error = -EINVAL; /* not of a file; and nothing here grows down */
-        if (!error && !f && (prot & PROT_WRITE) && !(flags & MAP_NORESERVE) &&
+        /* Of memory that is shared the kernel asks whatever may be done to it now. */
+        if (!error && !f && ((prot & PROT_WRITE) || shared) && !(flags & MAP_NORESERVE) &&
             !private_can_fit(mm, len >> PAGE_SHIFT))
                 error = -ENOMEM;
         if (error)
                 return error;
-        v = vma_alloc(mm);
+        v = new_vma(mm, f, shared, len, offset);
         if (!v)
                 return -ENOMEM;
         v->vm_prot = prot;
         v->vm_maxprot = maxprot;
-        v->vm_shared = shared;
-        v->vm_file = f;
-        v->vm_rules = mm->rules;
-        if (f) {
-                v->vm_pgoff = offset >> PAGE_SHIFT;
-                v->vm_ops = &file_vm_ops;
-                v->vm_ops->open(v);
-        }
         v->vm_flags = flags & MAP_LOCKED ? VM_LOCKED : 0;
         rwlock_write_lock(&mm->lock);
         if (v->vm_flags && !mm_may_lock(mm, (int64_t)(len >> PAGE_SHIFT)))

@@ -74,9 +74,9 @@ struct vma {
         enum vm_advice vm_advice;    /* [mm] */
         struct vma_rules vm_rules;   /* [mm] */
         unsigned vm_flags;           /* [mm] VM_ */
-        struct file *vm_file;        /* (c) NULL: anonymous memory */
+        struct file *vm_file;        /* (c) NULL: private anonymous memory */
         struct mapping_view vm_view; /* [i_mmap] */
-        const struct vm_operations *vm_ops; /* (c) NULL: anonymous memory */
+        const struct vm_operations *vm_ops; /* (c) NULL: private anonymous memory */
 };
 _Static_assert(offsetof(struct vma, vm_list) <= VMA_ALIGN, "in one line");
 TAILQ_HEAD(vma_list, vma);
@@ -166,7 +166,7 @@ void mm_drain(struct mm *mm);
 /* No VMA is left, and nothing waits. */
 void mm_destroy(struct mm *mm);
 extern const struct mapping_ops vm_mapping_ops;
-extern const struct vm_operations file_vm_ops;
+extern const struct vm_operations file_vm_ops, shmem_vm_ops;
 
 /* First VMA that ends behind addr; it may start behind addr too. => mm->lock */
 struct vma *find_vma(struct mm *mm, uint64_t addr);

@@ -3,6 +3,8 @@
  * private.c - what private pages may take of the budget, copies of file pages and anonymous ones,
  * and what they have in common whatever they were made from.
  *
+ * Memory that is shared (shmem_ops.c) counts as they do, as far as it has been stored to.
+ *
  * They cannot be evicted, only swapped out. So they leave a few pages of the budget to the files, and
  * what files have been promised (cache/share.c); and a new one is refused when there are as many as
  * memory and swap area can hold together, less a few. That is what makes swapping safe: as long as it
@@ -25,6 +27,11 @@ static int64_t most_that_exist(struct mm *mm)
                 return memory;
         spare = area->slots / 4 < SPARE_SLOTS ? area->slots / 4 : SPARE_SLOTS;
         return memory + area->slots - 1 - spare;
+}
+
+static int64_t that_exist(struct mm *mm)
+{
+        return atomic_load(&mm->swap.exist) + shmem_exist(mm->cache);
 }
 
 static bool can_swap(struct mm *mm)
@@ -69,7 +76,7 @@ int charge_known(struct mm *mm)
 
 int may_be_new(struct mm *mm)
 {
-        return atomic_load(&mm->swap.exist) < most_that_exist(mm) ? 0 : -ENOMEM;
+        return that_exist(mm) < most_that_exist(mm) ? 0 : -ENOMEM;
 }
 
 int charge_private(struct mm *mm)
@@ -93,7 +100,7 @@ static uint64_t charge_more(struct mm *mm, int64_t nr)
 {
         struct page_cache *c = mm->cache;
         int64_t here = budget_private_most(c) - atomic_load(&c->budget.private_pages);
-        int64_t at_all = most_that_exist(mm) - atomic_load(&mm->swap.exist);
+        int64_t at_all = most_that_exist(mm) - that_exist(mm);
         int64_t left = (here < at_all ? here : at_all) / 2;
         uint64_t more = charge_spare(c, nr < left ? nr : left);
 

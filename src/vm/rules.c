@@ -27,7 +27,7 @@ static int follow_locked(struct mm *mm, struct vma *v, const struct vma_rules *r
         struct vma_rules old = v->vm_rules;
         int error = 0;
 
-        if (rules->share && !v->vm_file)
+        if (rules->share && (!v->vm_file || v->vm_file->mapping->swap_backed))
                 return -EINVAL; /* there is no file to have it */
         put_locked(v, rules);
         if (rules->share != old.share)

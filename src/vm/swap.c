@@ -50,6 +50,7 @@ struct swap_io *swap_io_get(struct mm *mm)
         io->wanted = 0;
         io->write = false;
         io->all_stored = false;
+        io->request = NULL;
         return io;
 }
 

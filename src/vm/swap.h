@@ -26,13 +26,29 @@ struct mm;
 struct vm_fault;
 struct swap_io;
 
+/* Somebody wants the private pages of a range to go, and waits: on his stack. */
+struct swap_request {
+        uint64_t at, end;         /* the reclaimer's: what is left to look at */
+        _Atomic uint64_t gone;    /* pages that went */
+        _Atomic uint32_t pending; /* rows being written, and 1 until all are; futex word */
+        struct swap_request *next;
+};
+
+#define COLD_RANGES 16
+struct cold_range {
+        uint64_t at, end;
+};
+
 struct mm_swap {
         struct swap_area *area; /* (c) NULL: there is none */
         struct waitq wq;        /* for a page that is being read, by its address */
         struct mutex lock;
-        struct swap_io *ios;      /* (c) one for each page of staging memory */
-        struct swap_io *free_ios; /* [run] */
-        uint64_t hand;            /* the reclaimer's: where it goes on */
+        struct swap_io *ios;                 /* (c) one for each page of staging memory */
+        struct swap_io *free_ios;            /* [run] */
+        struct swap_request *requests;       /* [run] the first that is not done with */
+        struct cold_range cold[COLD_RANGES]; /* [run] what goes before all others, in this order */
+        unsigned nr_cold;                    /* [run] */
+        uint64_t hand;                       /* the reclaimer's: where it goes on */
         /* While the reclaimer copies pages out it holds nothing, and the addresses must not become
          * somebody else's: 1, a futex word. */
         _Atomic uint32_t copying;
@@ -46,9 +62,10 @@ struct swap_io {
         struct swap_transfer t;
         struct mm *mm;
         uint64_t address;
-        uint64_t wanted; /* of a read: the address that a fault waits for; 0: none */
-        bool write;      /* of a read: by a store */
-        bool all_stored; /* of a read: every page of it is about to be stored to */
+        uint64_t wanted;              /* of a read: the address that a fault waits for; 0: none */
+        bool write;                   /* of a read: by a store */
+        bool all_stored;              /* of a read: every page of it is about to be stored to */
+        struct swap_request *request; /* of a write: for whom; NULL: nobody */
         struct swap_io *next_free;
 };
 
@@ -60,6 +77,15 @@ struct swap_io *swap_io_get(struct mm *mm);
 void swap_io_put(struct swap_io *io, bool write);
 
 extern const struct private_ops swap_private_ops; /* swapout.c */
+
+/* swapout.c: the range's private pages go, if there is anywhere to go; returns how many went, once they
+ * have. => no lock held */
+uint64_t swap_pageout(struct mm *mm, uint64_t addr, uint64_t end);
+/* They are the next to go. */
+void swap_cold(struct mm *mm, uint64_t addr, uint64_t end);
+/* swapin.c: what of the range is in the swap area is read, as far as there is room. Waits for memory to
+ * read with, not for the reads. => no lock held */
+void swap_willneed(struct mm *mm, uint64_t addr, uint64_t end);
 
 /* The range is about to be unmapped, moved or cut off: no I/O that is under way will change anything
  * in it any more. => mm->lock, write */

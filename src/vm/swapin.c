@@ -335,6 +335,83 @@ static enum vm_fault_result wait_for_page(struct vm_fault *vmf)
         return VM_FAULT_RETRY;
 }
 
+/* One row of what is in slots from *addr on, up to n pages of it. *addr goes behind it. 1: go on, 0: there
+ * is no room, -EBUSY: no memory to read with now. => mm->lock; p is the entry of *addr */
+static int read_row(struct mm *mm, struct pte *p, uint64_t *addr, uint64_t n, struct blk_plug *plug)
+{
+        struct vm_fault vmf = { .mm = mm, .address = *addr, .pte = p, .rq = { .plug = plug } };
+        struct swapin in = { .vmf = &vmf, .first = *addr >> PAGE_SHIFT };
+        int error;
+
+        in.end = in.first + n;
+        in.end = in.first + row_length(&in, in.first, n);
+        if (in.end == in.first) { /* it could not be read: whoever touches it tries again */
+                *addr += PAGE_SIZE;
+                return 1;
+        }
+        if (budget_free(mm->cache) <= atomic_load(&mm->cache->budget.low))
+                return 0; /* it would take the place of what is in use */
+        error = prepare(&in);
+        if (error)
+                return error == -EBUSY ? -EBUSY : 0;
+        perturb_gap();
+        pte_lock(mm, p);
+        n = pte_state(p) == PTE_SWAPPED ? row_length(&in, in.first, in.left) : 0;
+        if (n)
+                begin_row(&in, in.first, n, false);
+        pte_unlock(mm, p);
+        give_back(&in);
+        if (n) {
+                atomic_fetch_add(&mm->cache->nr_swapping_in, in.ios[0]->t.nr);
+                swap_submit(&in.ios[0]->t, IO_READ | REQ_RAHEAD, plug);
+        }
+        *addr += (n ? n : 1) << PAGE_SHIFT;
+        return 1;
+}
+
+/* The next row at or behind *addr, likewise; 0: there is none either. */
+static int read_next(struct mm *mm, uint64_t *addr, uint64_t end, struct blk_plug *plug)
+{
+        struct pte *p = pte_next_table(mm, addr, end - 1), *table = p;
+        uint64_t stop;
+        int r = 1;
+
+        if (!p)
+                return 0;
+        stop = min_u64(radix_leaf_end(&mm->pgd, *addr >> PAGE_SHIFT) << PAGE_SHIFT, end);
+        for (; *addr < stop && pte_state(p) != PTE_SWAPPED; p++)
+                *addr += PAGE_SIZE;
+        if (*addr < stop)
+                r = read_row(mm, p, addr, min_u64((stop - *addr) >> PAGE_SHIFT, MAX_WINDOW), plug);
+        pte_put(mm, table);
+        return r;
+}
+
+void swap_willneed(struct mm *mm, uint64_t addr, uint64_t end)
+{
+        struct blk_plug plug;
+        int r = 1;
+
+        if (!mm->swap.area)
+                return;
+        blk_start_plug(&plug);
+        while (r && addr < end) {
+                struct wait_on on = { .kind = WAIT_STAGING };
+                unsigned held = hold_begin(mm->cache);
+
+                rwlock_read_lock(&mm->lock);
+                r = read_next(mm, &addr, end, &plug);
+                rwlock_read_unlock(&mm->lock);
+                hold_end(mm->cache, held);
+                if (r != -EBUSY)
+                        continue;
+                blk_finish_plug(&plug);
+                wait_on(mm->cache, &on);
+                blk_start_plug(&plug);
+        }
+        blk_finish_plug(&plug);
+}
+
 /* The page is in the swap area, or on its way from there. */
 enum vm_fault_result do_swap_page(struct vm_fault *vmf)
 {

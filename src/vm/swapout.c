@@ -9,6 +9,7 @@
  * hand comes round the next time.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "util/perturb.h"
 #include "vm/fault.h"
@@ -73,6 +74,17 @@ static unsigned end_row(struct swap_io *io, struct pte *p)
         return gone;
 }
 
+/* One row of the request is done with, or the last look at its range. NULL is fine. */
+static void end_request(struct swap_request *rq, unsigned gone)
+{
+        if (!rq)
+                return;
+        atomic_fetch_add(&rq->gone, gone);
+        /* It may be gone as soon as the word is zero: futex_wake takes only its address. */
+        if (atomic_fetch_sub(&rq->pending, 1) == 1)
+                futex_wake(&rq->pending, 1);
+}
+
 static void out_end(struct swap_transfer *t)
 {
         struct swap_io *io = container_of(t, struct swap_io, t);
@@ -81,6 +93,7 @@ static void out_end(struct swap_transfer *t)
         struct pte *p = pte_get(mm, io->address, false);
         uint32_t nr = t->nr;
         unsigned gone = 0;
+        bool kick;
 
         if (p) {
                 pte_lock(mm, p);
@@ -93,8 +106,11 @@ static void out_end(struct swap_transfer *t)
                 stat_add(&mm->trace->stats, STAT_swap_outs, gone);
                 uncharge_private(c, gone);
         }
+        kick = io->request || budget_free(c) < atomic_load(&c->budget.high) ||
+               atomic_load(&t->area->broken);
+        end_request(io->request, gone);
         swap_io_put(io, true);
-        if (budget_free(c) < atomic_load(&c->budget.high) || atomic_load(&t->area->broken))
+        if (kick)
                 reclaim_kick(c);
         if (t->area->broken)
                 waitq_wake(&c->budget.wq, NULL);
@@ -172,6 +188,7 @@ static void write_row(struct swap_io *io, struct blk_plug *plug)
                 }
                 swap_put(mm->swap.area, io->t.slot + got, nr - got);
                 if (got == 0) {
+                        end_request(io->request, 0);
                         swap_io_put(io, true);
                         atomic_fetch_sub(&c->nr_swapping_out, nr);
                         return;
@@ -271,7 +288,8 @@ static struct swap_io *prepare_row(struct mm *mm, uint32_t *nr)
 }
 
 /* => mm->lock held for reading, which is released. Pages that are on their way now. */
-static uint32_t send_row(struct mm *mm, struct row *r, struct blk_plug *plug)
+static uint32_t send_row(struct mm *mm, struct row *r, struct swap_request *rq,
+                         struct blk_plug *plug)
 {
         struct page_cache *c = mm->cache;
         struct swap_io *io = prepare_row(mm, &r->nr);
@@ -292,6 +310,9 @@ static uint32_t send_row(struct mm *mm, struct row *r, struct blk_plug *plug)
                 rwlock_read_unlock(&mm->lock);
                 return 0;
         }
+        io->request = rq;
+        if (rq)
+                atomic_fetch_add(&rq->pending, 1);
         atomic_fetch_add(&c->nr_swapping_out, io->t.nr);
         atomic_store(&mm->swap.copier, thread_id());
         atomic_store(&mm->swap.copying, 1);
@@ -300,80 +321,222 @@ static uint32_t send_row(struct mm *mm, struct row *r, struct blk_plug *plug)
         return r->nr;
 }
 
-/* => mm->lock; p is the entry of *addr. The first row of the table from there on; false: none. *addr
- * goes behind it. */
-static bool find_row(struct mm *mm, struct pte *p, uint64_t *addr, uint32_t max, struct row *r)
-{
-        uint64_t end = radix_leaf_end(&mm->pgd, *addr >> PAGE_SHIFT) << PAGE_SHIFT;
+/* A stretch of addresses that rows are taken from. */
+struct sweep {
+        uint64_t at, end;
+        bool all;                /* spare none */
+        struct swap_request *rq; /* for whom; NULL: whoever needs memory */
+};
 
-        for (; *addr < end; *addr += PAGE_SIZE, p++) {
+/* It has been stored to on its way out. True: spared this time. */
+static bool spare(struct mm *mm, struct pte *p, uint64_t v, const struct sweep *w)
+{
+        if (!(v & PTE_REF))
+                return false;
+        pte_lock(mm, p);
+        if (pte_value(p) == v)
+                pte_exchange(mm, p, v & ~(uint64_t)PTE_REF);
+        pte_unlock(mm, p);
+        return !w->all;
+}
+
+/* => mm->lock; p is the entry of w->at. The first row of the table from there on; false: none. w->at
+ * goes behind it. */
+static bool find_row(struct mm *mm, struct pte *p, struct sweep *w, uint32_t max, struct row *r)
+{
+        uint64_t end = min_u64(radix_leaf_end(&mm->pgd, w->at >> PAGE_SHIFT) << PAGE_SHIFT, w->end);
+
+        for (; w->at < end; w->at += PAGE_SIZE, p++) {
                 uint64_t v = pte_value(p);
                 struct vma *vma;
 
-                if (value_state(v) != PTE_COPY)
+                if (value_state(v) != PTE_COPY || spare(mm, p, v, w))
                         continue;
-                if (v & PTE_REF) { /* spared this time */
-                        pte_lock(mm, p);
-                        if (pte_value(p) == v)
-                                pte_exchange(mm, p, v & ~(uint64_t)PTE_REF);
-                        pte_unlock(mm, p);
-                        continue;
-                }
-                vma = find_vma(mm, *addr);
-                if (!vma || vma->vm_start > *addr || (vma->vm_flags & VM_LOCKED))
+                vma = find_vma(mm, w->at);
+                if (!vma || vma->vm_start > w->at || (vma->vm_flags & VM_LOCKED))
                         continue;
                 r->p = p;
-                r->address = *addr;
+                r->address = w->at;
                 r->clean = is_clean(v);
                 r->nr = row_length(
                         p,
-                        (uint32_t)min_u64(max, (min_u64(end, vma->vm_end) - *addr) >> PAGE_SHIFT),
+                        (uint32_t)min_u64(max, (min_u64(end, vma->vm_end) - w->at) >> PAGE_SHIFT),
                         r->clean);
-                *addr += (uint64_t)r->nr << PAGE_SHIFT;
+                w->at += (uint64_t)r->nr << PAGE_SHIFT;
                 if (r->nr)
                         return true;
         }
         return false;
 }
 
-/* The hand goes on to the next row, and that row goes. Pages that went or are on their way. *laps:
- * how often the hand has come round. */
-static uint32_t step(struct mm *mm, uint32_t max, struct blk_plug *plug, unsigned *laps)
+/* Rows that have their slots. => mm->lock */
+static uint32_t drop_clean(struct mm *mm, struct row *r, struct swap_request *rq)
 {
-        uint64_t addr = mm->swap.hand;
+        uint32_t gone;
+
+        pte_lock(mm, r->p);
+        r->nr = row_length(r->p, r->nr, true);
+        gone = r->nr ? drop_row(mm, r) : 0;
+        pte_unlock(mm, r->p);
+        if (gone)
+                uncharge_private(mm->cache, gone);
+        if (rq)
+                atomic_fetch_add(&rq->gone, gone);
+        return gone;
+}
+
+/* On to the next row, and that row goes. Pages that went or are on their way. At its end the sweep is
+ * there. */
+static uint32_t step(struct mm *mm, struct sweep *w, uint32_t max, struct blk_plug *plug)
+{
         struct pte *p;
         struct row r;
         uint32_t gone = 0;
 
         rwlock_read_lock(&mm->lock);
-        /* Our own: what a child has mapped only the child itself could take away. */
-        p = pte_next_table(mm, &addr, SPACE_SIZE - 1);
+        p = pte_next_table(mm, &w->at, w->end - 1);
         if (!p) {
-                mm->swap.hand = 0;
-                ++*laps;
-                rwlock_read_unlock(&mm->lock);
-                return 0;
+                w->at = w->end;
+        } else if (find_row(mm, p, w, max, &r)) {
+                if (!r.clean) {
+                        gone = send_row(mm, &r, w->rq, plug);
+                        w->at = r.address + ((uint64_t)(gone ? gone : 1) << PAGE_SHIFT);
+                        pte_put(mm, p);
+                        return gone;
+                }
+                gone = drop_clean(mm, &r, w->rq);
         }
-        if (!find_row(mm, p, &addr, max, &r)) {
-                mm->swap.hand = addr;
-        } else if (r.clean) {
-                mm->swap.hand = addr;
-                pte_lock(mm, r.p);
-                r.nr = row_length(r.p, r.nr, true);
-                gone = r.nr ? drop_row(mm, &r) : 0;
-                pte_unlock(mm, r.p);
-                if (gone)
-                        uncharge_private(mm->cache, gone);
-        } else {
-                uint64_t from = r.address;
-
-                gone = send_row(mm, &r, plug);
-                mm->swap.hand = from + ((uint64_t)(gone ? gone : 1) << PAGE_SHIFT);
+        if (p)
                 pte_put(mm, p);
+        rwlock_read_unlock(&mm->lock);
+        return gone;
+}
+
+/* --- what somebody has asked for ------------------------------------------------------------ */
+
+/* The first cold range, as it is now; false: there is none. */
+static bool first_cold(struct mm_swap *s, struct sweep *w)
+{
+        bool yes;
+
+        mutex_lock(&s->lock);
+        yes = s->nr_cold;
+        *w = (struct sweep){ .at = s->cold[0].at, .end = s->cold[0].end, .all = true };
+        mutex_unlock(&s->lock);
+        return yes;
+}
+
+/* So far it has been looked at; it may have been pushed out meanwhile. */
+static void advance_cold(struct mm_swap *s, uint64_t was, const struct sweep *w)
+{
+        mutex_lock(&s->lock);
+        if (s->nr_cold && s->cold[0].at == was && s->cold[0].end == w->end) {
+                s->cold[0].at = w->at;
+                if (w->at >= w->end)
+                        memmove(s->cold, s->cold + 1, --s->nr_cold * sizeof(s->cold[0]));
+        }
+        mutex_unlock(&s->lock);
+}
+
+void swap_cold(struct mm *mm, uint64_t addr, uint64_t end)
+{
+        struct mm_swap *s = &mm->swap;
+
+        if (!s->area)
+                return;
+        mutex_lock(&s->lock);
+        if (s->nr_cold == COLD_RANGES) /* the oldest takes its chances */
+                memmove(s->cold, s->cold + 1, --s->nr_cold * sizeof(s->cold[0]));
+        s->cold[s->nr_cold++] = (struct cold_range){ addr, end };
+        mutex_unlock(&s->lock);
+}
+
+static struct swap_request *first_request(struct mm_swap *s)
+{
+        struct swap_request *rq;
+
+        mutex_lock(&s->lock);
+        rq = s->requests;
+        mutex_unlock(&s->lock);
+        return rq;
+}
+
+/* False: it has to wait for memory to be written with. */
+static bool serve_request(struct mm *mm, struct swap_request *rq)
+{
+        struct sweep w = { .at = rq->at, .end = rq->end, .all = true, .rq = rq };
+        struct staging *staging = &mm->cache->staging;
+        struct blk_plug plug;
+        bool can = true;
+
+        blk_start_plug(&plug);
+        while (w.at < w.end && (can = staging_available(staging, true)))
+                step(mm, &w, ROW_MAX, &plug);
+        blk_finish_plug(&plug);
+        rq->at = w.at;
+        return can;
+}
+
+static bool swap_serve(void *arg)
+{
+        struct mm *mm = arg;
+        struct mm_swap *s = &mm->swap;
+        struct swap_request *rq;
+
+        while ((rq = first_request(s))) {
+                if (!serve_request(mm, rq))
+                        return true;
+                mutex_lock(&s->lock);
+                s->requests = rq->next;
+                mutex_unlock(&s->lock);
+                end_request(rq, 0);
+        }
+        return false;
+}
+
+uint64_t swap_pageout(struct mm *mm, uint64_t addr, uint64_t end)
+{
+        struct swap_request rq = { .at = addr, .end = end, .pending = 1 }, **last;
+        struct mm_swap *s = &mm->swap;
+
+        lock_assert_none();
+        if (!s->area || addr >= end)
+                return 0;
+        mutex_lock(&s->lock);
+        for (last = &s->requests; *last; last = &(*last)->next)
+                ;
+        *last = &rq;
+        mutex_unlock(&s->lock);
+        reclaim_kick(mm->cache);
+        for (uint32_t n; (n = atomic_load(&rq.pending)) != 0;)
+                futex_wait(&rq.pending, n, 0);
+        return atomic_load(&rq.gone);
+}
+
+/* --- for want of memory -------------------------------------------------------------------- */
+
+/* What is cold goes first; then the hand goes on. *laps: how often it has come round. */
+static uint32_t next_row(struct mm *mm, uint32_t max, struct blk_plug *plug, unsigned *laps)
+{
+        struct mm_swap *s = &mm->swap;
+        struct sweep w;
+        uint32_t gone;
+
+        if (first_cold(s, &w)) {
+                uint64_t was = w.at;
+
+                gone = step(mm, &w, max, plug);
+                advance_cold(s, was, &w);
                 return gone;
         }
-        pte_put(mm, p);
-        rwlock_read_unlock(&mm->lock);
+        /* Our own: what a child has mapped only the child itself could take away. */
+        w = (struct sweep){ .at = s->hand, .end = SPACE_SIZE };
+        gone = step(mm, &w, max, plug);
+        s->hand = w.at;
+        if (w.at >= w.end) {
+                s->hand = 0;
+                ++*laps;
+        }
         return gone;
 }
 
@@ -388,7 +551,7 @@ static unsigned swap_shrink(void *arg, unsigned want)
         while (gone < want && laps < 3 && staging_available(&mm->cache->staging, true)) {
                 uint32_t max = want - gone < ROW_MAX ? want - gone : ROW_MAX;
 
-                gone += step(mm, max, &plug, &laps);
+                gone += next_row(mm, max, &plug, &laps);
         }
         blk_finish_plug(&plug);
         return gone;
@@ -396,4 +559,5 @@ static unsigned swap_shrink(void *arg, unsigned want)
 
 const struct private_ops swap_private_ops = {
         .shrink = swap_shrink,
+        .serve = swap_serve,
 };

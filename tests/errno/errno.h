@@ -55,6 +55,7 @@ enum {
         WONLY = 14,       /* 1 page, shared, PROT_WRITE */
         ANON = 15,        /* 2 pages without a file, private, PROT_READ | PROT_WRITE */
         END = 17,         /* from here on: nothing, up to */
+        MEMORY = 29,      /* 2 pages without a file, shared, PROT_READ | PROT_WRITE */
         LOCKED = 32,      /* 2 pages, shared, locked */
         LOCKED_ANON = 36, /* 1 page without a file, locked */
         NOEXEC = 38,      /* 1 page, private, PROT_READ, of a file that may not be executed */

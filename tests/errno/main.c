@@ -161,6 +161,7 @@ static void lay_out(struct side *s)
                 { LOCKED_ANON, 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED,
                   H_NONE, 0 },
                 { NOEXEC, 1, PROT_READ, MAP_PRIVATE, H_NOEXEC, 0 },
+                { MEMORY, 2, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, H_NONE, 0 },
         };
 
         unmap_all(s);

@@ -65,6 +65,8 @@ static const struct errno_case mremap_cases[] = {
         { "locked, kept", call_mremap, AT(LOCKED), 2 * PAGE, EMPTY, 2 * PAGE, FREE, 0, 0, 0 },
         { "longer than may be locked", call_mremap, AT(LOCKED), 2 * PAGE, MOVE, MOST_LOCKED *PAGE,
           0, 0, EAGAIN, IF_LIMITED },
+        { "a second view of memory", call_mremap, AT(MEMORY), 0, MOVE, 2 * PAGE, 0, 0, 0, 0 },
+        { "memory, longer", call_mremap, AT(MEMORY), 2 * PAGE, FIXED, 4 * PAGE, FREE, 0, 0, 0 },
         { "a second view of a file open for reading", call_mremap, AT(RO), 0, MOVE, PAGE, 0, 0, 0,
           0 },
 };
