@@ -339,9 +339,19 @@ static uint8_t want_cold_hidden(uint8_t old, const struct range *r, void *arg)
         return old & TOUCHED ? old & ~TOUCHED : old | HIDDEN;
 }
 
-static uint64_t vmas(const struct shadow *s)
+/* Only borders can be fewer. Where ranges alone are as many as there should be, the clock would go round
+ * at every turn and change nothing: a few are allowed in any case, and then it is the kernel that says
+ * when it is too much. */
+static uint64_t most_borders(const struct shadow *s)
 {
-        return s->nr_ranges + (s->borders > 0 ? (uint64_t)s->borders : 0);
+        uint64_t few = s->limit / 16;
+
+        return s->limit > s->nr_ranges + few ? s->limit - s->nr_ranges : few;
+}
+
+static uint64_t borders(const struct shadow *s)
+{
+        return s->borders > 0 ? (uint64_t)s->borders : 0;
 }
 
 /* The hand goes over one leaf. False: it has come to the end. */
@@ -365,13 +375,13 @@ static bool tick(struct shadow *s)
 
 void shadow_hide_cold(struct shadow *s, bool at_once)
 {
-        uint64_t now = vmas(s), goal = s->limit / 8 * 7;
+        uint64_t now = borders(s), goal = most_borders(s) / 8 * 7;
 
-        if (now < s->limit && !at_once)
+        if (now < most_borders(s) && !at_once)
                 return;
         goal = at_once ? min_u64(goal, now / 2) : goal;
         /* Round once to see what is touched, and once more to hide what was. */
-        for (int rounds = 0; rounds < 3 && vmas(s) > goal;) {
+        for (int rounds = 0; rounds < 3 && borders(s) > goal;) {
                 if (tick(s))
                         continue;
                 s->hand = 0;

@@ -71,17 +71,23 @@ static void map_at(int flags)
                      0);
 }
 
+static void open_with(uint64_t max_vmas)
+{
+        struct mmu_config cfg = {
+                .trace = &trace, .client = &client, .tables = &tables, .max_vmas = max_vmas
+        };
+
+        cr_assert_eq(mmu_open("sigsegv", &cfg, &mmu), 0, "%s", cfg.why);
+}
+
 static void start(void)
 {
         struct sigaction sa = { .sa_handler = jump_out };
-        struct mmu_config cfg = {
-                .trace = &trace, .client = &client, .tables = &tables, .max_vmas = LIMIT
-        };
 
         trace_init(&trace);
         sigaction(SIGSEGV, &sa, NULL);
         cr_assert_eq(table_pool_init(&tables, 1024), 0);
-        cr_assert_eq(mmu_open("sigsegv", &cfg, &mmu), 0, "%s", cfg.why);
+        open_with(LIMIT);
         memfd = memfd_create("frames", MFD_CLOEXEC);
         cr_assert_eq(ftruncate(memfd, PAGES * PAGE_SIZE), 0);
         for (unsigned i = 0; i < PAGES; i++) {
@@ -340,4 +346,43 @@ Test(sigsegv, a_page_of_its_own_in_the_place_of_another)
         cr_assert(asks(2, false));
         map(2, 1, true);
         cr_assert_eq(*(char *)(uintptr_t)at(2), 'c', "the file's page is another");
+}
+
+static unsigned most_maps(void)
+{
+        FILE *f = fopen("/proc/sys/vm/max_map_count", "r");
+        unsigned n = 0;
+
+        if (f && fscanf(f, "%u", &n) != 1)
+                n = 0;
+        if (f)
+                fclose(f);
+        return n;
+}
+
+/* The clock does not move of itself: it is the kernel that says it is too much. */
+Test(sigsegv, at_the_kernels_limit_what_is_cold_is_hidden)
+{
+        unsigned most = most_maps(), pages = most + most / 4;
+        uint64_t small = addr;
+
+        if (most < 1000 || most > 200000)
+                cr_skip_test("vm.max_map_count is %u", most);
+        mmu->ops->release(mmu, small, PAGES * PAGE_SIZE);
+        mmu->ops->close(mmu);
+        open_with(UINT64_MAX / 2);
+        cr_assert_eq(ftruncate(memfd, (off_t)pages * (off_t)PAGE_SIZE), 0);
+        addr = 0;
+        cr_assert_eq(mmu->ops->reserve(mmu, &addr, pages * PAGE_SIZE, PROT_READ | PROT_WRITE,
+                                       MAP_SHARED, memfd, 0),
+                     0);
+        for (unsigned i = 0; i < pages; i += 2)
+                map(i, 1, true);
+        for (unsigned i = 0; i < pages; i += 998) {
+                cr_assert_not(asks(i, false), "page %u was forgotten", i);
+                cr_assert(asks(i, true), "page %u", i);
+                cr_assert(asks(i + 1, false), "page %u", i + 1);
+        }
+        mmu->ops->release(mmu, addr, pages * PAGE_SIZE);
+        map_at(MAP_SHARED);
 }
