@@ -134,7 +134,7 @@ int main(int argc, char **argv)
         unsigned nr = 0, smoke = 0;
 
 #ifdef __SANITIZE_ADDRESS__
-        puts("skipped: AddressSanitizer knows nothing of stacks changed in a signal handler");
+        puts("skipped: these tests run under the sanitizer by themselves");
         return 77;
 #endif
         for (int i = 1; i < argc && nr < MAX_PROGRAMS; i++) {

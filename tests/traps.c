@@ -550,10 +550,7 @@ static void children(void)
 
 int main(int argc, char **argv)
 {
-        test_begin(argc, argv, 0, 0, 60);
-#ifdef __SANITIZE_ADDRESS__
-        test_skip("AddressSanitizer knows nothing of stacks that are changed in a signal handler");
-#endif
+        test_begin(argc, argv, 0, 0, 160);
         if (!test.mmu)
                 test.mmu = "sigbus";
         if (!strcmp(test.mmu, "uffd") || !strcmp(test.mmu, "auto"))

@@ -26,7 +26,7 @@
 #include "util/signals.h"
 
 #define SLOTS 256
-#define STACKS 64 /* threads that may be in a fault at once; more use their own stack */
+#define STACKS 64 /* threads that may be in a fault at once; more wait for one of these to end */
 #define STACK_BYTES (96ul << 10)
 #define KERNEL_SIGSET 8 /* bytes of a signal mask as the kernel has it */
 
@@ -50,6 +50,8 @@ static struct {
         _Atomic(_Atomic uint32_t *) alive;
         char *stacks;
         _Atomic uint64_t free_stacks; /* a bit each */
+        _Atomic uint32_t given_back,
+                need_one; /* how often a stack was; threads that wait for one */
 } traps;
 
 /* The signal as the program's handler gets it. That handler may call ours again, if it was put on
@@ -123,23 +125,45 @@ static void serve_there(void *arg)
         stack_return(&c->left);
 }
 
-static void serve_on_own_stack(struct call *c)
+/* Its bit. The thread's own stack may be too small for what a fault needs. Who has one holds nothing
+ * that needs another. */
+static uint64_t take_stack(void)
 {
         uint64_t free = atomic_load(&traps.free_stacks), bit;
-        char *stack;
 
-        do {
-                if (!free) {
-                        serve(c);
-                        return;
-                }
+        for (;;) {
+                uint32_t seen = atomic_load(&traps.given_back);
+
                 bit = free & -free;
-        } while (!atomic_compare_exchange_weak(&traps.free_stacks, &free, free & ~bit));
-        stack = traps.stacks + (size_t)__builtin_ctzll(bit) * STACK_BYTES;
+                if (bit && atomic_compare_exchange_weak(&traps.free_stacks, &free, free & ~bit))
+                        return bit;
+                if (!bit) {
+                        atomic_fetch_add(&traps.need_one, 1);
+                        if (!atomic_load(&traps.free_stacks))
+                                futex_wait(&traps.given_back, seen, 0);
+                        atomic_fetch_sub(&traps.need_one, 1);
+                        free = atomic_load(&traps.free_stacks);
+                }
+        }
+}
+
+static void give_back_stack(uint64_t bit)
+{
+        atomic_fetch_or(&traps.free_stacks, bit);
+        atomic_fetch_add(&traps.given_back, 1);
+        if (atomic_load(&traps.need_one))
+                futex_wake(&traps.given_back, 1);
+}
+
+static void serve_on_own_stack(struct call *c)
+{
+        uint64_t bit = take_stack();
+        char *stack = traps.stacks + (size_t)__builtin_ctzll(bit) * STACK_BYTES;
+
         stack_leave(&c->left, stack + PAGE_SIZE, STACK_BYTES - PAGE_SIZE);
         trap_call_on(serve_there, c, stack + STACK_BYTES - 64);
         stack_returned(&c->left);
-        atomic_fetch_or(&traps.free_stacks, bit);
+        give_back_stack(bit);
 }
 
 /* A fault of ours may have come just before its mapping went: then there is nothing there now,
@@ -324,9 +348,11 @@ static int begin(void)
                         mprotect(p + i * STACK_BYTES, PAGE_SIZE, PROT_NONE);
                 traps.stacks = p;
         }
+        stack_forget(traps.stacks, STACKS * STACK_BYTES);
         memset(traps.slots, 0, sizeof(traps.slots));
         traps.bus.traps = traps.segv.traps = 0;
         atomic_store(&traps.free_stacks, UINT64_MAX);
+        atomic_store(&traps.need_one, 0);
         atomic_store(&traps.alive, alive);
         atomic_store(alive, 1);
         return 0;

@@ -15,7 +15,14 @@ struct stack_left {
 };
 
 #ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
+
+/* What threads have left on stacks that they never came back to: those of the parent, in a child. */
+static inline void stack_forget(const void *stacks, size_t size)
+{
+        __asan_unpoison_memory_region(stacks, size);
+}
 
 /* About to go to [bottom, bottom+size). */
 static inline void stack_leave(struct stack_left *l, const void *bottom, size_t size)
@@ -37,6 +44,10 @@ static inline void stack_returned(const struct stack_left *l)
         __sanitizer_finish_switch_fiber(l->fake, NULL, NULL);
 }
 #else
+static inline void stack_forget(const void *stacks, size_t size)
+{
+        (void)stacks, (void)size;
+}
 static inline void stack_leave(struct stack_left *l, const void *bottom, size_t size)
 {
         (void)l, (void)bottom, (void)size;
