@@ -144,6 +144,7 @@ static void *keep(void *arg)
         }
 }
 
+/* k is the keeper's from here on. */
 static int start_keeper(struct keeper *k)
 {
         sigset_t all, old;
@@ -154,8 +155,10 @@ static int start_keeper(struct keeper *k)
         pthread_sigmask(SIG_BLOCK, &all, &old);
         error = -pthread_create(&thread, NULL, keep, k);
         pthread_sigmask(SIG_SETMASK, &old, NULL);
-        if (error)
+        if (error) {
+                free(k);
                 return error;
+        }
         pthread_detach(thread);
         while (atomic_load(&k->ready) == 0)
                 futex_wait(&k->ready, 0, 0);
@@ -235,21 +238,24 @@ int space_settle(struct mmu *m, unsigned nr, int error)
 {
         struct uffd *u = uffd_of(m);
         struct space *sp = &u->spaces->space[nr];
-        struct keeper *k = error ? NULL : malloc(sizeof(*k));
-        int pagemap;
+        int pagemap = error ? -1 : open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+        struct keeper *k;
 
-        if (!error && !k)
-                error = -ENOMEM;
+        if (!error && pagemap < 0)
+                error = -errno;
+        if (!error) {
+                k = malloc(sizeof(*k));
+                error = k ? 0 : -ENOMEM;
+        }
         if (!error) {
                 *k = (struct keeper){ .fd = { atomic_load(&sp->fd), sp->theirs, u->pidfd } };
-                pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
                 /* First the keeper: from hello on nobody may come too late. */
-                error = pagemap < 0 ? -errno : start_keeper(k);
+                error = start_keeper(k);
                 if (!error)
                         say_hello(k, nr, pagemap); /* an error: the parent has ended already */
-                if (pagemap >= 0)
-                        close(pagemap);
         }
+        if (pagemap >= 0)
+                close(pagemap);
         close_fd(&sp->fd);
         if (sp->theirs >= 0)
                 close(sp->theirs);
