@@ -202,8 +202,10 @@ void threads_begin(unsigned threads)
         char *place = find_place();
 
         group.threads = threads < MAX_THREADS ? threads : MAX_THREADS;
-        group.worker = calloc(group.threads, sizeof(*group.worker));
+        group.worker =
+                aligned_alloc(_Alignof(struct worker), group.threads * sizeof(*group.worker));
         require(group.worker, "no memory");
+        memset(group.worker, 0, group.threads * sizeof(*group.worker));
         pthread_barrier_init(&group.barrier, NULL, group.threads + 1);
         name_sides(&group.side[OURS], &group.side[KERNELS]);
         for (unsigned k = 0; k < SIDES; k++)
