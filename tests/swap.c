@@ -84,9 +84,7 @@ static void disturb(char *base, uint64_t first, uint64_t *version, uint64_t *see
         len = nr * PAGE;
         switch (random_below(seed, 6)) {
         case 3:
-                if (!of_file)
-                        expect(fl_madvise(s.engine, p, len, MADV_PAGEOUT) == 0, "%s",
-                               fl_strerror());
+                expect(fl_madvise(s.engine, p, len, MADV_PAGEOUT) == 0, "%s", fl_strerror());
                 return;
         case 4:
                 expect(fl_madvise(s.engine, p, len, MADV_COLD) == 0, "%s", fl_strerror());

@@ -136,6 +136,9 @@ struct mmu_ops {
          * A store may get in before the protection, which makes it a page of its own: bit i of *own
          * says that page i is one, or may be one. Does not wake. -EEXIST */
         int (*zero)(struct mmu *, uint64_t addr, uint64_t nr, uint64_t *own);
+        /* How many pages of private memory from addr on, at most nr (64), none of them protected, are
+         * there as pages of their own: such a page stays until it is unmapped. NULL: read can tell. */
+        uint64_t (*own)(struct mmu *, uint64_t addr, uint64_t nr);
         /* Copy nr pages of private memory out, from addr on. How many, from the first: it ends at one
          * that is not there as a page of its own. May fault. */
         uint64_t (*read)(struct mmu *, uint64_t addr, uint64_t nr, char *buf);

@@ -446,15 +446,17 @@ int uffd_zero(struct mmu *m, uint64_t addr, uint64_t nr, uint64_t *own)
         return zeropage_show(fd, pagemap, addr, nr, own);
 }
 
+#define PAGEMAP_WP (1ull << 57)   /* write-protected by a userfaultfd */
 #define PAGEMAP_FILE (1ull << 61) /* a file's, or shared */
 #define PAGEMAP_SWAPPED (1ull << 62)
 #define PAGEMAP_PRESENT (1ull << 63)
 #define READ_MAX 64
 
-/* Pages from addr on that are there as pages of their own. */
-static uint64_t own_pages(struct uffd *u, uint64_t addr, uint64_t nr)
+/* Pages from addr on that are there as pages of their own. What the kernel has swapped has the same
+ * bits as the mark that protecting leaves where no page is: only without protection it is certain. */
+static uint64_t own_pages(struct uffd *u, uint64_t addr, uint64_t nr, bool certain)
 {
-        uint64_t entry[READ_MAX], n = 0;
+        uint64_t entry[READ_MAX], n = 0, not = PAGEMAP_FILE | (certain ? PAGEMAP_WP : 0);
         ssize_t got;
 
         if (u->pagemap < 0)
@@ -462,15 +464,22 @@ static uint64_t own_pages(struct uffd *u, uint64_t addr, uint64_t nr)
         got = pread(u->pagemap, entry, nr * sizeof(*entry),
                     (off_t)((addr >> PAGE_SHIFT) * sizeof(*entry)));
         while (n < nr && (n + 1) * sizeof(*entry) <= (size_t)(got < 0 ? 0 : got) &&
-               (entry[n] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) && !(entry[n] & PAGEMAP_FILE))
+               ((entry[n] & (PAGEMAP_PRESENT | PAGEMAP_FILE)) == PAGEMAP_PRESENT ||
+                ((entry[n] & PAGEMAP_SWAPPED) && !(entry[n] & not ))))
                 n++;
         return n;
+}
+
+uint64_t uffd_own(struct mmu *m, uint64_t addr, uint64_t nr)
+{
+        return space_of(addr) ? 0
+                              : own_pages(uffd_of(m), addr, nr < READ_MAX ? nr : READ_MAX, true);
 }
 
 uint64_t uffd_read(struct mmu *m, uint64_t addr, uint64_t nr, char *buf)
 {
         struct uffd *u = uffd_of(m);
-        uint64_t n = space_of(addr) ? 0 : own_pages(u, addr, nr < READ_MAX ? nr : READ_MAX);
+        uint64_t n = space_of(addr) ? 0 : own_pages(u, addr, nr < READ_MAX ? nr : READ_MAX, false);
         struct iovec to = { buf, n << PAGE_SHIFT };
         struct iovec from = { (void *)(uintptr_t)addr, n << PAGE_SHIFT };
         ssize_t got = n ? process_vm_readv(getpid(), &to, 1, &from, 1, 0) : 0;

@@ -60,6 +60,7 @@ int uffd_protect(struct mmu *m, uint64_t addr, uint64_t len, int prot);
 int uffd_map_run(struct mmu *m, uint64_t addr, uint64_t nr, bool wp, bool *existed);
 int uffd_copy(struct mmu *m, uint64_t addr, const void *pages, uint64_t nr, bool wp,
               uint64_t *done);
+uint64_t uffd_own(struct mmu *m, uint64_t addr, uint64_t nr);
 uint64_t uffd_read(struct mmu *m, uint64_t addr, uint64_t nr, char *buf);
 int uffd_zero(struct mmu *m, uint64_t addr, uint64_t nr, uint64_t *own);
 int uffd_write_protect(struct mmu *m, uint64_t addr, uint64_t nr);

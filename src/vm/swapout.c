@@ -287,20 +287,38 @@ static struct swap_io *prepare_row(struct mm *mm, uint32_t *nr)
         return io;
 }
 
+/* Entries of the row that can go as they are: where a copy is only promised, and not made yet by the
+ * store that is to come, the cache's page may be shown, or nothing. This has to be known before the
+ * row is protected: a protected nothing looks like a page. => ptl */
+static uint32_t own_length(struct mm *mm, const struct row *r, uint32_t max)
+{
+        uint32_t n = row_length(r->p, max, false);
+
+        return n && mm->mmu->ops->own ? (uint32_t)mm->mmu->ops->own(mm->mmu, r->address, n) : n;
+}
+
 /* => mm->lock held for reading, which is released. Pages that are on their way now. */
 static uint32_t send_row(struct mm *mm, struct row *r, struct swap_request *rq,
                          struct blk_plug *plug)
 {
         struct page_cache *c = mm->cache;
         struct swap_io *io = prepare_row(mm, &r->nr);
+        uint32_t had = io ? io->t.nr : 0;
         bool begun = false;
 
         if (io) {
                 pte_lock(mm, r->p);
-                r->nr = row_length(r->p, io->t.nr, false);
-                if (r->nr == io->t.nr)
+                r->nr = own_length(mm, r, had);
+                if (r->nr) {
+                        io->t.nr = r->nr;
                         begun = begin_row(io, r);
+                }
                 pte_unlock(mm, r->p);
+                if (io->t.nr < had) {
+                        swap_put(mm->swap.area, io->t.slot + io->t.nr, had - io->t.nr);
+                        staging_put(&c->staging, io->t.buf + ((size_t)io->t.nr << PAGE_SHIFT),
+                                    had - io->t.nr, true);
+                }
         }
         if (!begun) {
                 if (io) {
