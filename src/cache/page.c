@@ -106,6 +106,9 @@ static void set_state(struct page *p, enum page_state s, uint32_t clear)
         perturb();
 }
 
+/* Before the page is seen to be DIRTY, and the other way round when it has ceased to be: who looks for
+ * dirty pages goes by the tags, and passes by a page that is neither tagged nor being written. msync
+ * would return without it. */
 static void count_dirty(struct page_cache *c, struct address_space *m, struct page *p)
 {
         radix_tag(&m->i_pages, p);
@@ -197,8 +200,8 @@ void page_make_dirty(struct page_cache *c, struct page *p)
                 page_set(p, PG_REDIRTY);
         } else if (s == PAGE_CLEAN) {
                 m = page_mapping(c, p);
-                set_state(p, PAGE_DIRTY, 0);
                 count_dirty(c, m, p);
+                set_state(p, PAGE_DIRTY, 0);
                 if (m->swap_backed)
                         atomic_fetch_add(&c->budget.shm_dirty, 1);
         } else {
@@ -223,10 +226,11 @@ bool page_end_writeback(struct page_cache *c, struct page *p, int error)
         bool again = error || page_test(p, PG_REDIRTY);
 
         assert(page_state(p) == PAGE_WRITEBACK);
-        set_state(p, again ? PAGE_DIRTY : PAGE_CLEAN, PG_REDIRTY);
         if (again)
                 count_dirty(c, m, p);
-        else
+        perturb_gap();
+        set_state(p, again ? PAGE_DIRTY : PAGE_CLEAN, PG_REDIRTY);
+        if (!again)
                 release_memory(c, m);
         atomic_fetch_sub(&m->nr_writeback, 1);
         atomic_fetch_sub(&c->nr_writeback, 1);
