@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../family.h"
 #include "twin.h"
 
 /* One that works here; the machine's own more often than others. */
@@ -79,7 +80,7 @@ struct fl_engine *open_drawn_engine(uint64_t cache, uint64_t *s, bool *inherits)
         cfg.pagers = test.pagers ? test.pagers : cfg.pagers;
         cfg.perturb = test.perturb ? test.perturb : cfg.perturb;
         cfg.faults = test.faults ? test.faults : cfg.faults;
-        *inherits = random_below(s, 2);
+        *inherits = random_below(s, 2) && !CHILDREN_MAY_HANG;
         return open_either(cfg, inherits);
 }
 
