@@ -4,13 +4,9 @@
  */
 #include <errno.h>
 #include <stdarg.h>
-#include <sys/mman.h>
 
 #include "api/engine.h"
-
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
+#include "util/mman.h"
 
 /* For messages: the file that is mapped at or behind addr. */
 static int map_result(struct fl_engine *e, int result, const void *addr, const char *tried)

@@ -14,20 +14,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "mmu/blank.h"
 #include "mmu/shadow.h"
 #include "mmu/trap.h"
 #include "util/lock.h"
-
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
+#include "util/mman.h"
 
 struct sigsegv {
         struct mmu mmu;

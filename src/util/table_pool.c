@@ -3,18 +3,14 @@
  * table_pool.c - see table_pool.h.
  */
 #include "util/table_pool.h"
+#include "util/mman.h"
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define FEW_TABLES 512   /* that are spare in any case */
 #define GIVE_BACK_MOST 3 /* by whoever frees one: in use and spare change by one each */
 #define READY_MOST 64    /* tables that are asked for at once */
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
 
 static void *reserve(size_t bytes)
 {

@@ -7,18 +7,9 @@
  * but the file, one VMA at a time: what is mapped may change meanwhile, as it may in the kernel.
  */
 #include <errno.h>
-#include <sys/mman.h>
 
+#include "util/mman.h"
 #include "vm/mm.h"
-
-/* What older headers do not say. */
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24
-#endif
 
 struct advice_ops {
         int advice;

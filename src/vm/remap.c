@@ -11,13 +11,10 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
+#include "util/mman.h"
 #include "vm/map.h"
 
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
 #define END_OF_ADDRESSES (1ull << 47)
 
 struct remap {
