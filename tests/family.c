@@ -11,21 +11,8 @@
 
 struct fl_engine *open_family(struct fl_engine_config config)
 {
-        struct fl_engine *e;
-
-        config.size = sizeof(config);
         config.fork = "inherit";
-        if (!config.mmu)
-                config.mmu = test.mmu;
-        if (!config.pagers)
-                config.pagers = test.pagers;
-        if (!config.perturb)
-                config.perturb = test.perturb;
-        e = fl_engine_open(&config);
-        if (!e && (errno == EPERM || errno == ENOSYS || errno == ENOTSUP))
-                test_skip(fl_strerror());
-        require(e, "%s", fl_strerror());
-        return e;
+        return open_engine_with(config);
 }
 
 pid_t start_child(int (*fn)(void *), void *arg)

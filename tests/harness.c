@@ -511,7 +511,7 @@ struct fl_engine *open_engine_with(struct fl_engine_config config)
         if (!config.perturb)
                 config.perturb = test.perturb;
         e = fl_engine_open(&config);
-        if (!e && (errno == EPERM || errno == ENOSYS))
+        if (!e && (errno == EPERM || errno == ENOSYS || (errno == ENOTSUP && config.fork)))
                 test_skip(fl_strerror());
         require(e, "%s", fl_strerror());
         return e;
