@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/module.h"
 #include "fs/shmem.h"
 #include "util/perturb.h"
 
@@ -84,6 +85,7 @@ static int open_lower(struct fl_engine *e, const struct fl_engine_config *cfg)
                           : strcmp(cfg->driver, "posix") == 0 ? "posix"
                                                               : "auto",
                 .faults = e->faults,
+                .core = &fl_core_table,
         };
         error = block_pool_create(&e->block_pool, 4 * staging + 256);
         if (error)

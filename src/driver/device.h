@@ -10,9 +10,6 @@
 #define DEFAULT_DEPTH 64
 #define MAX_SEGMENTS 1024 /* iovecs of one system call: UIO_MAXIOV */
 
-/* The last step of every open: wraps `dev` when env->faults says so; on error it is closed. */
-int device_opened(struct driver_env *env, struct device *dev, struct device **out);
-
 /* The result is known: hand the I/O back. It may be gone when this returns. */
 static inline void driver_io_done(struct driver_io *io, int64_t result)
 {

@@ -54,6 +54,8 @@ struct driver_env {
         struct pool_threads *threads; /* posix's workers, made on first use */
         const char *driver;           /* "auto" (or NULL), "uring" or "posix", for host files */
         const char *faults;           /* --faults SPEC, or NULL: every device opened gets wrapped */
+        const void *core; /* the table for modules (fs/module.h); NULL: none are loaded */
+        char why[256];    /* driver_why(); whoever opens something has it */
 };
 
 struct driver_ops {
@@ -96,6 +98,27 @@ struct device {
 /* A host file or block device. oflags: O_RDONLY or O_RDWR. Takes O_DIRECT where the host allows
  * it, buffered I/O where not and for what is not aligned (the last partial block). -errno. */
 int device_open_file(struct driver_env *env, const char *path, int oflags, struct device **out);
+/* The device of that name: PATH, file:PATH, ram:SIZE, nbd://..., nbd+unix://... oflags: O_RDONLY or
+ * O_RDWR. -errno, and then *why is a phrase for people, good until the next open, or NULL. Opens
+ * of one env come one after the other. Blocks. */
+int device_open_uri(struct driver_env *env, const char *uri, int oflags, struct device **out,
+                    const char **why);
+/* The module that knows the name's scheme, NULL: none is needed. */
+const char *device_module(const char *uri);
+/* What tells it from others, however it is spelled: of a host file its inode, else its name. */
+void device_id(const struct device *dev, const char *uri, char *out, size_t size);
+/* A phrase put together for *why. Returns env->why. */
+const char *driver_why(struct driver_env *env, const char *format, ...)
+        __attribute__((format(printf, 2, 3)));
+/* What a module that is a driver has to offer (util/module.h). open() ends with device_opened()
+ * and does as device_open_uri(). */
+struct driver_type {
+        const char *name;
+        int (*open)(struct driver_env *env, const char *uri, int oflags, struct device **out,
+                    const char **why);
+};
+/* The last step of every open: wraps `dev` when env->faults says so; on error it is closed. */
+int device_opened(struct driver_env *env, struct device *dev, struct device **out);
 /* `size` bytes of zeros in memory, gone at close. */
 int device_open_ram(struct driver_env *env, uint64_t size, struct device **out);
 /* Wrap `inner`, which is then closed with the wrapper. spec: docs of --faults. -EINVAL. */

@@ -12,8 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "fs/inode.h"
-#include "fs/uri.h"
+#include "fs/module.h"
 
 void fs_env_init(struct fs_env *env, struct driver_env *drivers, struct block_pool *pool,
                  struct trace *trace)
@@ -91,6 +90,16 @@ void super_remove_locked(struct fs_env *env, struct super_block *sb)
         sb->next = NULL;
 }
 
+struct super_block *super_find_locked(struct fs_env *env, const struct super_operations *s_op,
+                                      const char *id)
+{
+        mutex_assert_held(&env->lock);
+        for (struct super_block *sb = env->supers; sb; sb = sb->next)
+                if (sb->s_op == s_op && !strcmp(sb->s_id, id))
+                        return sb;
+        return NULL;
+}
+
 void inode_get(struct inode *inode)
 {
         struct fs_env *env = inode->i_sb->env;
@@ -125,9 +134,27 @@ bool inode_is_last(struct inode *inode)
         return last;
 }
 
+/* Every image's file system is a module of its type's name. */
+static int get_type(struct fs_env *env, const struct uri *u, const struct file_system_type **out,
+                    const char **why)
+{
+        struct driver_env *d = env->drivers;
+        const void *type = NULL;
+        int err;
+
+        if (u->scheme != URI_IMAGE)
+                return -EOPNOTSUPP;
+        err = module_load(u->type, d->core, &type, d->why, sizeof(d->why));
+        if (err)
+                *why = d->why;
+        *out = type;
+        return err;
+}
+
 int fs_open(struct fs_env *env, const char *uri, int oflags, int mode, struct inode **out,
             const char **why)
 {
+        const struct file_system_type *type;
         struct uri u;
         int err;
 
@@ -141,8 +168,25 @@ int fs_open(struct fs_env *env, const char *uri, int oflags, int mode, struct in
                 return hostfs_open(env, uri, u.path, oflags, mode, out, why);
         case URI_RAM:
                 return memfs_open_ram(env, uri, u.size, oflags, out);
+        case URI_IMAGE:
+                err = get_type(env, &u, &type, why);
+                return err ? err : type->open(env, uri, &u, oflags, out, why);
         }
         return -EINVAL;
+}
+
+int fs_list(struct fs_env *env, const char *uri, int (*entry)(void *arg, const struct fs_entry *e),
+            void *arg, const char **why)
+{
+        const struct file_system_type *type;
+        struct uri u;
+        int err;
+
+        *why = NULL;
+        err = uri_parse(uri, &u, why);
+        if (!err)
+                err = get_type(env, &u, &type, why);
+        return err ? err : type->list(env, &u, entry, arg, why);
 }
 
 int generic_file_map(struct inode *inode, int prot, int flags, int *maxprot)

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "block/block.h"
+#include "fs/worker.h"
 #include "util/base.h"
 #include "util/lock.h"
 
@@ -44,6 +45,7 @@ struct fs_run {
         _Atomic uint32_t pending;
         _Atomic int first_error;
         _Atomic uint64_t first_missing; /* lowest byte offset in the run that was not there */
+        struct fs_work work;
 };
 
 /* Members of Linux 5.13's table that have a meaning here. */
@@ -121,6 +123,7 @@ struct super_block {
         const char *type; /* "hostfs", "memfs" */
         struct fs_env *env;
         void *s_private;
+        char s_id[320]; /* [env] device_id() of what it lies on; "": no device of its own */
         struct super_block *next; /* [env] */
 };
 
@@ -147,6 +150,12 @@ void fs_env_destroy(struct fs_env *env);
  * file that the engine has open and that is not empty), ... */
 int fs_open(struct fs_env *env, const char *uri, int oflags, int mode, struct inode **out,
             const char **why);
+/* Calls entry() for each name in the directory of an image that uri names, in the image's order,
+ * `.` and `..` left out; of a file once, for itself. It stops early when entry() returns other
+ * than 0, with that. Errors as fs_open(), and -EOPNOTSUPP for what is no image. Blocks. */
+struct fs_entry;
+int fs_list(struct fs_env *env, const char *uri, int (*entry)(void *arg, const struct fs_entry *e),
+            void *arg, const char **why);
 void inode_get(struct inode *inode);
 /* Drops a reference. The last one evicts the inode, which waits for its I/O and closes the
  * device: its cache must be empty by then. Not from end_io, nor on a loop thread. */

@@ -21,6 +21,9 @@ void inode_insert_locked(struct fs_env *env, struct inode *inode, const char *ur
 /* => env->lock held. */
 void super_insert_locked(struct fs_env *env, struct super_block *sb);
 void super_remove_locked(struct fs_env *env, struct super_block *sb);
+/* => env->lock held. The one of these operations on the device of that id, or NULL. */
+struct super_block *super_find_locked(struct fs_env *env, const struct super_operations *s_op,
+                                      const char *id);
 
 /* ---- opening; each takes env->lock itself ---- */
 

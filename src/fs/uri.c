@@ -8,48 +8,101 @@
 #include <string.h>
 
 #include "util/quantity.h"
+#include "util/scheme.h"
 
-static bool is_letter(char c)
+static const char *const image_types[] = { "ext4", "squashfs" };
+
+static int refuse(int error, const char **why, const char *phrase)
 {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        *why = phrase;
+        return error;
 }
 
-static bool is_digit(char c)
+/* The character that %XX stands for, 0 if it is none of those that may be written so. */
+static char escaped(const char *text)
 {
-        return c >= '0' && c <= '9';
+        static const struct {
+                char code[3], meant;
+        } escapes[] = { { "23", '#' }, { "3F", '?' }, { "3f", '?' }, { "25", '%' } };
+
+        for (unsigned i = 0; i < ARRAY_SIZE(escapes); i++)
+                if (!strncmp(text + 1, escapes[i].code, 2))
+                        return escapes[i].meant;
+        return 0;
 }
 
-/* Length of the scheme that text begins with, 0 if it is a bare path. */
-static size_t scheme_length(const char *text)
+/* The path within the image, up to a ? or the end. *end: there. */
+static int parse_inner(const char *text, struct uri *out, const char **end, const char **why)
 {
         size_t n = 0;
 
-        if (!is_letter(*text))
-                return 0;
-        while (is_letter(text[n]) || is_digit(text[n]) || (text[n] && strchr("+.-", text[n])))
-                n++;
-        return text[n] == ':' ? n : 0;
+        while (*text && *text != '?') {
+                char c = *text == '%' ? escaped(text) : *text;
+
+                if (*text == '#' || !c)
+                        return refuse(-EINVAL, why,
+                                      "in the path # ? and % are written %23, %3F and %25");
+                if (n == sizeof(out->inner) - 1)
+                        return refuse(-ENAMETOOLONG, why, "the path is too long");
+                out->inner[n++] = c;
+                text += *text == '%' ? 3 : 1;
+        }
+        out->inner[n] = 0;
+        *end = text;
+        return 0;
+}
+
+static int parse_image(const char *rest, struct uri *out, const char **why)
+{
+        const char *hash = strchr(rest, '#');
+        int err;
+
+        out->scheme = URI_IMAGE;
+        out->path = out->inner;
+        if (!hash || hash == rest || hash[1] != '/')
+                return refuse(-EINVAL, why,
+                              "a file in an image is named TYPE:DEV#/path, as in "
+                              "ext4:disk.img#/etc/fstab");
+        if ((size_t)(hash - rest) >= sizeof(out->dev))
+                return refuse(-ENAMETOOLONG, why, "the device's name is too long");
+        memcpy(out->dev, rest, (size_t)(hash - rest));
+        out->dev[hash - rest] = 0;
+        err = parse_inner(hash + 1, out, &rest, why);
+        if (err || !*rest)
+                return err;
+        out->norecovery = !strcmp(rest, "?norecovery") && !strcmp(out->type, "ext4");
+        return out->norecovery ? 0 : refuse(-EINVAL, why, "the one option is ?norecovery, of ext4");
 }
 
 int uri_parse(const char *text, struct uri *out, const char **why)
 {
         size_t n = scheme_length(text);
 
-        *out = (struct uri){ .scheme = URI_FILE, .path = text };
+        out->scheme = URI_FILE;
+        out->path = text;
+        out->size = 0;
+        out->type = NULL;
+        out->norecovery = false;
+        *out->dev = *out->inner = 0;
         if (!n)
                 return 0;
-        if (n == 4 && !memcmp(text, "file", 4)) {
-                out->path = text + 5;
+        if (scheme_is(text, "file")) {
+                out->path = text + n + 1;
                 return 0;
         }
-        if (n == 3 && !memcmp(text, "ram", 3)) {
+        if (scheme_is(text, "ram")) {
                 out->scheme = URI_RAM;
                 out->path = NULL;
-                if (parse_size(text + 4, &out->size) && out->size <= INT64_MAX)
+                if (parse_size(text + n + 1, &out->size) && out->size <= INT64_MAX)
                         return 0;
-                *why = "ram: takes a size in bytes, or with K, M or G";
-                return -EINVAL;
+                return refuse(-EINVAL, why, "ram: takes a size in bytes, or with K, M or G");
         }
-        *why = "unknown scheme; known are file: and ram: (a path with a colon needs ./ before it)";
-        return -EINVAL;
+        for (unsigned i = 0; i < ARRAY_SIZE(image_types); i++)
+                if (scheme_is(text, image_types[i])) {
+                        out->type = image_types[i];
+                        return parse_image(text + n + 1, out, why);
+                }
+        return refuse(-EINVAL, why,
+                      "unknown scheme; known are file:, ram:, ext4: and squashfs: (a path with a "
+                      "colon needs ./ before it)");
 }

@@ -61,7 +61,8 @@
         X(HANDOVER, "handover_lock", 11, 0)                                                        \
         X(POSIX, "pool_threads.lock", 11, 0)                                                       \
         X(FAULTY, "faulty.lock", 11, 0)                                                            \
-        X(RAM, "ram.lock", 11, 0)
+        X(RAM, "ram.lock", 11, 0)                                                                  \
+        X(WORKER, "fs_worker.lock", 11, 0)
 
 enum lock_class {
 #define X(class, name, rank, flags) LOCK_##class,

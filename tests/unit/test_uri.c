@@ -95,3 +95,63 @@ Test(uri, unknown_schemes_name_the_known)
         is_refused("FILE:x", "unknown scheme");
         is_refused("nbd+unix:///e?socket=s", "unknown scheme");
 }
+
+static void is_image(const char *text, const char *type, const char *dev, const char *path,
+                     bool norecovery)
+{
+        const char *why = NULL;
+        struct uri u;
+
+        cr_assert_eq(uri_parse(text, &u, &why), 0, "%s: %s", text, why);
+        cr_assert_eq(u.scheme, URI_IMAGE);
+        cr_expect_str_eq(u.type, type);
+        cr_expect_str_eq(u.dev, dev);
+        cr_expect_str_eq(u.path, path);
+        cr_expect_eq(u.norecovery, norecovery);
+}
+
+Test(uri, files_in_images)
+{
+        is_image("ext4:disk.img#/etc/fstab", "ext4", "disk.img", "/etc/fstab", false);
+        is_image("ext4:/dev/sda1#/", "ext4", "/dev/sda1", "/", false);
+        is_image("ext4:d#/f?norecovery", "ext4", "d", "/f", true);
+        is_image("squashfs:nbd+unix:///e?socket=/run/s#/a b/c:d", "squashfs",
+                 "nbd+unix:///e?socket=/run/s", "/a b/c:d", false);
+        is_image("ext4:ram:1M#/x", "ext4", "ram:1M", "/x", false);
+        is_image("ext4:d#/%23%3F%3f%25", "ext4", "d", "/#??%", false);
+}
+
+Test(uri, bad_images_are_refused)
+{
+        is_refused("ext4:", "TYPE:DEV#/path");
+        is_refused("ext4:disk.img", "TYPE:DEV#/path");
+        is_refused("ext4:#/f", "TYPE:DEV#/path");
+        is_refused("ext4:d#f", "TYPE:DEV#/path");
+        is_refused("ext4:d#/a#b", "%23");
+        is_refused("ext4:d#/a%", "%25");
+        is_refused("ext4:d#/a%2", "%25");
+        is_refused("ext4:d#/a%00", "%25");
+        is_refused("ext4:d#/a?x", "norecovery");
+        is_refused("ext4:d#/a?norecovery?", "norecovery");
+        is_refused("squashfs:d#/a?norecovery", "norecovery");
+}
+
+Test(uri, too_long_is_refused)
+{
+        char text[2 * URI_PART_MAX + 64];
+        const char *why = NULL;
+        struct uri u;
+
+        memset(text, 'a', sizeof(text));
+        memcpy(text, "ext4:", 5);
+        memcpy(text + 10, "#/", 2);
+        text[10 + URI_PART_MAX] = 0;
+        cr_expect_eq(uri_parse(text, &u, &why), 0, "%s", why);
+        text[10 + URI_PART_MAX] = 'a';
+        text[11 + URI_PART_MAX] = 0;
+        cr_expect_eq(uri_parse(text, &u, &why), -ENAMETOOLONG);
+        memset(text, 'a', sizeof(text));
+        memcpy(text, "ext4:", 5);
+        memcpy(text + 5 + URI_PART_MAX, "#/f", 4);
+        cr_expect_eq(uri_parse(text, &u, &why), -ENAMETOOLONG);
+}
