@@ -420,69 +420,195 @@ static void of_the_engine(void)
         end(&w);
 }
 
-/* Private pages that were sent to the swap area, which has been cut short since: they are lost, and
- * nothing is shown in their place but what the rules say. Those that are still in memory stay. */
+/* ---- private pages in a swap area that cannot be read, for a while ---- */
+
 #define LOSABLE 320ul
-static void lost_in_swap(const char *on_error, bool of_file)
-{
-        const char *area = test_file("area", 0), *path = test_stamped_file("losable", LOSABLE);
-        struct fl_mapping_config rules = { .size = sizeof(rules), .on_error = on_error };
-        struct fl_error_info info = { .size = sizeof(info) };
-        bool zeros = !strcmp(on_error, "zero");
-        unsigned lost = 0, after = 0;
+
+struct swapped {
         struct fl_engine *e;
         struct fl_file *f;
-        char spec[512], *p;
-        unsigned char byte;
+        char *p, *area, *kept; /* kept: what the area holds */
+        uint64_t area_size;
+        bool zeros, of_file;
+        bool bad[LOSABLE]; /* could not be had */
+};
 
-        test_at(of_file ? "copies lost in swap" : "anonymous memory lost in swap");
-        snprintf(spec, sizeof(spec), "%s:16M", area);
-        e = open_engine_with((struct fl_engine_config){
+/* Some pages are in the area, the rest in memory, with room for all. */
+static struct swapped swap_out(const char *on_error, bool of_file)
+{
+        struct swapped s = { .area = (char *)test_file("area", 0),
+                             .zeros = !strcmp(on_error, "zero"),
+                             .of_file = of_file };
+        struct fl_mapping_config rules = { .size = sizeof(rules), .on_error = on_error };
+        char spec[512];
+
+        snprintf(spec, sizeof(spec), "%s:4M", s.area);
+        s.e = open_engine_with((struct fl_engine_config){
                 .cache = CACHE, .swap = spec, .flags = FL_ENGINE_QUIET });
-        f = open_file(e, path, O_RDONLY);
-        p = fl_mmap(e, NULL, LOSABLE * PAGE, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | (of_file ? 0 : MAP_ANONYMOUS), f, 0);
-        require(p != MAP_FAILED && fl_mapping_set(e, p, LOSABLE * PAGE, &rules) == 0, "%s",
+        s.f = open_file(s.e, test_stamped_file("losable", LOSABLE), O_RDONLY);
+        s.p = fl_mmap(s.e, NULL, LOSABLE * PAGE, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | (of_file ? 0 : MAP_ANONYMOUS), s.f, 0);
+        require(s.p != MAP_FAILED && fl_mapping_set(s.e, s.p, LOSABLE * PAGE, &rules) == 0, "%s",
                 fl_strerror());
         for (uint64_t i = 0; i < LOSABLE; i++)
-                stamp_write(p + i * PAGE, i, 1);
-        while (get_stats(e).swap_outs == 0)
+                stamp_write(s.p + i * PAGE, i, 1);
+        while (get_stats(s.e).swap_outs == 0)
                 usleep(1000);
-        check_engine(e); /* nothing is on its way */
+        check_engine(s.e); /* nothing is on its way */
         /* With room for all, so that nothing is written to the area any more: it would be longer. */
-        expect(fl_engine_set_cache(e, 4 * CACHE) == 0, "%s", fl_strerror());
-        require(truncate(area, PAGE) == 0, "%s", strerror(errno));
-        for (uint64_t i = 0; i < LOSABLE; i++) {
-                struct caught c = try_load(p + i * PAGE, &byte);
+        expect(fl_engine_set_cache(s.e, 4 * CACHE) == 0, "%s", fl_strerror());
+        return s;
+}
 
-                if (!c.signo && !stamp_wrong(p + i * PAGE, i, 1))
+/* The area cannot be read behind its header; and again as before. */
+static void spoil(struct swapped *s)
+{
+        s->area_size = file_size(s->area);
+        s->kept = malloc(s->area_size);
+        require(s->kept && file_read(s->area, s->kept, s->area_size, 0), "%s", strerror(errno));
+        require(truncate(s->area, PAGE) == 0, "%s", strerror(errno));
+}
+
+static void mend(struct swapped *s)
+{
+        int fd = open(s->area, O_WRONLY | O_CLOEXEC);
+
+        require(fd >= 0 && pwrite(fd, s->kept, s->area_size, 0) == (ssize_t)s->area_size, "%s",
+                strerror(errno));
+        close(fd);
+        free(s->kept);
+}
+
+/* What is in memory is as it was; of the rest the rules say what is shown. How many those are. */
+static unsigned touch_all(struct swapped *s)
+{
+        struct fl_error_info info = { .size = sizeof(info) };
+        unsigned char byte, vec;
+        unsigned nr = 0;
+
+        for (uint64_t i = 0; i < LOSABLE; i++) {
+                char *at = s->p + i * PAGE;
+                struct caught c = try_load(at, &byte);
+
+                s->bad[i] = c.signo || stamp_wrong(at, i, 1);
+                if (!s->bad[i])
                         continue;
-                lost++;
-                expect_signal(c, zeros ? 0 : SIGBUS, "a lost page");
-                expect(!zeros || is_zero(p + i * PAGE), "page %llu: not zeros",
+                nr++;
+                expect_signal(c, s->zeros ? 0 : SIGBUS, "a page that cannot be read");
+                expect(!s->zeros || is_zero(at), "page %llu: not zeros", (unsigned long long)i);
+                expect_signal(try_store(at + 1, 5), s->zeros ? 0 : SIGBUS, "a store");
+                expect(fl_error(s->e, at, PAGE, &info) == 1 && info.error == EIO &&
+                               info.zeroed == s->zeros && info.addr == at,
+                       "page %llu: %s", (unsigned long long)i, strerror(info.error));
+                expect(fl_mincore(s->e, at, PAGE, &vec) == 0 && vec == s->zeros, "mincore: %d",
+                       vec);
+        }
+        return nr;
+}
+
+/* They move, and one of them is thrown away: as an untouched page it begins anew. */
+static void move_and_drop(struct swapped *s)
+{
+        char *to = fl_mmap(s->e, NULL, LOSABLE * PAGE, PROT_NONE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, NULL, 0);
+        uint64_t i = 0;
+
+        require(to != MAP_FAILED, "%s", fl_strerror());
+        to = fl_mremap(s->e, s->p, LOSABLE * PAGE, LOSABLE * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+                       to);
+        require(to != MAP_FAILED, "%s", fl_strerror());
+        s->p = to;
+        while (i < LOSABLE && !s->bad[i])
+                i++;
+        require(i < LOSABLE, "no page that cannot be read");
+        expect(fl_madvise(s->e, to + i * PAGE, PAGE, MADV_DONTNEED) == 0, "%s", fl_strerror());
+        expect(s->of_file ? !stamp_wrong(to + i * PAGE, i, 0) : is_zero(to + i * PAGE),
+               "page %llu, thrown away", (unsigned long long)i);
+        stamp_write(to + i * PAGE, i, 1);
+}
+
+/* Each page in its slot is kept there as long as the area cannot be read, and comes back. */
+static void unreadable_for_a_while(const char *on_error, bool of_file)
+{
+        struct swapped s = swap_out(on_error, of_file);
+        struct fl_error_info info = { .size = sizeof(info) };
+        const char *wrong;
+
+        test_at(of_file ? "copies that cannot be read back" : "memory that cannot be read back");
+        spoil(&s);
+        expect(touch_all(&s) > 1, "nothing was in the area");
+        check_engine(s.e);
+        move_and_drop(&s);
+        check_engine(s.e);
+        expect(fl_error_clear(s.e, s.p, LOSABLE * PAGE) == 0, "%s", fl_strerror());
+        expect_eq(fl_error(s.e, s.p, LOSABLE * PAGE, &info), 0, "errors after they were cleared");
+        expect(touch_all(&s) > 0, "what still cannot be read");
+        mend(&s);
+        expect(fl_error_clear(s.e, s.p, LOSABLE * PAGE) == 0, "%s", fl_strerror());
+        for (uint64_t i = 0; i < LOSABLE; i++) {
+                wrong = stamp_wrong(s.p + i * PAGE, i, 1);
+                expect(!wrong, "page %llu, back again: %s", (unsigned long long)i, wrong);
+        }
+        check_engine(s.e);
+        expect(fl_munmap(s.e, s.p, LOSABLE * PAGE) == 0, "%s", fl_strerror());
+        check_engine(s.e);
+        close_file(s.f);
+        close_engine(s.e);
+}
+
+/* There is no room to read a page back, since no other can be written to the area any more: it waits in
+ * its slot until there is. */
+static void no_room_to_come_back(void)
+{
+        enum { PAGES_MADE = 1000, SPARE = 96 };
+        static bool bad[PAGES_MADE];
+        struct fl_engine *e = open_engine_with((struct fl_engine_config){
+                .cache = CACHE,
+                .swap = "ram:16M",
+                .faults = "eio@256K+16M",
+                .flags = FL_ENGINE_QUIET,
+        });
+        struct fl_error_info info = { .size = sizeof(info) };
+        uint64_t made = 0, nr = 0;
+        unsigned char byte;
+        char *spare, *p;
+
+        test_at("no room to come back");
+        spare = fl_mmap(e, NULL, SPARE * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                        NULL, 0);
+        p = fl_mmap(e, NULL, PAGES_MADE * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                    NULL, 0);
+        require(spare != MAP_FAILED && p != MAP_FAILED, "%s", fl_strerror());
+        for (; made < PAGES_MADE && !try_store(p + made * PAGE, 1).signo; made++)
+                stamp_write(p + made * PAGE, made, 1);
+        require(made < PAGES_MADE, "all of it fits");
+        for (uint64_t i = 0; i < SPARE; i++)
+                try_store(spare + i * PAGE, 1);
+        for (uint64_t i = 0; i < made; i++) {
+                bad[i] = try_load(p + i * PAGE, &byte).signo == SIGBUS;
+                nr += bad[i];
+                expect(bad[i] || !stamp_wrong(p + i * PAGE, i, 1), "page %llu",
                        (unsigned long long)i);
-                expect_signal(try_store(p + i * PAGE + 1, 5), zeros ? 0 : SIGBUS, "a store");
-                expect(fl_error(e, p + i * PAGE, PAGE, &info) == 1 && info.error == EIO &&
-                               info.zeroed == zeros && info.addr == p + i * PAGE,
+                expect(!bad[i] || (fl_error(e, p + i * PAGE, PAGE, &info) == 1 &&
+                                   info.error == ENOMEM && !info.zeroed),
                        "page %llu: %s", (unsigned long long)i, strerror(info.error));
         }
-        expect(lost > 0, "nothing was lost");
+        expect(nr > 0, "every page has come back");
         check_engine(e);
-        expect(fl_error_clear(e, p, LOSABLE * PAGE) == 0, "%s", fl_strerror());
-        expect_eq(fl_error(e, p, LOSABLE * PAGE, &info), 0, "errors after they were cleared");
-        for (uint64_t i = 0; i < LOSABLE; i++) {
-                char *at = p + i * PAGE;
-
-                if (!stamp_wrong(at, i, 1))
-                        continue;
-                after++; /* what it was at first */
-                expect(of_file ? !stamp_wrong(at, i, 0) : is_zero(at), "page %llu, cleared",
-                       (unsigned long long)i);
-        }
-        expect_eq(after, lost, "pages that are not as they were");
+        for (uint64_t i = 0; i < made; i++) /* room for as many */
+                if (!bad[i] && nr > 0) {
+                        nr--;
+                        expect(fl_madvise(e, p + i * PAGE, PAGE, MADV_DONTNEED) == 0, "%s",
+                               fl_strerror());
+                }
+        expect(fl_error_clear(e, p, made * PAGE) == 0, "%s", fl_strerror());
+        for (uint64_t i = 0; i < made; i++)
+                expect(!bad[i] || (!try_load(p + i * PAGE, &byte).signo &&
+                                   !stamp_wrong(p + i * PAGE, i, 1)),
+                       "page %llu is lost", (unsigned long long)i);
         check_engine(e);
-        expect(fl_munmap(e, p, LOSABLE * PAGE) == 0, "%s", fl_strerror());
-        close_file(f);
+        expect(fl_munmap(e, p, PAGES_MADE * PAGE) == 0, "%s", fl_strerror());
+        expect(fl_munmap(e, spare, SPARE * PAGE) == 0, "%s", fl_strerror());
         close_engine(e);
 }
 
@@ -500,8 +626,9 @@ int main(int argc, char **argv)
         failed_write_back();
         of_the_engine();
         for (int of_file = 0; of_file < 2; of_file++) {
-                lost_in_swap("sigbus", of_file);
-                lost_in_swap("zero", of_file);
+                unreadable_for_a_while("sigbus", of_file);
+                unreadable_for_a_while("zero", of_file);
         }
+        no_room_to_come_back();
         return test_end();
 }

@@ -250,9 +250,10 @@ struct fl_error_info {
 FL_API int fl_error(struct fl_engine *engine, const void *addr, size_t len,
                     struct fl_error_info *info);
 /* Forget what went wrong in the range: a page that could not be had is tried again when it is next
- * touched, and zeros that stood in for one go, with what was stored there; a private page that the swap
- * area has lost begins anew, with zeros or as a copy of its file's. Dirty pages stay dirty and are
- * written by the next write-back. 0, or -1 and errno: EINVAL, ENOMEM as above, after what lies
+ * touched, and zeros that stood in for one go, with what was stored there; a private page that could
+ * not be read from the swap area, or for which there was no room in memory, has kept its place there,
+ * and is read again (MADV_DONTNEED drops it: then it begins anew, with zeros or as a copy of its
+ * file's). Dirty pages stay dirty and are written by the next write-back. 0, or -1 and errno: EINVAL, ENOMEM as above, after what lies
  * before. */
 FL_API int fl_error_clear(struct fl_engine *engine, void *addr, size_t len);
 

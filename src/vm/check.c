@@ -42,7 +42,7 @@ static bool check_pages(struct mm *mm, const struct vma *v, struct private_count
                         enum pte_state s = pte_state(p);
 
                         n->charged += s == PTE_COPY || s == PTE_SWAPPING || s == PTE_BLANK;
-                        n->exist += state_is_private(s);
+                        n->exist += value_is_private(pte_value(p));
                         n->slots += value_slot(pte_value(p)) != 0;
                         n->shared |= space_of(addr) && value_slot(pte_value(p));
                         ok = ok && (s != PTE_CACHE || is_cached(v, addr));

@@ -10,7 +10,9 @@
  *   retry   tried again after a pause, so often and so long, and then one of the others
  *
  * What went wrong is kept where it matters, in the PTE, and is therefore exact however many pages
- * are concerned, and needs no memory. It stays until fl_error_clear(), MADV_DONTNEED or munmap.
+ * are concerned, and needs no memory. It stays until fl_error_clear(), MADV_DONTNEED or munmap. A
+ * private page that could not be read from the swap area, or for which there was no room in memory,
+ * keeps its slot there as long, beside the errno, and fl_error_clear() has it read again.
  */
 #include <errno.h>
 #include <poll.h>
@@ -97,17 +99,17 @@ static bool known_bytes(struct vm_fault *vmf, struct page *p, char *buf)
                m->frames->ops->copy_out(m->frames, vmf->index << PAGE_SHIFT, buf, PAGE_SIZE) == 0;
 }
 
-/* A private page that cannot be read from the swap area: another takes its place. => ptl */
+/* A private page that cannot be read from its slot, which it keeps: another takes its place. => ptl */
 static bool blank_private_locked(struct vm_fault *vmf, int error)
 {
         struct mm *mm = vmf->mm;
-        uint64_t old = pte_exchange(mm, vmf->pte, failed_value(PTE_BLANK, error));
+        uint64_t old = pte_value(vmf->pte);
 
+        pte_exchange(mm, vmf->pte, failed_value(PTE_BLANK, error, old));
         if (mm->mmu->ops->copy(mm->mmu, vmf->address, mm->zeros, 1, false, NULL)) {
                 pte_exchange(mm, vmf->pte, old);
                 return false;
         }
-        private_gone(mm, old);
         trace_fault(vmf, SET_PTE, vmf->address, 1, UINT64_MAX, 1);
         return true;
 }
@@ -131,7 +133,7 @@ static bool blank_locked(struct vm_fault *vmf, struct page *p, int error)
         known = known_bytes(vmf, p, buf);
         perturb_gap();
         /* Said before it is shown: whoever has seen it may ask. */
-        old = pte_exchange(vmf->mm, vmf->pte, failed_value(PTE_BLANK, error));
+        old = pte_exchange(vmf->mm, vmf->pte, failed_value(PTE_BLANK, error, 0));
         if (mmu->ops->blank(mmu, vmf->address, vmf->vma->vm_prot, known ? buf : NULL)) {
                 pte_exchange(vmf->mm, vmf->pte, old);
                 return false;
@@ -218,8 +220,9 @@ static int unblank(struct mm *mm, struct vma *v, uint64_t addr, struct pte *pte)
         if (error)
                 return error;
         pte_lock(mm, pte);
-        private_gone(mm, pte_exchange(mm, pte, PTE_NONE));
+        pte_exchange(mm, pte, untried_value(pte_value(pte)));
         pte_unlock(mm, pte);
+        atomic_fetch_sub(&mm->nr_blank, 1);
         uncharge_private(mm->cache, 1);
         return 0;
 }
@@ -232,7 +235,7 @@ static int unpoison(struct mm *mm, uint64_t addr, struct pte *pte)
         if (error)
                 return error;
         pte_lock(mm, pte);
-        pte_exchange(mm, pte, PTE_NONE);
+        pte_exchange(mm, pte, untried_value(pte_value(pte)));
         pte_unlock(mm, pte);
         return 0;
 }

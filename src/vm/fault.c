@@ -64,32 +64,62 @@ static void poison_locked(struct vm_fault *vmf, int error)
         /* A private copy that is there stays; one that never came to be is poisoned too. */
         if ((empty ? poison_empty(mmu, vmf->address) : mmu->ops->poison(mmu, vmf->address, 1)) ==
             0) {
-                uint64_t old = pte_exchange(vmf->mm, vmf->pte, failed_value(PTE_POISONED, error));
+                uint64_t old = pte_value(vmf->pte);
 
-                if (private_gone(vmf->mm, old))
+                pte_exchange(vmf->mm, vmf->pte, failed_value(PTE_POISONED, error, old));
+                if (s != PTE_SWAPPED && private_gone(vmf->mm, old))
                         uncharge_private(vmf->mm->cache, 1);
         } else {
                 mmu->ops->wake(mmu, vmf->address, 1);
         }
 }
 
+/* Another thread has come first: under other rules, or with room for what is in swap. => ptl */
+static bool overtaken(struct vm_fault *vmf)
+{
+        enum pte_state s = pte_state(vmf->pte);
+
+        return s == PTE_BLANK || s == PTE_SWAPIN ||
+               (vmf->swapped && (s == PTE_COPY || s == PTE_SWAPPING));
+}
+
 static enum vm_fault_result poison_page(struct vm_fault *vmf, int error)
 {
         struct address_space *m = vmf->vma->vm_file ? vmf->vma->vm_file->mapping : NULL;
         struct page *p = m ? grab_page(m, vmf->index) : NULL;
+        bool served;
 
         if (p)
                 page_lock(vmf->mm->cache, p);
         pte_lock(vmf->mm, vmf->pte);
-        if (pte_state(vmf->pte) != PTE_BLANK) /* another thread came first, under other rules */
+        served = overtaken(vmf);
+        if (!served)
                 poison_locked(vmf, error);
         pte_unlock(vmf->mm, vmf->pte);
         if (p) {
                 page_unlock(vmf->mm->cache, p);
                 put_page(m, p);
         }
+        if (served) {
+                vmf->mm->mmu->ops->wake(vmf->mm->mmu, vmf->address, 1);
+                return VM_FAULT_DONE;
+        }
         trace_fault(vmf, SIGNAL, SIGBUS, BUS_ADRERR, vmf->address, 0);
         return VM_FAULT_SIGBUS;
+}
+
+static const char *what_to_do(struct vm_fault *vmf, int error)
+{
+        bool swapped = value_slot(pte_value(vmf->pte));
+
+        if (error == ENOMEM)
+                return swapped ? ": SIGBUS raised; raise the cache, or unmap private pages, and "
+                                 "fl_error_clear has it read again"
+                               : ": SIGBUS raised; raise the cache, or unmap private pages";
+        return swapped ? ": SIGBUS raised; it keeps its place in the swap area, and "
+                         "fl_error_clear has it read again"
+                       : ": SIGBUS raised; fl_error_clear or MADV_DONTNEED makes the page be "
+                         "tried again";
 }
 
 enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *tried)
@@ -98,13 +128,7 @@ enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *t
         if (vmf->asked)
                 return VM_FAULT_SIGBUS;
         if (pte_state(vmf->pte) != PTE_POISONED && !vmf->mm->quiet)
-                say_failure(vmf, error, tried,
-                            value_read_error(pte_value(vmf->pte))
-                                    ? ": SIGBUS raised; the page is lost"
-                            : error == ENOMEM
-                                    ? ": SIGBUS raised; raise the cache, or unmap private pages"
-                                    : ": SIGBUS raised; fl_error_clear or MADV_DONTNEED makes the "
-                                      "page be tried again");
+                say_failure(vmf, error, tried, what_to_do(vmf, error));
         return poison_page(vmf, error);
 }
 

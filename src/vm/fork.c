@@ -101,7 +101,7 @@ static int count_pte(struct mm *mm, uint64_t addr, uint64_t value, void *arg)
 
         (void)mm, (void)addr;
         n->charged += is_charged(value_state(value));
-        n->exist += state_is_private(value_state(value));
+        n->exist += value_is_private(value);
         return 0;
 }
 
@@ -123,7 +123,8 @@ struct copying {
         uint64_t taken; /* up to here its faults are served */
 };
 
-/* The child's PTE. Without a slot for a page that is in memory: its store must be no event. */
+/* The child's PTE. Without a slot for a page that is in memory: its store must be no event. What could
+ * not be read from its slot, the child tries for itself. */
 static int copy_pte(struct mm *mm, uint64_t addr, uint64_t value)
 {
         uint64_t to = addr | space_base(mm->fork.space);
@@ -133,8 +134,11 @@ static int copy_pte(struct mm *mm, uint64_t addr, uint64_t value)
                 return -ENOMEM;
         if (value_state(value) == PTE_COPY)
                 value = PTE_COPY;
-        if (value_slot(value) && value_state(value) == PTE_SWAPPED &&
-            !swap_share(mm->swap.area, value_slot(value))) {
+        else if (value_state(value) == PTE_BLANK)
+                value = failed_value(PTE_BLANK, value_error(value), 0);
+        else if (value_slot(value))
+                value = untried_value(value);
+        if (value_slot(value) && !swap_share(mm->swap.area, value_slot(value))) {
                 pte_put(mm, p);
                 return -ENOSPC;
         }
@@ -159,7 +163,7 @@ static int copy_one(struct mm *mm, uint64_t addr, uint64_t value, void *arg)
         enum pte_state s = value_state(value);
         struct copying *c = arg;
 
-        if (!state_is_private(s) && s != PTE_BLANK && s != PTE_POISONED)
+        if (!value_is_private(value) && s != PTE_BLANK && s != PTE_POISONED)
                 return 0;
         if (is_charged(s)) {
                 if (!c->v->vm_shared)

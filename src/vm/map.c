@@ -470,7 +470,8 @@ static bool is_resident(struct mm *mm, struct vma *v, uint64_t addr)
                 enum pte_state s = pte_state(pte);
 
                 yes = s == PTE_COPY || s == PTE_ZERO || s == PTE_SWAPPING || s == PTE_BLANK;
-                in_swap = s == PTE_SWAPPED || s == PTE_SWAPIN;
+                in_swap = s == PTE_SWAPPED || s == PTE_SWAPIN ||
+                          (s == PTE_POISONED && value_slot(pte_value(pte)));
                 pte_put(mm, pte);
         }
         if (!yes && !in_swap && v->vm_file &&

@@ -46,8 +46,8 @@ static uint64_t change(struct mm *mm, struct pte *p, uint64_t value)
                 radix_use(&mm->pgd, p);
         else if (was != PTE_NONE && is == PTE_NONE)
                 radix_unuse(&mm->pgd, p);
-        if (state_is_private(was) != state_is_private(is))
-                atomic_fetch_add(&mm->swap.exist, state_is_private(is) ? 1 : -1);
+        if (value_is_private(old) != value_is_private(value))
+                atomic_fetch_add(&mm->swap.exist, value_is_private(value) ? 1 : -1);
         return old;
 }
 

@@ -21,11 +21,11 @@ enum pte_state {
         PTE_CACHE,    /* shows the cache's page */
         PTE_COPY,     /* a private page, charged */
         PTE_SWAPPED,  /* a private page in a slot of the swap area */
-        PTE_POISONED, /* touching it raises SIGBUS; says why */
+        PTE_POISONED, /* touching it raises SIGBUS; says why; keeps a slot that it had */
         PTE_ZERO,     /* anonymous, only read so far: the kernel's page of zeros, not charged */
         PTE_SWAPPING, /* COPY, and being written to a slot */
         PTE_SWAPIN,   /* being read from a slot */
-        PTE_BLANK,    /* zeros stand in for a page that could not be had; charged; says why */
+        PTE_BLANK,    /* zeros stand in for a page that could not be had; charged; else likewise */
 };
 
 #define PTE_STATE_MASK 15u
@@ -59,26 +59,39 @@ static inline enum pte_state pte_state(const struct pte *p)
         return value_state(pte_value(p));
 }
 /* A page that nobody else has, wherever it is. */
-static inline bool state_is_private(enum pte_state s)
+static inline bool value_is_private(uint64_t value)
 {
-        return s == PTE_COPY || s == PTE_SWAPPED || s == PTE_SWAPPING || s == PTE_SWAPIN;
+        enum pte_state s = value_state(value);
+
+        return s == PTE_COPY || s == PTE_SWAPPED || s == PTE_SWAPPING || s == PTE_SWAPIN ||
+               value_slot(value);
 }
 /* Why the page could not be had; 0: it could. */
+static inline int value_error(uint64_t value)
+{
+        return value_state(value) == PTE_SWAPPED ? 0 : (int)(value >> PTE_ERROR_SHIFT);
+}
 static inline int pte_error(const struct pte *p)
 {
-        uint64_t v = pte_value(p);
-
-        return value_state(v) == PTE_SWAPPED ? 0 : (int)(v >> PTE_ERROR_SHIFT);
+        return value_error(pte_value(p));
 }
 /* Why it could not be read from its slot, alone, just now. */
 static inline int value_read_error(uint64_t value)
 {
         return value_state(value) == PTE_SWAPPED ? (int)(value >> PTE_ERROR_SHIFT) : 0;
 }
-/* POISONED, BLANK; error is a positive errno. */
-static inline uint64_t failed_value(enum pte_state s, int error)
+/* POISONED, BLANK; error is a positive errno. A page that was SWAPPED keeps its slot: it is not lost,
+ * but waits there until it is tried again. */
+static inline uint64_t failed_value(enum pte_state s, int error, uint64_t old)
 {
-        return (uint64_t)s | (uint64_t)error << PTE_ERROR_SHIFT;
+        uint32_t slot = value_state(old) == PTE_SWAPPED ? value_slot(old) : 0;
+
+        return make_value(s, slot) | (uint64_t)error << PTE_ERROR_SHIFT;
+}
+/* What such a page is when it is to be tried again. */
+static inline uint64_t untried_value(uint64_t failed)
+{
+        return value_slot(failed) ? make_value(PTE_SWAPPED, value_slot(failed)) : PTE_NONE;
 }
 const char *pte_state_name(enum pte_state s);
 

@@ -14,6 +14,9 @@
  * left there: the slot in it is his as long as his I/O counts on it, so an equal value means that
  * nothing has happened meanwhile.
  *
+ * What cannot be read, or has no room, is POISONED or BLANK, and SWAPPED again when fl_error_clear says
+ * so; the slot is its own meanwhile (failed_value()).
+ *
  * Charged to the budget are COPY and SWAPPING; and each page that is being read, by its I/O.
  */
 #ifndef FL_VM_SWAP_H
