@@ -19,12 +19,13 @@
 
 #define PAGE TEST_PAGE
 #define PAGES 64ul
+#define SWAPPED 50ul /* a page of shared memory that is in the swap area */
 #define BOTH (PROT_READ | PROT_WRITE)
 
 struct scene {
         const char *path, *faults;
-        char *shared, *private, *anon;
-        int ready[2];   /* the child has begun */
+        char *shared, *private, *anon, *memory; /* memory: shared, without a file */
+        int ready[2];                           /* the child has begun */
         int over[2];    /* ends with the parent, or is told that the engine is closed */
         int verdict[2]; /* what the child found */
         bool waits;     /* it is in a fault at that moment */
@@ -45,13 +46,20 @@ static int look_after_the_end(struct scene *s)
 
         /* Never seen: a hole in what is mapped, of a file, of private memory. */
         bad |= !is_refused(try_load(s->shared + 40 * PAGE, NULL)) << 0;
+        bad |= !is_refused(try_load(s->memory + 40 * PAGE, NULL)) << 0;
         bad |= !is_refused(try_store(s->shared + 41 * PAGE, 1)) << 1;
         bad |= !is_refused(try_load(s->private + 42 * PAGE, NULL)) << 2;
         bad |= !is_refused(try_store(s->anon + 43 * PAGE, 1)) << 3;
         /* Seen, and clean: a store would be lost. */
         bad |= !is_refused(try_store(s->shared + 2 * PAGE, 1)) << 4;
-        /* Its own. */
-        bad |= (s->anon[0] != 1) << 5;
+        bad |= !is_refused(try_store(s->memory + 2 * PAGE, 1)) << 4;
+        /* In the swap area, which nobody reads for it. */
+        bad |= !is_refused(try_load(s->memory + SWAPPED * PAGE, NULL)) << 4;
+        bad |= (s->anon[0] != 1) << 5; /* its own */
+        /* What it has stored to and is shown; with the engine the memory has gone. */
+        bad |= (s->closes ? !is_refused(try_load(s->memory, NULL))
+                          : stamp_wrong(s->memory, 0, 2) != NULL)
+               << 5;
         return bad;
 }
 
@@ -64,6 +72,10 @@ static void child(struct scene *s)
         alarm(10);
         for (uint64_t i = 0; !s->waits && i < 4; i++)
                 bad |= (stamp_wrong(s->shared + i * PAGE, i, 0) != NULL) << 6;
+        if (!s->waits) {
+                bad |= (stamp_wrong(s->memory, 0, 1) || s->memory[2 * PAGE]) << 6;
+                stamp_write(s->memory, 0, 2);
+        }
         if (s->bare) {
                 int keep[] = { s->ready[1], s->over[0], s->verdict[1] };
 
@@ -101,10 +113,14 @@ static void child(struct scene *s)
 static void parent(struct scene *s)
 {
         struct fl_engine *e = open_family((struct fl_engine_config){
-                .cache = 1 << 20, .readahead = PAGE, .faults = s->faults });
+                .cache = 1 << 20, .swap = "ram:1M", .readahead = PAGE, .faults = s->faults });
         struct fl_file *f = open_file(e, s->path, O_RDWR);
         char c = 'x';
 
+        s->memory = map_file(e, NULL, PAGES * PAGE, BOTH, MAP_SHARED | MAP_ANONYMOUS, 0);
+        stamp_write(s->memory, 0, 1);
+        stamp_write(s->memory + SWAPPED * PAGE, SWAPPED, 1);
+        expect_eq(fl_evict(e, s->memory + SWAPPED * PAGE, PAGE), PAGE, "what has gone to swap");
         s->shared = map_file(e, f, PAGES * PAGE, BOTH, MAP_SHARED, 0);
         s->private = map_file(e, f, PAGES * PAGE, BOTH, MAP_PRIVATE, 0);
         s->anon = map_file(e, NULL, PAGES * PAGE, BOTH, MAP_PRIVATE | MAP_ANONYMOUS, 0);
@@ -121,10 +137,12 @@ static void parent(struct scene *s)
                 sleep(2);
                 _exit(0);
         }
+        close(s->verdict[1]);
         if (s->closes) {
                 while (read(s->ready[0], &c, 1) < 0)
                         ;
                 expect(fl_munmap(e, s->shared, PAGES * PAGE) == 0, "%s", fl_strerror());
+                expect(fl_munmap(e, s->memory, PAGES * PAGE) == 0, "%s", fl_strerror());
                 expect(fl_munmap(e, s->private, PAGES * PAGE) == 0, "%s", fl_strerror());
                 close_file(f);
                 close_engine(e);

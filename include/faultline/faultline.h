@@ -27,10 +27,11 @@
  * of fork(3) has them: shared ones are the parent's, private pages are copies, each charged to the cache
  * at the fork; MADV_DONTFORK and MADV_WIPEONFORK hold. The child may unmap them, with munmap(2), but
  * not move or protect them. The parent's engine serves it; when that has closed or ended, a touch that
- * must be served is a SIGBUS, never zeros. A thread of the library's, fl-keeper, is in the child for
- * that; so it must not end by pthread_exit(3) of its last thread. The child's own children, and those
- * of _Fork(3) and clone(2), have no mappings. Do not fork in a signal handler that has interrupted one
- * of these functions. exec is safe; nothing is left behind.
+ * must be served is a SIGBUS, never zeros, and so is any touch of shared anonymous memory when it has
+ * closed. A thread of the library's, fl-keeper, is in the child for that; so it must not end by
+ * pthread_exit(3) of its last thread. The child's own children, and those of _Fork(3) and clone(2),
+ * have no mappings. Do not fork in a signal handler that has interrupted one of these functions. exec
+ * is safe; nothing is left behind.
  */
 #ifndef FAULTLINE_FAULTLINE_H
 #define FAULTLINE_FAULTLINE_H

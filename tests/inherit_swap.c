@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * inherit_swap.c - with --fork inherit, memory that is partly in the swap area: shared anonymous memory,
+ * where parent and child see each other's stores wherever the page has been meanwhile, and a private
+ * page that the parent could not read back from its slot.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "family.h"
+
+#define PAGE TEST_PAGE
+#define PAGES 768ul /* three times the budget */
+#define CACHE (1ul << 20)
+#define BOTH (PROT_READ | PROT_WRITE)
+
+struct scene {
+        struct fl_engine *e;
+        char *p;
+        uint64_t bad; /* the page that the parent cannot read */
+        int go[2];    /* pipes: the one waits for the word of the other */
+        int told[2];
+};
+
+static void wait_for_word(const int *pipe)
+{
+        char c;
+
+        while (read(pipe[0], &c, 1) < 0 && errno == EINTR)
+                ;
+}
+
+static void give_word(const int *pipe)
+{
+        require(write(pipe[1], "x", 1) == 1, "write: %s", strerror(errno));
+}
+
+static struct scene begin(const char *faults, int kind)
+{
+        struct scene s = { 0 };
+
+        s.e = open_family((struct fl_engine_config){
+                .cache = CACHE, .swap = "ram:16M", .faults = faults, .flags = FL_ENGINE_QUIET });
+        s.p = map_file(s.e, NULL, PAGES * PAGE, BOTH, kind | MAP_ANONYMOUS, 0);
+        require(!pipe(s.go) && !pipe(s.told), "pipe");
+        return s;
+}
+
+static void end(struct scene *s)
+{
+        check_engine(s->e);
+        expect(fl_munmap(s->e, s->p, PAGES * PAGE) == 0, "%s", fl_strerror());
+        check_engine(s->e);
+        close_engine(s->e);
+        for (int i = 0; i < 2; i++) {
+                close(s->go[i]);
+                close(s->told[i]);
+        }
+}
+
+/* --- shared memory ------------------------------------------------------------------------ */
+
+/* In round r the child stores to page n if n + r is odd, the parent to the others; and both look at all of
+ * it in between. What was never stored to is the last quarter. */
+#define ROUNDS 3u
+#define STORED (PAGES * 3 / 4)
+
+static bool is_childs(uint64_t n, unsigned round)
+{
+        return (n + round) & 1;
+}
+
+static void store_part(struct scene *s, unsigned round, bool child)
+{
+        for (uint64_t n = 0; n < STORED; n++)
+                if (is_childs(n, round) == child)
+                        stamp_write(s->p + n * PAGE, n, round);
+}
+
+/* 0, or what is wrong. */
+static int look_at_all(struct scene *s, unsigned round)
+{
+        static const char zeros[PAGE];
+
+        for (uint64_t n = 0; n < STORED; n++)
+                if (stamp_wrong(s->p + n * PAGE, n, round)) {
+                        fprintf(stderr, "round %u: %s\n", round,
+                                stamp_wrong(s->p + n * PAGE, n, round));
+                        return 1;
+                }
+        for (uint64_t n = STORED; n < PAGES; n++)
+                if (memcmp(s->p + n * PAGE, zeros, PAGE))
+                        return 2;
+        return 0;
+}
+
+static int share(void *arg)
+{
+        struct scene *s = arg;
+        int bad = look_at_all(s, 0);
+
+        give_word(s->told);
+        for (unsigned round = 1; !bad && round <= ROUNDS; round++) {
+                store_part(s, round, true);
+                give_word(s->told);
+                wait_for_word(s->go);
+                bad = look_at_all(s, round);
+                give_word(s->told);
+                wait_for_word(s->go);
+        }
+        return bad;
+}
+
+static void both_ways(void)
+{
+        struct scene s = begin(NULL, MAP_SHARED);
+        struct fl_stats st;
+        pid_t pid;
+
+        test_at("shared memory, both ways");
+        for (uint64_t n = 0; n < STORED; n++)
+                stamp_write(s.p + n * PAGE, n, 0);
+        pid = start_child(share, &s);
+        wait_for_word(s.told);
+        for (unsigned round = 1; round <= ROUNDS; round++) {
+                store_part(&s, round, false);
+                wait_for_word(s.told);
+                give_word(s.go);
+                expect_eq(look_at_all(&s, round), 0, "what the parent sees");
+                wait_for_word(s.told);
+                give_word(s.go);
+        }
+        expect_child(pid, 0, "what the child sees");
+        /* What the child stored last is there without it. */
+        expect_eq(look_at_all(&s, ROUNDS), 0, "when the child has ended");
+        st = get_stats(s.e);
+        expect(st.swap_outs > 0 && st.swap_ins > 0, "%llu out, %llu in",
+               (unsigned long long)st.swap_outs, (unsigned long long)st.swap_ins);
+        expect(st.cache_bytes_peak <= CACHE, "the budget");
+        end(&s);
+}
+
+/* --- a private page that could not be read ------------------------------------------------- */
+
+static int try_again(void *arg)
+{
+        struct scene *s = arg;
+        unsigned char byte;
+
+        if (try_load(s->p + s->bad * PAGE, &byte).signo)
+                return 1;
+        return stamp_wrong(s->p + s->bad * PAGE, s->bad, 1) ? 2 : 0;
+}
+
+/* The area has failed once, and the parent has its SIGBUS until it clears it: the child tries for itself,
+ * and what it has, it has when the parent has dropped the page. */
+static void unreadable(void)
+{
+        struct scene s = begin("eio-read@64K+4K*1", MAP_PRIVATE);
+        unsigned char byte;
+
+        test_at("a page that could not be read");
+        /* Each alone. */
+        expect(fl_madvise(s.e, s.p, PAGES * PAGE, MADV_RANDOM) == 0, "%s", fl_strerror());
+        for (uint64_t n = 0; n < PAGES / 2; n++)
+                stamp_write(s.p + n * PAGE, n, 1);
+        while (s.bad < PAGES / 2 && try_load(s.p + s.bad * PAGE, &byte).signo != SIGBUS)
+                s.bad++;
+        require(s.bad < PAGES / 2, "every page could be read");
+        expect_child(start_child(try_again, &s), 0, "the child's page");
+        expect(try_load(s.p + s.bad * PAGE, &byte).signo == SIGBUS, "the parent's");
+        check_engine(s.e);
+        expect(fl_error_clear(s.e, s.p + s.bad * PAGE, PAGE) == 0, "%s", fl_strerror());
+        expect_eq(try_again(&s), 0, "the parent's page, cleared");
+        end(&s);
+}
+
+int main(int argc, char **argv)
+{
+        test_begin(argc, argv, 1, 1, 100);
+        if (CHILDREN_MAY_HANG)
+                test_skip("this sanitizer's allocator may stay locked in a forked child");
+        both_ways();
+        unreadable();
+        return test_end();
+}
