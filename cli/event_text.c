@@ -205,6 +205,16 @@ static void operation(char *buf, uint64_t value)
                         n += (size_t)snprintf(buf + n, SIZE - n, "|%s", flag[i].name);
 }
 
+static void priority(char *buf, uint64_t value)
+{
+        static const char *const name[] = { "real-time", "best effort", "idle" };
+
+        if (value < ARRAY_SIZE(name))
+                strcpy(buf, name[value]);
+        else
+                decimal(buf, value);
+}
+
 static void signal_name(char *buf, uint64_t value)
 {
         const char *name = value < 65 ? sigabbrev_np((int)value) : NULL;
@@ -261,6 +271,7 @@ static const struct {
         { NULL, "ok", yes_no },
         { NULL, "op", operation },
         { NULL, "opf", operation },
+        { NULL, "prio", priority },
         { NULL, "prot", protection },
         { NULL, "redirtied", yes_no },
         { NULL, "signo", signal_name },

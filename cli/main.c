@@ -24,6 +24,7 @@ static const char common_help[] =
         "  --policy linux     what decides read-ahead, write-back and reclaim\n"
         "  --mmu auto|uffd|sigbus|sigsegv   how page faults are taken\n"
         "  --driver auto|uring|posix   how host files are read and written\n"
+        "  --elevator deadline|none    the order in which requests go to a device\n"
         "  --readahead SIZE   largest read-ahead window; 4K reads single pages\n"
         "  --error sigbus|zero|retry   what follows when a page cannot be had\n"
         "  --fork dontfork|inherit     what a forked child gets of the mappings\n"

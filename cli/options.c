@@ -14,7 +14,7 @@
 #include "cli.h"
 
 #define SPIN_ON 50000u /* ns: about what waking an idle core costs */
-#define NR_COMMON 16
+#define NR_COMMON 17
 
 static void common_options(struct options *o, struct option_spec spec[NR_COMMON + 1])
 {
@@ -23,6 +23,7 @@ static void common_options(struct options *o, struct option_spec spec[NR_COMMON 
                 { "policy", OPTION_CHOICE, &o->policy, "linux", 0 },
                 { "mmu", OPTION_CHOICE, &o->mmu, "auto|uffd|sigbus|sigsegv", 0 },
                 { "driver", OPTION_CHOICE, &o->driver, "auto|uring|posix", 0 },
+                { "elevator", OPTION_CHOICE, &o->elevator, "deadline|none", 0 },
                 { "readahead", OPTION_SIZE, &o->readahead, NULL, PAGE_SIZE },
                 { "error", OPTION_CHOICE, &o->error, "sigbus|zero|retry", 0 },
                 { "fork", OPTION_CHOICE, &o->fork, "dontfork|inherit", 0 },

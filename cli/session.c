@@ -17,6 +17,7 @@ static int open_engine(struct session *s, const struct options *o, const char *u
                 .mmu = o->mmu,
                 .policy = o->policy,
                 .driver = o->driver,
+                .elevator = o->elevator,
                 .readahead = o->readahead,
                 .faults = o->faults,
                 .trace = o->trace,

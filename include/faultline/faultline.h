@@ -76,6 +76,8 @@ struct fl_engine_config {
                                * (default), "zero", "retry" */
         const char *fork;     /* what a child of fork() gets of the mappings: "dontfork" (default),
                                * nothing; "inherit", what the kernel would give it. See above */
+        const char *elevator; /* the order in which requests go to a device: "deadline" (default),
+                               * "none" */
 };
 #define FL_ENGINE_QUIET 1u /* no line on stderr when a SIGBUS is raised: the program tells */
 

@@ -54,6 +54,9 @@ static int check_config(struct fl_engine_config *cfg)
             strcmp(cfg->driver, "posix") != 0)
                 return fl_fail(EINVAL, cfg->driver, "choosing a driver",
                                "no driver of that name; there are: auto, uring, posix");
+        if (elevator_check(cfg->elevator))
+                return fl_fail(EINVAL, cfg->elevator, "choosing an elevator",
+                               "no elevator of that name; there are: " BLK_ELEVATORS);
         if (cfg->on_error && on_error_of(cfg->on_error, &on_error))
                 return -1;
         if (cfg->fork && strcmp(cfg->fork, "dontfork") != 0 && strcmp(cfg->fork, "inherit") != 0)
@@ -90,6 +93,7 @@ static int open_lower(struct fl_engine *e, const struct fl_engine_config *cfg)
         error = block_pool_create(&e->block_pool, 4 * staging + 256);
         if (error)
                 return error;
+        block_pool_set_elevator(e->block_pool, cfg->elevator);
         fs_env_init(&e->fs, &e->drivers, e->block_pool, &e->trace);
         e->fs.readahead = cfg->readahead;
         return table_pool_init(&e->tables, MAX_TABLES);

@@ -2,26 +2,31 @@
  *
  * bio.c - the pool of bios and requests, and submit_bio.
  *
- * The pool has as many requests as bios: a request has at least one bio that is not yet ended.
- * Memory is touched when first used, so a large pool costs little until it is needed.
+ * Each bio has the memory of a request beside it, which is used if it becomes one of its own. Whatever
+ * else joins that request, it is over before any of its bios is freed; so a bio is all that has to be
+ * allocated. Memory is touched when first used: a large pool costs little until it is needed.
  */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "block/request.h"
 
+struct bio_slot {
+        struct bio bio;
+        struct request request;
+};
+
 struct block_pool {
         struct mutex lock;
-        struct bio *free_bios;         /* [bios] */
-        struct request *free_requests; /* [bios] */
-        unsigned used_bios;            /* [bios] of the array; those behind were never in use */
-        unsigned used_requests;        /* [bios] */
-        unsigned waiting;              /* [bios] threads that wait for a bio */
-        _Atomic uint32_t freed;        /* futex word: bumped when a bio is freed and one waits */
-        unsigned size;                 /* (c) */
-        struct bio *bios;              /* (c) */
-        struct request *requests;      /* (c) */
+        struct bio *free_bios;  /* [bios] */
+        unsigned used;          /* [bios] slots; those behind were never in use */
+        unsigned waiting;       /* [bios] threads that wait for a bio */
+        _Atomic uint32_t freed; /* futex word: bumped when a bio is freed and one waits */
+        unsigned size;          /* (c) */
+        struct bio_slot *slots; /* (c) */
+        const struct elevator_ops *elevator; /* (c) once there is a queue */
 };
 
 int block_pool_create(struct block_pool **out, unsigned bios)
@@ -31,11 +36,11 @@ int block_pool_create(struct block_pool **out, unsigned bios)
         if (!p)
                 return -ENOMEM;
         mutex_init(&p->lock, LOCK_BIOS);
+        p->elevator = elevator_find(NULL);
         p->size = bios;
-        p->bios = calloc(bios, sizeof *p->bios);
-        p->requests = calloc(bios, sizeof *p->requests);
-        if (!p->bios || !p->requests) {
-                block_pool_destroy(p);
+        p->slots = calloc(bios, sizeof *p->slots);
+        if (!p->slots) {
+                free(p);
                 return -ENOMEM;
         }
         *out = p;
@@ -44,9 +49,23 @@ int block_pool_create(struct block_pool **out, unsigned bios)
 
 void block_pool_destroy(struct block_pool *p)
 {
-        free(p->bios);
-        free(p->requests);
+        free(p->slots);
         free(p);
+}
+
+int block_pool_set_elevator(struct block_pool *p, const char *name)
+{
+        const struct elevator_ops *elevator = elevator_find(name);
+
+        if (!elevator)
+                return -EINVAL;
+        p->elevator = elevator;
+        return 0;
+}
+
+const struct elevator_ops *block_pool_elevator(const struct block_pool *p)
+{
+        return p->elevator;
 }
 
 /* ---- bios ---- */
@@ -59,8 +78,8 @@ static struct bio *take_bio(struct block_pool *p)
         mutex_assert_held(&p->lock);
         if (bio)
                 p->free_bios = bio->bi_next;
-        else if (p->used_bios < p->size)
-                bio = &p->bios[p->used_bios++];
+        else if (p->used < p->size)
+                bio = &p->slots[p->used++].bio;
         return bio;
 }
 
@@ -139,66 +158,69 @@ void bio_end(struct bio *bio)
 
 struct request *request_alloc(struct request_queue *q, struct bio *bio)
 {
-        struct block_pool *p = q->pool;
-        struct request *rq;
-
-        mutex_lock(&p->lock);
-        rq = p->free_requests;
-        if (rq)
-                p->free_requests = rq->next;
-        else
-                rq = &p->requests[p->used_requests++];
-        mutex_unlock(&p->lock);
-        assert(rq < p->requests + p->size);
+        struct request *rq = &container_of(bio, struct bio_slot, bio)->request;
 
         rq->next = rq->prev = NULL;
         rq->q = q;
         rq->state = RQ_NEW;
         rq->opf = bio->bi_opf;
+        rq->ioprio = bio->bi_ioprio;
+        rq->prio = blk_prio(bio->bi_opf, bio->bi_ioprio);
         rq->sector = bio->bi_sector;
         rq->bytes = bio->bi_size;
         rq->nr_bios = 1;
         rq->bio = rq->biotail = rq->cur = bio;
         rq->nomerge = rq->started = rq->single = false;
-        rq->start_ns = now_ns();
+        memset(rq->time, 0, sizeof rq->time);
+        rq->time[TIME_Q] = rq->time[TIME_G] = bio->bi_queued;
         rq->steps = blk_flush_steps(q, bio);
+        rq->sequence = rq->steps != STEP_DATA;
         rq->cur_done = 0;
+        trace_emit(q->trace, TRACE_GETRQ, bio->bi_fault, bio->bi_sector, bio->bi_size, bio->bi_opf,
+                   0);
         return rq;
-}
-
-void request_free(struct request *rq)
-{
-        struct block_pool *p = rq->q->pool;
-
-        mutex_lock(&p->lock);
-        rq->next = p->free_requests;
-        p->free_requests = rq;
-        mutex_unlock(&p->lock);
 }
 
 /* ---- submission ---- */
 
+/* => a reference to the queue is held: the bio, and all, may be gone on return */
+static void submit_alone(struct request_queue *q, struct bio *bio)
+{
+        struct request *rq = request_alloc(q, bio);
+        struct rq_list one = { 0 };
+
+        if (rq->sequence) {
+                blk_flush_insert(q, rq);
+        } else {
+                rq_list_append(&one, rq);
+                blk_queue_insert(q, &one);
+        }
+        blk_queue_run(q);
+}
+
 void submit_bio(struct bio *bio, struct blk_plug *plug)
 {
         struct request_queue *q = bio->bi_queue;
+        bool passes = bio->bi_opf & (REQ_PREFLUSH | REQ_FUA);
 
         /* One for the bio, one for ourselves: the bio may be gone before we return. */
         blk_queue_get(q, 2);
         bio->bi_next = NULL;
         bio->bi_status = 0;
         bio->bi_done = 0;
-        stat_add(&q->trace->stats, STAT_bios, 1);
+        bio->bi_queued = q->now();
         trace_emit(q->trace, TRACE_BIO, bio->bi_fault, bio->bi_sector, bio->bi_size, bio->bi_opf,
                    0);
         if (!blk_flush_steps(q, bio)) {
                 bio_end(bio);
-                blk_queue_put(q, 1);
-        } else if (plug && !(bio->bi_opf & (REQ_PREFLUSH | REQ_FUA))) {
-                blk_plug_bio(plug, bio);
-        } else if (!blk_queue_merge_bio(q, bio)) {
-                blk_queue_insert(q, request_alloc(q, bio));
-                blk_queue_run(q);
+                blk_queue_put(q, 2);
+                return;
         }
+        stat_add(&q->trace->stats, STAT_bios, 1);
+        if (plug && !passes)
+                blk_plug_bio(plug, bio);
+        else if (passes || !blk_queue_merge_bio(q, bio))
+                submit_alone(q, bio);
         blk_queue_put(q, 1);
 }
 

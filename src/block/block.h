@@ -7,8 +7,9 @@
  * plug    = requests held back by one thread so that they can merge
  *
  * Life of a request: NEW -> PLUGGED -> QUEUED -> DISPATCHED -> COMPLETE; merges happen in
- * PLUGGED and QUEUED. Within a queue fault reads (READ without RAHEAD) go before read-ahead,
- * read-ahead before write-back; a SYNC write goes with the reads that wait.
+ * PLUGGED and QUEUED. What waits there is ordered by the queue's elevator (elevator.h). A bio has the
+ * priority that it asks for; else what somebody waits for (a READ without RAHEAD, a SYNC write, a
+ * flush) is real-time, and read-ahead and write-back are best effort.
  */
 #ifndef FL_BLOCK_BLOCK_H
 #define FL_BLOCK_BLOCK_H
@@ -29,17 +30,23 @@
 #define REQ_BUFFERED (1u << 30) /* ours: through the host's page cache, never around it */
 #define REQ_NOMERGE_FLAGS (REQ_NOMERGE | REQ_PREFLUSH | REQ_FUA)
 
+/* As Linux's ioprio: bi_ioprio is BLK_IOPRIO(class, level). Levels are kept, and order nothing. */
+enum blk_prio_class { BLK_CLASS_NONE, BLK_CLASS_RT, BLK_CLASS_BE, BLK_CLASS_IDLE };
+#define BLK_IOPRIO(class, level) ((uint16_t)((unsigned)(class) << 13 | (level)))
+
 struct bio {
         uint32_t bi_opf;
         uint32_t bi_size;   /* bytes; need not be whole sectors at the end of a host file */
         uint64_t bi_sector; /* 512-byte units */
         void *bi_buf;       /* bi_size bytes; NULL for an empty PREFLUSH */
+        uint16_t bi_ioprio; /* BLK_IOPRIO(); 0: by what it is */
         int bi_status;      /* 0 or -errno, at the end */
         uint32_t bi_done;   /* bytes moved; fewer than bi_size only beyond the device's end */
         void (*bi_end_io)(struct bio *); /* once, from any thread; then the bio is freed */
         void *bi_private;
         uint64_t bi_fault;   /* fault id for the trace */
-        struct bio *bi_next; /* the block layer's */
+        struct bio *bi_next; /* the block layer's, as all that follows */
+        uint64_t bi_queued;  /* when it was submitted */
         struct request_queue *bi_queue;
 };
 
@@ -65,6 +72,11 @@ struct block_pool;
 /* Bios and requests are taken from a pool sized at the start, never from malloc. */
 int block_pool_create(struct block_pool **out, unsigned bios);
 void block_pool_destroy(struct block_pool *p);
+/* The elevator of queues created from now on: "deadline" (NULL too), "none". -EINVAL: no such. */
+int block_pool_set_elevator(struct block_pool *p, const char *name);
+/* Is there one of that name? 0 or -EINVAL. */
+int elevator_check(const char *name);
+#define BLK_ELEVATORS "deadline, none" /* for messages */
 
 /* The queue of one device, which it owns from now on. */
 int blk_queue_create(struct request_queue **out, struct device *dev, struct block_pool *pool,
@@ -92,7 +104,7 @@ void blk_finish_plug(struct blk_plug *plug);
 
 /* What a queue holds at this moment, for people. */
 struct blk_queue_state {
-        unsigned queued[3]; /* waiting: fault reads and SYNC, read-ahead, write-back */
+        unsigned queued[3]; /* waiting: real-time, best effort, idle */
         unsigned in_flight; /* at the driver */
 };
 struct blk_queue_state blk_queue_state(struct request_queue *q);

@@ -3,8 +3,9 @@
  * merge.c - which bios and requests may become one.
  *
  * Eligible (blk_rq_merge_ok): neither is marked NOMERGE nor flushes, and both have the same
- * operation and the same class. The class is ours: a fault read that became part of a read-ahead
- * would wait for all of it.
+ * operation, the same ioprio, and the same priority, which the one may get from ioprio and the other
+ * from what it is. A fault read that became part of a read-ahead would wait for all of it, and what
+ * is merged must be found in one priority's tree.
  * Kind (blk_try_merge): the request ends where the bio starts, BACK; the other way, FRONT.
  * Limits: sectors and segments of the sum; a request that has met a limit is not tried again.
  * A bio that ends within a sector is the end of its file: nothing starts there.
@@ -20,15 +21,9 @@ static bool mergeable(uint32_t opf)
         return !(opf & REQ_NOMERGE_FLAGS) && (op == IO_READ || op == IO_WRITE);
 }
 
-static bool opf_merge_ok(uint32_t a, uint32_t b)
-{
-        return mergeable(a) && mergeable(b) && opf_op(a) == opf_op(b) &&
-               opf_class(a) == opf_class(b);
-}
-
 static bool rq_can_grow(const struct request *rq)
 {
-        return !rq->nomerge && !rq->started;
+        return !rq->nomerge && !rq->started && mergeable(rq->opf);
 }
 
 static enum merge_kind adjacency(uint64_t offset, uint64_t bytes, uint64_t offset2, uint64_t bytes2)
@@ -52,12 +47,15 @@ static bool within_limits(struct request *rq, uint64_t bytes, unsigned bios)
         return false;
 }
 
-static void count_merge(struct request_queue *q, enum merge_kind kind, uint64_t fault,
-                        uint64_t sector, uint64_t bytes, const char *name)
+static void count_merge(struct request *rq, enum merge_kind kind, const struct bio *bio,
+                        uint64_t bytes, const char *name)
 {
-        stat_add(&q->trace->stats, kind == MERGE_BACK ? STAT_merges_back : STAT_merges_front, 1);
-        if (trace_on(q->trace))
-                trace_write(q->trace, TRACE_MERGE, fault, sector, bytes, trace_name(name), 0);
+        struct trace *t = rq->q->trace;
+
+        stat_add(&t->stats, kind == MERGE_BACK ? STAT_merges_back : STAT_merges_front, 1);
+        if (trace_on(t))
+                trace_write(t, TRACE_MERGE, bio->bi_fault, bio->bi_sector, bytes, trace_name(name),
+                            0);
 }
 
 /* The bios first..last join those of rq, behind or in front. */
@@ -76,63 +74,66 @@ static void add_bios(struct request *rq, struct bio *first, struct bio *last, ui
         rq->nr_bios += bios;
 }
 
-/* Hints that hold for the whole once they hold for a part; BACKGROUND and IDLE only if for all. */
+/* Hints that hold for the whole once they hold for a part; those that say that nobody waits only if for all. */
 static uint32_t merged_opf(uint32_t a, uint32_t b)
 {
-        uint32_t any = REQ_SYNC | REQ_META | REQ_PRIO, all = REQ_IDLE | REQ_BACKGROUND;
+        uint32_t any = REQ_SYNC | REQ_META | REQ_PRIO, all = REQ_RAHEAD | REQ_IDLE | REQ_BACKGROUND;
 
         return (a & ~all) | (b & any) | (a & b & all);
 }
 
-static bool attempt_merge_bio(struct request *rq, struct bio *bio)
+bool blk_merge_bio(struct request *rq, struct bio *bio)
 {
         enum merge_kind kind = adjacency(rq_offset(rq), rq->bytes, bio_offset(bio), bio->bi_size);
 
         if (kind == MERGE_NONE || rq->q != bio->bi_queue || !rq_can_grow(rq) ||
-            !opf_merge_ok(rq->opf, bio->bi_opf) || !within_limits(rq, bio->bi_size, 1))
+            !mergeable(bio->bi_opf) || opf_op(rq->opf) != opf_op(bio->bi_opf) ||
+            rq->ioprio != bio->bi_ioprio || rq->prio != blk_prio(bio->bi_opf, bio->bi_ioprio) ||
+            !within_limits(rq, bio->bi_size, 1))
                 return false;
         add_bios(rq, bio, bio, bio->bi_size, 1, kind);
         rq->opf = merged_opf(rq->opf, bio->bi_opf);
-        count_merge(rq->q, kind, bio->bi_fault, bio->bi_sector, bio->bi_size,
-                    kind == MERGE_BACK ? "back" : "front");
+        rq->time[TIME_M] = bio->bi_queued;
+        count_merge(rq, kind, bio, bio->bi_size, kind == MERGE_BACK ? "back" : "front");
         return true;
 }
 
-bool blk_merge_bio(struct rq_list *l, struct bio *bio, unsigned search)
-{
-        struct request *rq, *gone;
-
-        for (rq = l->tail; rq && search; rq = rq->prev, search--) {
-                if (!attempt_merge_bio(rq, bio))
-                        continue;
-                /* It may have filled the gap between two. */
-                gone = blk_merge_requests(l, rq, BLK_MERGE_SEARCH);
-                if (gone)
-                        request_free(gone);
-                return true;
-        }
-        return false;
-}
-
-/* keep takes over the bios of gone, if they are neighbours and all the rest holds. */
-static bool attempt_merge_requests(struct request *keep, struct request *gone)
+bool blk_merge_requests(struct request *keep, struct request *gone)
 {
         enum merge_kind kind =
                 adjacency(rq_offset(keep), keep->bytes, rq_offset(gone), gone->bytes);
 
         if (kind == MERGE_NONE || keep->q != gone->q || !rq_can_grow(keep) || !rq_can_grow(gone) ||
-            !opf_merge_ok(keep->opf, gone->opf) || !within_limits(keep, gone->bytes, gone->nr_bios))
+            opf_op(keep->opf) != opf_op(gone->opf) || keep->ioprio != gone->ioprio ||
+            keep->prio != gone->prio || !within_limits(keep, gone->bytes, gone->nr_bios))
                 return false;
-        count_merge(keep->q, kind, gone->bio->bi_fault, gone->sector, gone->bytes, "request");
+        count_merge(keep, kind, gone->bio, gone->bytes, "request");
         add_bios(keep, gone->bio, gone->biotail, gone->bytes, gone->nr_bios, kind);
         keep->opf = merged_opf(keep->opf, gone->opf);
-        keep->start_ns = min_u64(keep->start_ns, gone->start_ns);
+        keep->time[TIME_Q] = min_u64(keep->time[TIME_Q], gone->time[TIME_Q]);
+        keep->time[TIME_M] = keep->q->now();
         gone->bio = gone->biotail = gone->cur = NULL;
         gone->nr_bios = 0;
         return true;
 }
 
-struct request *blk_merge_requests(struct rq_list *l, struct request *rq, unsigned search)
+/* ---- in a list ---- */
+
+struct request *blk_merge_bio_list(struct rq_list *l, struct bio *bio, unsigned search,
+                                   struct request **gone)
+{
+        *gone = NULL;
+        for (struct request *rq = l->tail; rq && search; rq = rq->prev, search--) {
+                if (!blk_merge_bio(rq, bio))
+                        continue;
+                /* It may have filled the gap between two. */
+                *gone = blk_merge_list(l, rq, BLK_MAX_REQUEST_COUNT);
+                return rq;
+        }
+        return NULL;
+}
+
+struct request *blk_merge_list(struct rq_list *l, struct request *rq, unsigned search)
 {
         bool younger = true; /* those behind rq */
 
@@ -142,7 +143,7 @@ struct request *blk_merge_requests(struct rq_list *l, struct request *rq, unsign
 
                 if (other == rq) {
                         younger = false;
-                } else if (attempt_merge_requests(keep, gone)) {
+                } else if (blk_merge_requests(keep, gone)) {
                         rq_list_remove(l, gone);
                         return gone;
                 }

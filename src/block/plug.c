@@ -4,7 +4,9 @@
  *
  * As in Linux 5.13: a bio is tried against all plugged requests of its queue, youngest first, then
  * against the queue, and only then becomes a request of its own. A plug is flushed before it
- * would hold more than BLK_MAX_REQUEST_COUNT requests, or once its last one is large.
+ * would hold more than BLK_MAX_REQUEST_COUNT requests (32, as in 6.18: in 5.13 it was 16), or once its
+ * last one is large. With 32, pages of a stretch of 64 that come in any order become one request, since
+ * the stretch never has more than about 16 gaps at once.
  */
 #include "block/request.h"
 
@@ -16,16 +18,8 @@ void blk_start_plug(struct blk_plug *plug)
 /* Moves the plugged requests of one queue to it, and starts them. */
 static void flush_to_queue(struct rq_list *l, struct request_queue *q)
 {
-        struct request *rq, *next;
-
         blk_queue_get(q, 1); /* the last bio may end while we are here */
-        for (rq = l->head; rq; rq = next) {
-                next = rq->next;
-                if (rq->q != q)
-                        continue;
-                rq_list_remove(l, rq);
-                blk_queue_insert(q, rq);
-        }
+        blk_queue_insert(q, l);
         blk_queue_run(q);
         blk_queue_put(q, 1);
 }
@@ -50,22 +44,13 @@ static bool must_flush(const struct blk_plug *plug)
                (plug->list.tail && plug->list.tail->bytes >= BLK_PLUG_FLUSH_SIZE);
 }
 
-static unsigned list_count(const struct rq_list *l)
-{
-        unsigned n = 0;
-
-        for (const struct request *rq = l->head; rq; rq = rq->next)
-                n++;
-        return n;
-}
-
 void blk_plug_bio(struct blk_plug *plug, struct bio *bio)
 {
-        struct request *rq;
+        struct request *rq, *gone;
 
-        if (blk_merge_bio(&plug->list, bio, BLK_MAX_REQUEST_COUNT)) {
+        if (blk_merge_bio_list(&plug->list, bio, BLK_MAX_REQUEST_COUNT, &gone)) {
                 plug->bios++;
-                plug->count = list_count(&plug->list); /* two may have become one */
+                plug->count -= gone != NULL;
                 return;
         }
         if (blk_queue_merge_bio(bio->bi_queue, bio))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * queue.c - the queue of one device: three lists, dispatch, and its life.
+ * queue.c - the queue of one device: in, out, and its life. Who goes next is the elevator's to say.
  *
  * Invariant: a QUEUED request waits only while `depth` requests are at the driver or some thread
  * is in blk_queue_run() and will look again; so whoever queues one, or frees a place, runs the
@@ -57,14 +57,27 @@ void rq_list_remove(struct rq_list *l, struct request *rq)
         rq->next = rq->prev = NULL;
 }
 
-/* Somebody waits for a read that is no read-ahead, and for whatever is SYNC or flushes. */
-enum rq_class opf_class(uint32_t opf)
+unsigned rq_list_count(const struct rq_list *l)
 {
-        if (opf_op(opf) == IO_READ)
-                return opf & REQ_RAHEAD ? RQ_READAHEAD : RQ_FAULT;
-        if (opf_op(opf) == IO_FLUSH || opf & (REQ_SYNC | REQ_PREFLUSH | REQ_FUA))
-                return RQ_FAULT;
-        return RQ_WRITEBACK;
+        unsigned n = 0;
+
+        for (const struct request *rq = l->head; rq; rq = rq->next)
+                n++;
+        return n;
+}
+
+enum rq_prio blk_prio(uint32_t opf, uint16_t ioprio)
+{
+        switch (ioprio >> 13) {
+        case BLK_CLASS_RT:
+                return PRIO_RT;
+        case BLK_CLASS_BE:
+                return PRIO_BE;
+        case BLK_CLASS_IDLE:
+                return PRIO_IDLE;
+        default:
+                return opf_is_sync(opf) ? PRIO_RT : PRIO_BE;
+        }
 }
 
 /* ---- into the queue ---- */
@@ -73,44 +86,65 @@ bool blk_queue_merge_bio(struct request_queue *q, struct bio *bio)
 {
         bool merged;
 
+        if (!atomic_load_explicit(&q->nr_queued, memory_order_relaxed))
+                return false;
         mutex_lock(&q->lock);
-        merged = blk_merge_bio(&q->list[opf_class(bio->bi_opf)], bio, BLK_MERGE_SEARCH);
+        merged = q->nr_queued && q->elv->merge_bio(q, bio);
         mutex_unlock(&q->lock);
         return merged;
 }
 
-void blk_queue_insert(struct request_queue *q, struct request *rq)
+void blk_queue_insert(struct request_queue *q, struct rq_list *l)
 {
-        struct rq_list *l = &q->list[opf_class(rq->opf)];
-        struct request *gone;
+        struct request *rq, *next;
+        uint64_t now;
 
         mutex_lock(&q->lock);
-        rq->state = RQ_QUEUED;
-        rq_list_append(l, rq);
-        gone = blk_merge_requests(l, rq, BLK_MERGE_SEARCH);
+        now = q->now(); /* with the lock held: a fifo is in the order of time */
+        for (rq = l->head; rq; rq = next) {
+                next = rq->next;
+                if (rq->q != q)
+                        continue;
+                rq_list_remove(l, rq);
+                rq->state = RQ_QUEUED;
+                rq->time[TIME_I] = now;
+                trace_emit(q->trace, TRACE_INSERT, rq->bio->bi_fault, rq->sector, rq->bytes,
+                           rq->opf, rq->prio);
+                q->elv->insert(q, rq);
+        }
         mutex_unlock(&q->lock);
-        if (gone)
-                request_free(gone);
+}
+
+void blk_queue_insert_at_head(struct request_queue *q, struct request *rq)
+{
+        mutex_assert_held(&q->lock);
+        rq->state = RQ_QUEUED;
+        rq_list_append(&q->at_head, rq);
 }
 
 void blk_queue_requeue(struct request_queue *q, struct request *rq)
 {
         mutex_lock(&q->lock);
         assert(rq->state == RQ_DISPATCHED);
-        rq->state = RQ_QUEUED;
-        rq_list_prepend(&q->list[opf_class(rq->opf)], rq);
+        blk_queue_insert_at_head(q, rq);
         q->in_flight--;
         mutex_unlock(&q->lock);
 }
 
-bool blk_queue_leave(struct request_queue *q)
+static bool somebody_waits(const struct request_queue *q)
 {
-        bool waiting = false;
+        return q->at_head.head || q->nr_queued;
+}
+
+bool blk_queue_leave(struct request_queue *q, struct request *rq)
+{
+        bool waiting;
 
         mutex_lock(&q->lock);
-        q->in_flight--;
-        for (unsigned c = 0; c < RQ_CLASSES; c++)
-                waiting |= q->list[c].head != NULL;
+        if (rq->state == RQ_DISPATCHED) /* it may have ended waiting for a flush */
+                q->in_flight--;
+        rq->state = RQ_COMPLETE;
+        waiting = somebody_waits(q);
         mutex_unlock(&q->lock);
         return waiting;
 }
@@ -120,9 +154,9 @@ struct blk_queue_state blk_queue_state(struct request_queue *q)
         struct blk_queue_state s = { 0 };
 
         mutex_lock(&q->lock);
-        for (unsigned c = 0; c < RQ_CLASSES; c++)
-                for (struct request *rq = q->list[c].head; rq; rq = rq->next)
-                        s.queued[c]++;
+        q->elv->count(q, &s);
+        for (const struct request *rq = q->at_head.head; rq; rq = rq->next)
+                s.queued[rq->prio]++;
         s.in_flight = q->in_flight;
         mutex_unlock(&q->lock);
         return s;
@@ -130,40 +164,22 @@ struct blk_queue_state blk_queue_state(struct request_queue *q)
 
 /* ---- out of the queue ---- */
 
-/* The list to serve: the first, but one that has been passed over too often goes before. */
-static struct rq_list *choose_list(struct request_queue *q)
-{
-        int chosen = -1;
-
-        mutex_assert_held(&q->lock);
-        for (int c = 0; c < RQ_CLASSES; c++) {
-                if (!q->list[c].head)
-                        q->passed_over[c] = 0;
-                else if (chosen < 0 || q->passed_over[c] >= BLK_STARVED)
-                        chosen = c;
-                else
-                        q->passed_over[c]++;
-        }
-        if (chosen < 0)
-                return NULL;
-        q->passed_over[chosen] = 0;
-        return &q->list[chosen];
-}
-
 /* QUEUED -> DISPATCHED, or NULL. => q->lock held */
 static struct request *take_request(struct request_queue *q)
 {
-        struct rq_list *l;
-        struct request *rq;
+        struct request *rq = q->at_head.head;
+        uint64_t now;
 
         mutex_assert_held(&q->lock);
-        if (q->in_flight >= q->limits.depth)
+        if (q->in_flight >= q->limits.depth || !somebody_waits(q))
                 return NULL;
-        l = choose_list(q);
-        if (!l)
-                return NULL;
-        rq = l->head;
-        rq_list_remove(l, rq);
+        now = q->now();
+        if (rq)
+                rq_list_remove(&q->at_head, rq);
+        else
+                rq = q->elv->dispatch(q, now);
+        if (!rq->time[TIME_D])
+                rq->time[TIME_D] = now;
         rq->state = RQ_DISPATCHED;
         q->in_flight++;
         return rq;
@@ -242,6 +258,13 @@ static void set_limits(struct request_queue *q)
         q->limits.depth = depth ? depth : DEFAULT_DEPTH;
 }
 
+static void free_queue(struct request_queue *q)
+{
+        blk_flush_destroy(q);
+        free(q->elv_data);
+        free(q);
+}
+
 int blk_queue_create(struct request_queue **out, struct device *dev, struct block_pool *pool,
                      struct trace *trace)
 {
@@ -253,7 +276,14 @@ int blk_queue_create(struct request_queue **out, struct device *dev, struct bloc
         q->dev = dev;
         q->pool = pool;
         q->trace = trace;
+        q->now = now_ns;
+        q->elv = block_pool_elevator(pool);
+        q->elv_data = calloc(1, q->elv->size);
         set_limits(q);
+        if (!q->elv_data || blk_flush_create(q)) {
+                free_queue(q);
+                return -ENOMEM;
+        }
         *out = q;
         return 0;
 }
@@ -269,7 +299,7 @@ void blk_queue_destroy(struct request_queue *q)
         }
         assert(!q->in_flight);
         device_close(q->dev);
-        free(q);
+        free_queue(q);
 }
 
 struct device *blk_queue_device(struct request_queue *q)
@@ -281,52 +311,3 @@ struct queue_limits *blk_queue_limits(struct request_queue *q)
 {
         return &q->limits;
 }
-
-#ifndef NDEBUG
-static void check_bios(const struct request *rq)
-{
-        uint64_t at = rq_offset(rq);
-        unsigned n = 0;
-
-        for (const struct bio *bio = rq->bio; bio; bio = bio->bi_next, n++) {
-                assert(bio->bi_queue == rq->q && opf_op(bio->bi_opf) == opf_op(rq->opf));
-                assert(rq->nr_bios == 1 || bio_offset(bio) == at);
-                assert(bio->bi_next || bio == rq->biotail);
-                at += bio->bi_size;
-        }
-        assert(n == rq->nr_bios && n > 0);
-        assert(at == rq_offset(rq) + rq->bytes);
-}
-
-static void check_request(const struct request *rq, enum rq_class class)
-{
-        const struct queue_limits *l = &rq->q->limits;
-
-        assert(rq->state == RQ_QUEUED && opf_class(rq->opf) == class);
-        assert(rq->steps && rq->start_ns);
-        if (rq->nr_bios > 1) {
-                assert(!(rq->opf & REQ_NOMERGE_FLAGS));
-                assert(rq->nr_bios <= l->max_segments);
-                assert(rq->bytes <= (uint64_t)l->max_sectors << SECTOR_SHIFT);
-        }
-        check_bios(rq);
-}
-
-void blk_queue_check(struct request_queue *q)
-{
-        mutex_lock(&q->lock);
-        for (enum rq_class c = 0; c < RQ_CLASSES; c++) {
-                const struct request *prev = NULL;
-
-                for (const struct request *rq = q->list[c].head; rq; rq = rq->next) {
-                        assert(rq->q == q && rq->prev == prev);
-                        check_request(rq, c);
-                        prev = rq;
-                }
-                assert(q->list[c].tail == prev);
-        }
-        assert(q->in_flight <= q->limits.depth);
-        assert((atomic_load(&q->refs) & ~QUEUE_DYING) >= q->in_flight);
-        mutex_unlock(&q->lock);
-}
-#endif

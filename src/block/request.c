@@ -2,10 +2,10 @@
  *
  * request.c - a request at the driver: its buffers, what came back, retries, completion.
  *
- * A request may need several I/Os, one after the other: the steps of flush.c, pieces of what is
- * larger than the device takes, and, when an I/O of several bios fails, one I/O a bio, so that
- * only the bio with the bad sector gets the error. Between two the request is queued again, which
- * keeps the stack flat when the driver completes at once.
+ * A request may need several I/Os, one after the other: pieces of what is larger than the device
+ * takes, and, when an I/O of several bios fails, one I/O a bio, so that only the bio with the bad
+ * sector gets the error. Between two the request is queued again, which keeps the stack flat when the
+ * driver completes at once. Flushes around the data are flush.c's.
  */
 #include <assert.h>
 #include <errno.h>
@@ -53,7 +53,7 @@ static uint32_t driver_flags(const struct request *rq)
 {
         uint32_t flags = 0;
 
-        if (opf_class(rq->opf) == RQ_FAULT)
+        if (opf_is_sync(rq->opf))
                 flags |= DRIVER_SYNC;
         if (rq->opf & REQ_BUFFERED)
                 flags |= DRIVER_BUFFERED;
@@ -66,14 +66,12 @@ static void count_dispatch(struct request *rq)
 {
         struct trace *t = rq->q->trace;
 
-        if (!rq->started) {
-                rq->started = true;
-                stat_add(&t->stats, STAT_requests, 1);
-                trace_emit(t, TRACE_REQUEST, rq->bio->bi_fault, rq->sector, rq->bytes, rq->opf,
-                           rq->nr_bios);
-        }
-        if (rq->io.op == IO_FLUSH)
+        if (rq->started)
+                return;
+        rq->started = true;
+        if (!rq->bio)
                 stat_add(&t->stats, STAT_flushes, 1);
+        trace_emit(t, TRACE_REQUEST, rq->io.fault, rq->sector, rq->bytes, rq->opf, rq->nr_bios);
 }
 
 static void io_done(struct driver_io *io);
@@ -85,11 +83,11 @@ void request_start(struct request *rq)
                 .op = IO_FLUSH,
                 .flags = driver_flags(rq),
                 .iov = rq->iov,
-                .fault = rq->bio->bi_fault,
+                .fault = rq->bio ? rq->bio->bi_fault : 0,
                 .done = io_done,
         };
         rq->span = 0;
-        if (blk_flush_step(rq) == STEP_DATA)
+        if (rq->bio)
                 fill_data(rq);
         count_dispatch(rq);
         device_submit(rq->q->dev, &rq->io);
@@ -125,8 +123,8 @@ static void data_failed(struct request *rq, int error)
         rq->cur_done = 0;
 }
 
-/* Takes the result of a data I/O; the step is done when no bio is left. */
-static void data_done(struct request *rq)
+/* Takes the result of an I/O. True if no bio is left. */
+static bool data_done(struct request *rq)
 {
         int64_t result = rq->io.result;
         bool is_short = result >= 0 && (uint64_t)result < rq->io.len;
@@ -140,8 +138,7 @@ static void data_done(struct request *rq)
                 if (is_short)
                         rq->cur = NULL; /* the device ends here */
         }
-        if (!rq->cur)
-                blk_flush_step_done(rq, rq->bio->bi_status);
+        return !rq->cur;
 }
 
 /* Bytes moved, or the first error; emits it, too. */
@@ -164,19 +161,19 @@ static int64_t request_result(const struct request *rq)
         return error ? error : moved;
 }
 
-/* DISPATCHED -> COMPLETE: the request is freed, then its bios end. */
-static void request_complete(struct request *rq)
+/* The memory of the request goes with a bio's: nothing of it is used once the first has ended. */
+void request_complete(struct request *rq)
 {
         struct request_queue *q = rq->q;
         struct bio *bio = rq->bio, *next;
         unsigned bios = rq->nr_bios;
         bool waiting;
 
-        rq->state = RQ_COMPLETE;
+        rq->time[TIME_C] = q->now();
+        stat_add(&q->trace->stats, STAT_requests, 1);
         trace_emit(q->trace, TRACE_COMPLETE, bio->bi_fault, rq->sector, rq->bytes,
-                   (uint64_t)request_result(rq), now_ns() - rq->start_ns);
-        request_free(rq);
-        waiting = blk_queue_leave(q);
+                   (uint64_t)request_result(rq), rq->time[TIME_C] - rq->time[TIME_Q]);
+        waiting = blk_queue_leave(q, rq);
         for (; bio; bio = next) {
                 next = bio->bi_next;
                 bio_end(bio);
@@ -186,21 +183,24 @@ static void request_complete(struct request *rq)
         blk_queue_put(q, bios);
 }
 
+/* Whatever follows, somebody else may end the queue meanwhile, but for our reference. */
 static void io_done(struct driver_io *io)
 {
         struct request *rq = container_of(io, struct request, io);
         struct request_queue *q = rq->q;
+        bool over = rq->bio && data_done(rq);
 
-        if (blk_flush_step(rq) == STEP_DATA)
-                data_done(rq);
-        else
-                blk_flush_step_done(rq, io->result < 0 ? (int)io->result : 0);
-        if (!rq->steps) {
+        if (over && !rq->sequence) {
                 request_complete(rq);
                 return;
         }
-        blk_queue_get(q, 1); /* once queued, it may complete elsewhere */
-        blk_queue_requeue(q, rq);
+        blk_queue_get(q, 1);
+        if (!rq->bio)
+                blk_flush_done(rq, io->result < 0 ? (int)io->result : 0);
+        else if (over)
+                blk_flush_data_done(rq);
+        else
+                blk_queue_requeue(q, rq);
         blk_queue_run(q);
         blk_queue_put(q, 1);
 }

@@ -2,12 +2,15 @@
  *
  * request.h - inside the block layer: requests, the queue, and what its files offer each other.
  *
- *   bio.c      the pool of bios and requests; submit_bio
- *   plug.c     requests a thread holds back
- *   merge.c    which bios and requests may become one
- *   queue.c    the three lists, dispatch, and the queue's life
- *   request.c  a request at the driver: buffers, results, retries, completion
- *   flush.c    PREFLUSH and FUA as a sequence of steps
+ *   bio.c       the pool of bios and requests; submit_bio
+ *   plug.c      requests a thread holds back
+ *   merge.c     which bios and requests may become one
+ *   elevator.c  the table of elevators, and the hash in which back merges are found
+ *   deadline.c  an elevator: sorted, with deadlines and priorities
+ *   none.c      an elevator: first in, first out
+ *   queue.c     the way through the queue: insertion, dispatch, and its life
+ *   flush.c     PREFLUSH and FUA: requests in steps, and flushes that serve several
+ *   request.c   a request at the driver: buffers, results, retries, completion
  *
  *        bio_alloc            plug.c               queue.c                 queue.c
  *   NEW ----------> PLUGGED ----------> QUEUED ----------------> DISPATCHED ---------> COMPLETE
@@ -20,43 +23,61 @@
 #ifndef FL_BLOCK_REQUEST_H
 #define FL_BLOCK_REQUEST_H
 
+#include <bsd/sys/queue.h>
+#include <bsd/sys/tree.h>
+
 #include "block/block.h"
+#include "block/elevator.h"
 #include "util/lock.h"
 
 #define BLK_MAX_SEGMENTS 128
 #define BLK_DEF_MAX_SECTORS 2560         /* 1280 KiB */
-#define BLK_MAX_REQUEST_COUNT 16         /* of a plug, before it is flushed */
+#define BLK_MAX_REQUEST_COUNT 32         /* of a plug, before it is flushed */
 #define BLK_PLUG_FLUSH_SIZE (128u << 10) /* bytes of its last request, likewise */
 #define BLK_MERGE_SEARCH 8               /* requests of a list looked at for a merge */
-#define BLK_STARVED 16                   /* times a waiting list may be passed over */
+#define BLK_FLUSH_PATIENCE 5000000000u   /* ns that a flush waits for data steps under way */
 
 enum rq_state { RQ_NEW, RQ_PLUGGED, RQ_QUEUED, RQ_DISPATCHED, RQ_COMPLETE };
 
-/* The lists of a queue, first served first. */
-enum rq_class { RQ_FAULT, RQ_READAHEAD, RQ_WRITEBACK, RQ_CLASSES };
+/* Served in this order. */
+enum rq_prio { PRIO_RT, PRIO_BE, PRIO_IDLE, RQ_PRIOS };
+_Static_assert(RQ_PRIOS == ARRAY_SIZE(((struct blk_queue_state *)0)->queued), "told to people");
 
 /* What a request still has to do, lowest bit first. */
 #define STEP_PREFLUSH (1u << 0)
 #define STEP_DATA (1u << 1)
 #define STEP_POSTFLUSH (1u << 2)
 
+/* Its time stamps, by the letters of blktrace(8). */
+enum rq_time { TIME_Q, TIME_G, TIME_M, TIME_I, TIME_D, TIME_C, RQ_TIMES };
+
 /* Its fields are those of whoever has it: the plug's thread, the queue ([queue]) while QUEUED, one
  * thread at a time from DISPATCHED on. */
 struct request {
-        struct request *next, *prev; /* [queue], or the plug's thread */
+        struct request *next, *prev; /* [queue], or the plug's thread: in an rq_list */
         struct request_queue *q;
         enum rq_state state;
         uint32_t opf;    /* the first bio's, and SYNC, META, PRIO of any of them */
+        uint16_t ioprio; /* of all its bios */
+        enum rq_prio prio;
         uint64_t sector; /* of the first bio */
         uint64_t bytes;
         unsigned nr_bios;
         struct bio *bio, *biotail; /* in the order of their sectors */
         bool nomerge;              /* a limit has been met */
-        uint64_t start_ns;         /* of its oldest bio */
+        /* now_ns() of: Q, its oldest bio submitted; G, made; M, the last merge; I, queued; D, first
+         * dispatched; C, complete. 0: has not been. */
+        uint64_t time[RQ_TIMES];
+        /* The elevator's, while QUEUED: */
+        RB_ENTRY(request) sorted;
+        LIST_ENTRY(request) hashed;
+        bool in_hash;
+        uint64_t serial, deadline;
         /* Since the first dispatch: */
         bool started;
         bool single;       /* one bio at a time, since all at once failed */
         unsigned steps;    /* STEP_ left */
+        bool sequence;     /* more than one step, or one that is a flush: flush.c's */
         struct bio *cur;   /* the first bio that is not done */
         uint32_t cur_done; /* bytes of it that are */
         unsigned span;     /* bios that the I/O at the driver covers */
@@ -64,52 +85,94 @@ struct request {
         struct iovec iov[BLK_MAX_SEGMENTS];
 };
 
+/* Requests whose next step is a flush wait here. While the device flushes for one list (running), the
+ * other takes those that come (pending), and one more flush will serve all of them. */
+struct blk_flush {
+        struct request *rq; /* (c) the flush itself: has no bios */
+        struct rq_list waiting[2];
+        unsigned pending;        /* index of the list that takes new ones */
+        bool running;            /* rq is QUEUED or DISPATCHED, for the other list */
+        unsigned data_in_flight; /* DATA steps of sequences, from QUEUED to their end */
+        uint64_t pending_since;
+};
+
 struct request_queue {
-        struct device *dev;         /* (c) */
-        struct block_pool *pool;    /* (c) */
-        struct trace *trace;        /* (c) */
-        struct queue_limits limits; /* (c) while anything is in flight */
+        struct device *dev;             /* (c) */
+        struct block_pool *pool;        /* (c) */
+        struct trace *trace;            /* (c) */
+        const struct elevator_ops *elv; /* (c) */
+        void *elv_data;                 /* [queue] its state */
+        uint64_t (*now)(void);          /* (c) now_ns, or a test's clock */
+        struct queue_limits limits;     /* (c) while anything is in flight */
         struct mutex lock;
-        struct rq_list list[RQ_CLASSES];  /* [queue] QUEUED requests */
-        unsigned passed_over[RQ_CLASSES]; /* [queue] dispatches of others while it waited */
-        unsigned in_flight;               /* [queue] requests at the driver */
+        struct rq_list at_head;     /* [queue] QUEUED, and before all that the elevator has */
+        _Atomic unsigned nr_queued; /* [queue] to write: requests that the elevator has */
+        unsigned in_flight;         /* [queue] requests at the driver */
+        struct blk_flush flush;     /* [queue] */
         /* Bios not yet ended and calls not yet returned; QUEUE_DYING once somebody waits. */
         _Atomic uint32_t refs;
 };
 
 /* bio.c */
+/* The request that goes with the bio's memory: never fails. */
 struct request *request_alloc(struct request_queue *q, struct bio *bio);
-void request_free(struct request *rq);
-/* Ends the bio and frees it. */
+/* Ends the bio and frees it, and the memory of its request. */
 void bio_end(struct bio *bio);
+const struct elevator_ops *block_pool_elevator(const struct block_pool *p);
 
-/* Position and class */
+/* Position and priority */
 static inline uint64_t bio_offset(const struct bio *bio)
 {
         return bio->bi_sector << SECTOR_SHIFT;
+}
+static inline uint64_t bio_end_offset(const struct bio *bio)
+{
+        return bio_offset(bio) + bio->bi_size;
 }
 static inline uint64_t rq_offset(const struct request *rq)
 {
         return rq->sector << SECTOR_SHIFT;
 }
+static inline uint64_t rq_end_offset(const struct request *rq)
+{
+        return rq_offset(rq) + rq->bytes;
+}
 static inline enum io_op opf_op(uint32_t opf)
 {
         return (enum io_op)(opf & REQ_OP_MASK);
 }
-enum rq_class opf_class(uint32_t opf);
+static inline bool opf_is_write(uint32_t opf)
+{
+        return opf & 1;
+}
+/* Does somebody wait for it? */
+static inline bool opf_is_sync(uint32_t opf)
+{
+        if (opf_op(opf) == IO_READ)
+                return !(opf & REQ_RAHEAD);
+        return opf_op(opf) == IO_FLUSH || opf & (REQ_SYNC | REQ_PREFLUSH | REQ_FUA);
+}
+enum rq_prio blk_prio(uint32_t opf, uint16_t ioprio);
 
-/* Lists */
+/* queue.c: lists */
 void rq_list_append(struct rq_list *l, struct request *rq);
 void rq_list_prepend(struct rq_list *l, struct request *rq);
 void rq_list_remove(struct rq_list *l, struct request *rq);
+unsigned rq_list_count(const struct rq_list *l);
 
-/* merge.c: each is called with the list's lock held, or by the plug's thread. */
-/* The bio becomes part of one of the youngest `search` requests of the list; those of other
- * queues are passed by. False: it fits none. */
-bool blk_merge_bio(struct rq_list *l, struct bio *bio, unsigned search);
+/* merge.c: with the lock of whatever the requests are in held, or by the plug's thread. */
+/* The bio becomes part of the request, behind or in front of it. False: it does not fit. */
+bool blk_merge_bio(struct request *rq, struct bio *bio);
+/* gone's bios become keep's; gone is left without any, and is to be taken out of wherever it is. False:
+ * they do not fit. */
+bool blk_merge_requests(struct request *keep, struct request *gone);
+/* The youngest `search` requests of a list that the bio can join; those of other queues are passed by.
+ * NULL: it fits none. *gone: what became one with it, taken off the list; or NULL. */
+struct request *blk_merge_bio_list(struct rq_list *l, struct bio *bio, unsigned search,
+                                   struct request **gone);
 /* rq, which is in the list, and a neighbour on the device become one: the older of the two lives
  * on. Returns the other, taken off the list and without bios, or NULL. */
-struct request *blk_merge_requests(struct rq_list *l, struct request *rq, unsigned search);
+struct request *blk_merge_list(struct rq_list *l, struct request *rq, unsigned search);
 
 /* plug.c */
 void blk_plug_bio(struct blk_plug *plug, struct bio *bio);
@@ -119,22 +182,37 @@ void blk_queue_get(struct request_queue *q, unsigned n);
 void blk_queue_put(struct request_queue *q, unsigned n);
 /* Merge into a QUEUED request. False: it fits none. */
 bool blk_queue_merge_bio(struct request_queue *q, struct bio *bio);
-/* NEW or PLUGGED -> QUEUED; may vanish in a merge. */
-void blk_queue_insert(struct request_queue *q, struct request *rq);
-/* DISPATCHED -> QUEUED, ahead of all others of its class: it has another I/O to do. */
+/* NEW or PLUGGED -> QUEUED, those of the list that are the queue's; some may vanish in a merge. They
+ * are taken off the list. */
+void blk_queue_insert(struct request_queue *q, struct rq_list *l);
+/* -> QUEUED, before all that the elevator has. => q->lock held */
+void blk_queue_insert_at_head(struct request_queue *q, struct request *rq);
+/* DISPATCHED -> QUEUED, at the head: it has another I/O to do. */
 void blk_queue_requeue(struct request_queue *q, struct request *rq);
-/* One place at the driver is free. True if somebody waits for it. */
-bool blk_queue_leave(struct request_queue *q);
+/* The request is COMPLETE, which frees a place at the driver. True if somebody waits for it. */
+bool blk_queue_leave(struct request_queue *q, struct request *rq);
 /* Dispatch what fits. The caller holds a reference. */
 void blk_queue_run(struct request_queue *q);
 
 /* request.c: the request is DISPATCHED and the caller's; it may be gone on return. */
 void request_start(struct request *rq);
+/* No step is left, and it is in no list: COMPLETE, and its bios end. It is gone on return. */
+void request_complete(struct request *rq);
 
 /* flush.c */
+int blk_flush_create(struct request_queue *q);
+void blk_flush_destroy(struct request_queue *q);
 /* The steps a bio takes. 0: nothing to do. */
 unsigned blk_flush_steps(const struct request_queue *q, const struct bio *bio);
-unsigned blk_flush_step(const struct request *rq);
-void blk_flush_step_done(struct request *rq, int error);
+/* NEW -> QUEUED, for a request that is a sequence; then the queue is to be run. */
+void blk_flush_insert(struct request_queue *q, struct request *rq);
+/* DISPATCHED -> QUEUED for its next step, or COMPLETE: the DATA step of a sequence is over. */
+void blk_flush_data_done(struct request *rq);
+/* The flush itself is over. */
+void blk_flush_done(struct request *rq, int error);
+void blk_flush_check(const struct request_queue *q);
+
+/* check.c: of a request that is QUEUED. */
+void blk_request_check(const struct request *rq);
 
 #endif

@@ -91,7 +91,10 @@ struct device {
         uint32_t max_bytes;    /* of one I/O; 0 = no limit */
         uint32_t max_segments; /* of one I/O */
         bool read_only;
-        bool fua;      /* takes DRIVER_FUA */
+        bool fua; /* takes DRIVER_FUA */
+        /* What a write has moved stays, whatever happens: flushes are of no use, and none is sent (an NBD
+         * server that knows none). False: it may be in a cache that forgets. */
+        bool write_through;
         char name[64]; /* for errors and the trace */
 };
 

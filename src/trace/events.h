@@ -48,7 +48,9 @@
         X(DRIVER, "driver", "driver submit", "offset", "bytes", "op", "driver")                    \
         X(COMPLETE, "block", "request complete", "sector", "bytes", "result", "ns")                \
         X(WAKE, "vm", "wake", "address", "", "", "")                                               \
-        X(ERROR, "", "error", "errno", "offset", "length", "")
+        X(ERROR, "", "error", "errno", "offset", "length", "")                                     \
+        X(GETRQ, "block", "get request", "sector", "bytes", "opf", "")                             \
+        X(INSERT, "block", "elevator insert", "sector", "bytes", "opf", "prio")
 
 enum trace_event {
 #define X(name, layer, text, a, b, c, d) TRACE_##name,

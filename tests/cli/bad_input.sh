@@ -72,6 +72,7 @@ expect_error 2 'needs a value' "$FAULTLINE" cat file --cache
 expect_error 2 'FAULTLINE_CACHE' env FAULTLINE_CACHE=12q "$FAULTLINE" cat file
 expect_error 2 'one of auto|uffd' "$FAULTLINE" cat file --mmu pmap
 expect_error 2 'one of' "$FAULTLINE" cat file --driver scsi
+expect_error 2 'one of deadline' "$FAULTLINE" cat file --elevator lift
 expect_error 2 'one of' "$FAULTLINE" cat file --policy best
 expect_error 2 'spin' "$FAULTLINE" cat file --spin 5
 expect_error 2 'unknown option' "$FAULTLINE" cat file --nonsense

@@ -22,6 +22,8 @@ expect_sequence out \
         ' cache .*read_pages .*pages 32' \
         ' fs .*->readahead .*pages 32' \
         ' block .*submit_bio .*opf READ' \
+        ' block .*get request' \
+        ' block .*elevator insert .*prio real-time' \
         ' block .*request dispatch .*bytes 128K' \
         ' driver .*driver submit .*bytes 128K, op READ' \
         ' block .*request complete .*result 128K' \

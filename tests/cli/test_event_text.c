@@ -72,6 +72,9 @@ Test(event_text, operations)
         expect("REQUEST", "opf", IO_READ | REQ_NOMERGE | REQ_IDLE | REQ_BACKGROUND,
                "READ|NOMERGE|IDLE|BACKGROUND");
         expect("DRIVER", "op", IO_WRITE_ZEROES, "WRITE_ZEROES");
+        expect("INSERT", "prio", 0, "real-time");
+        expect("INSERT", "prio", 2, "idle");
+        expect("INSERT", "prio", 3, "3");
         expect("DRIVER", "op", 77, "op 77");
 }
 

@@ -3,7 +3,8 @@
  * fake_device.h - a device under a queue that writes down what reaches it, and completes when told.
  *
  * Every I/O is kept in `log` as it was submitted, and in `pending` until fake_complete(). With
- * `immediate` it completes within submit, as ram does. fake_queue_open() puts a queue on one.
+ * `immediate` it completes within submit, as ram does. fake_queue_open() puts a queue on one; time is
+ * what the test says it is, in fake_clock.
  */
 #ifndef TEST_FAKE_DEVICE_H
 #define TEST_FAKE_DEVICE_H
@@ -21,7 +22,8 @@ struct fake_io {
         uint32_t flags, opf;
         uint64_t offset, len;
         unsigned iovcnt, bios;
-        char picture[64]; /* a letter per page, taken from the bios; see fake_bio() */
+        char letter;      /* of the first bio; see fake_bio(). '0': a flush */
+        char picture[64]; /* a letter per page */
 };
 
 struct fake_device {
@@ -54,6 +56,7 @@ static inline void fake_draw(struct fake_io *entry, const struct request *rq)
         unsigned from = (unsigned)(rq->sector >> (PAGE_SHIFT - SECTOR_SHIFT));
 
         memset(entry->picture, '.', sizeof entry->picture - 1);
+        entry->letter = rq->bio ? (char)(uintptr_t)rq->bio->bi_private : '0';
         for (const struct bio *bio = rq->bio; bio; bio = bio->bi_next)
                 for (uint32_t i = 0; i < pages_of(bio->bi_size); i++, from++)
                         if (from < sizeof entry->picture - 1)
@@ -126,15 +129,31 @@ static const struct driver_ops fake_ops = {
         .close = fake_close,
 };
 
-static inline void fake_queue_open(struct fake_queue *t)
+static uint64_t fake_clock;
+
+static inline uint64_t fake_now(void)
 {
+        return fake_clock;
+}
+
+/* elevator: NULL for the default */
+static inline void fake_queue_open_with(struct fake_queue *t, const char *elevator)
+{
+        fake_clock = 1;
         memset(t, 0, sizeof *t);
         trace_init(&t->trace);
         t->env.trace = &t->trace;
         t->fake.dev = (struct device){ .ops = &fake_ops, .env = &t->env, .size = 1ull << 40 };
         t->fake.dev.fua = true;
         cr_assert_eq(block_pool_create(&t->pool, FAKE_BIOS), 0);
+        cr_assert_eq(block_pool_set_elevator(t->pool, elevator), 0);
         cr_assert_eq(blk_queue_create(&t->q, &t->fake.dev, t->pool, &t->trace), 0);
+        t->q->now = fake_now;
+}
+
+static inline void fake_queue_open(struct fake_queue *t)
+{
+        fake_queue_open_with(t, NULL);
 }
 
 static inline void fake_queue_close(struct fake_queue *t)
@@ -168,6 +187,18 @@ static inline struct bio *fake_bio(struct fake_queue *t, char letter, uint32_t o
         bio->bi_private = (void *)(uintptr_t)(unsigned char)letter;
         bio->bi_end_io = fake_end_io;
         return bio;
+}
+
+/* The letters of what reached the device from the `from`th I/O on. */
+static inline const char *fake_letters(struct fake_queue *t, unsigned from)
+{
+        static char letters[FAKE_MAX];
+        unsigned n = 0;
+
+        for (; from + n < t->fake.logged; n++)
+                letters[n] = t->fake.log[from + n].letter;
+        letters[n] = 0;
+        return letters;
 }
 
 static inline uint64_t fake_stat(struct fake_queue *t, enum counter which)

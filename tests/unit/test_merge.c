@@ -3,8 +3,8 @@
  * test_merge.c - which bios become one request, drawn.
  *
  * A column is a page of the device, a letter the bio that covers it. Bios are submitted from top
- * to bottom; then what must reach the driver, in order. Each case runs through a plug, and again
- * through the queue's own lists while the device is full.
+ * to bottom; then what must reach the driver, in any order. Each case runs through a plug, and again
+ * through each elevator while the device is full.
  */
 #include "fake_device.h"
 
@@ -17,6 +17,7 @@ struct merge_case {
         const char *requests[MAX_LINES];
         unsigned back, front;
         uint32_t opf[MAX_LINES]; /* of each bio; 0 is a read */
+        uint16_t ioprio[MAX_LINES];
         struct queue_limits limits;
 };
 
@@ -118,6 +119,26 @@ static const struct merge_case cases[] = {
                               "..BB" },
         },
         {
+                .name = "an ioprio joins its like",
+                .bios = { "AA",
+                          "..BB",
+                          "....CC" },
+                .opf = { W, W, W },
+                .ioprio = { BLK_IOPRIO(BLK_CLASS_BE, 4), BLK_IOPRIO(BLK_CLASS_BE, 4), 0 },
+                .requests = { "AABB",
+                              "....CC" },
+                .back = 1,
+        },
+        {
+                .name = "of one ioprio, reads join read-ahead",
+                .bios = { "AA",
+                          "..BB" },
+                .opf = { IO_READ, IO_READ | REQ_RAHEAD },
+                .ioprio = { BLK_IOPRIO(BLK_CLASS_IDLE, 0), BLK_IOPRIO(BLK_CLASS_IDLE, 0) },
+                .requests = { "AABB" },
+                .back = 1,
+        },
+        {
                 .name = "NOMERGE, the first",
                 .bios = { "AA",
                           "..BB" },
@@ -177,11 +198,13 @@ static const struct merge_case cases[] = {
 static struct fake_queue t;
 
 /* The bio that a line of letters shows. */
-static struct bio *bio_of(const char *line, uint32_t opf)
+static struct bio *bio_of(const char *line, uint32_t opf, uint16_t ioprio)
 {
         uint64_t first = strspn(line, ".");
+        struct bio *bio = fake_bio(&t, line[first], opf, first, (uint32_t)strlen(line + first));
 
-        return fake_bio(&t, line[first], opf, first, (uint32_t)strlen(line + first));
+        bio->bi_ioprio = ioprio;
+        return bio;
 }
 
 static bool same_picture(const char *want, const char *got)
@@ -191,16 +214,21 @@ static bool same_picture(const char *want, const char *got)
         return !strncmp(want, got, n) && strspn(got + n, ".") == strlen(got + n);
 }
 
+static bool has_reached(const char *picture, unsigned from)
+{
+        for (unsigned i = from; i < t.fake.logged; i++)
+                if (same_picture(picture, t.fake.log[i].picture))
+                        return true;
+        return false;
+}
+
 static void expect_requests(const struct merge_case *c, unsigned from, const char *how)
 {
         unsigned n = 0;
 
-        for (; c->requests[n]; n++) {
-                cr_assert_lt(from + n, t.fake.logged, "%s (%s): too few requests", c->name, how);
-                cr_expect(same_picture(c->requests[n], t.fake.log[from + n].picture),
-                          "%s (%s): request %u is %s", c->name, how, n,
-                          t.fake.log[from + n].picture);
-        }
+        for (; c->requests[n]; n++)
+                cr_expect(has_reached(c->requests[n], from), "%s (%s): there is no request %s",
+                          c->name, how, c->requests[n]);
         cr_expect_eq(t.fake.logged, from + n, "%s (%s): %u requests", c->name, how,
                      t.fake.logged - from);
         cr_expect_eq(fake_stat(&t, STAT_merges_back), c->back, "%s (%s): %lu back", c->name, how,
@@ -209,11 +237,11 @@ static void expect_requests(const struct merge_case *c, unsigned from, const cha
                      fake_stat(&t, STAT_merges_front));
 }
 
-static void setup(const struct merge_case *c)
+static void setup(const struct merge_case *c, const char *elevator)
 {
         struct queue_limits *l;
 
-        fake_queue_open(&t);
+        fake_queue_open_with(&t, elevator);
         l = blk_queue_limits(t.q);
         if (c->limits.max_sectors)
                 l->max_sectors = c->limits.max_sectors;
@@ -224,7 +252,7 @@ static void setup(const struct merge_case *c)
 static void submit_all(const struct merge_case *c, struct blk_plug *plug)
 {
         for (unsigned i = 0; c->bios[i]; i++) {
-                submit_bio(bio_of(c->bios[i], c->opf[i]), plug);
+                submit_bio(bio_of(c->bios[i], c->opf[i], c->ioprio[i]), plug);
                 blk_queue_check(t.q);
         }
 }
@@ -234,31 +262,101 @@ Test(merge, in_the_plug)
         for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
                 struct blk_plug plug;
 
-                setup(&cases[i]);
+                setup(&cases[i], NULL);
                 blk_start_plug(&plug);
                 submit_all(&cases[i], &plug);
                 cr_expect_eq(t.fake.logged, 0, "%s: nothing moves before", cases[i].name);
                 blk_finish_plug(&plug);
-                /* The classes are dispatched in their order, which the drawings keep. */
                 expect_requests(&cases[i], 0, "plug");
                 fake_complete_all(&t.fake);
                 fake_queue_close(&t);
         }
 }
 
+static void run_in_queue(const struct merge_case *c, const char *elevator)
+{
+        setup(c, elevator);
+        blk_queue_limits(t.q)->depth = 1;
+        submit_bio(fake_bio(&t, 'x', IO_READ, 50, 1), NULL); /* fills the device */
+        submit_all(c, NULL);
+        cr_expect_eq(t.fake.logged, 1);
+        fake_complete_all(&t.fake);
+        expect_requests(c, 1, elevator);
+        fake_queue_close(&t);
+}
+
 Test(merge, in_the_queue)
 {
         for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
-                setup(&cases[i]);
-                blk_queue_limits(t.q)->depth = 1;
-                submit_bio(fake_bio(&t, 'x', IO_READ, 50, 1), NULL); /* fills the device */
-                submit_all(&cases[i], NULL);
-                cr_expect_eq(t.fake.logged, 1);
-                fake_complete_all(&t.fake);
-                expect_requests(&cases[i], 1, "queue");
-                fake_queue_close(&t);
+                run_in_queue(&cases[i], "deadline");
+                run_in_queue(&cases[i], "none");
         }
 }
+
+/* ---- many ---- */
+
+#define PAGES 64
+
+static uint64_t random_next(uint64_t *seed)
+{
+        *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+        return *seed >> 33;
+}
+
+static void write_shuffled(uint64_t seed, struct blk_plug *plug)
+{
+        unsigned char order[PAGES];
+
+        for (unsigned i = 0; i < PAGES; i++) {
+                unsigned j = (unsigned)(random_next(&seed) % (i + 1));
+
+                order[i] = order[j];
+                order[j] = (unsigned char)i;
+        }
+        for (unsigned i = 0; i < PAGES; i++)
+                submit_bio(fake_bio(&t, 'w', IO_WRITE, order[i], 1), plug);
+}
+
+static void expect_few(unsigned at_most, unsigned from, uint64_t seed)
+{
+        uint64_t bytes = 0;
+
+        fake_complete_all(&t.fake);
+        for (unsigned i = from; i < t.fake.logged; i++)
+                bytes += t.fake.log[i].len;
+        cr_expect_eq(bytes, PAGES * PAGE_SIZE);
+        cr_expect_leq(t.fake.logged - from, at_most, "seed %lu: %u requests", seed,
+                      t.fake.logged - from);
+        fake_queue_close(&t);
+}
+
+/* Sixty-four pages, shuffled, become no more than four requests. */
+Test(merge, shuffled_pages_in_a_plug)
+{
+        for (uint64_t seed = 1; seed <= 500; seed++) {
+                struct blk_plug plug;
+
+                fake_queue_open(&t);
+                blk_start_plug(&plug);
+                write_shuffled(seed, &plug);
+                blk_finish_plug(&plug);
+                expect_few(4, 0, seed);
+        }
+}
+
+Test(merge, shuffled_pages_that_wait_in_the_elevator_become_one)
+{
+        for (uint64_t seed = 1; seed <= 500; seed++) {
+                fake_queue_open(&t);
+                blk_queue_limits(t.q)->depth = 1;
+                submit_bio(fake_bio(&t, 'x', IO_READ, 100, 1), NULL);
+                write_shuffled(seed, NULL);
+                blk_queue_check(t.q);
+                expect_few(1, 1, seed);
+        }
+}
+
+/* ---- what becomes of the bios ---- */
 
 Test(merge, every_bio_is_ended_once_and_gets_its_bytes)
 {

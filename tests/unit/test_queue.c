@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * test_queue.c - the order of dispatch, the depth, results and errors, flushes, and recursion.
+ * test_queue.c - the order of dispatch, the depth, results and errors, and recursion.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -9,23 +9,9 @@
 
 static struct fake_queue t;
 
-static char first_letter(const struct fake_io *io)
-{
-        return io->picture[strspn(io->picture, ".")];
-}
-
-/* The letters of what reached the device from `from` on. */
 static const char *dispatched(unsigned from)
 {
-        static char letters[FAKE_MAX];
-        unsigned n = 0;
-
-        while (from + n < t.fake.logged) {
-                letters[n] = first_letter(&t.fake.log[from + n]);
-                n++;
-        }
-        letters[n] = 0;
-        return letters;
+        return fake_letters(&t, from);
 }
 
 static void submit(char letter, uint32_t opf, uint64_t page)
@@ -60,7 +46,7 @@ Test(queue, fault_reads_before_readahead_before_writeback)
         submit('F', IO_READ | REQ_SYNC, 50);
         cr_expect_eq(t.fake.logged, 1);
         fake_complete_all(&t.fake);
-        cr_expect_str_eq(dispatched(1), "fsFrRw");
+        cr_expect_str_eq(dispatched(1), "fFsrRw");
         close_all();
 }
 
@@ -79,21 +65,6 @@ Test(queue, flags_reach_the_request)
         cr_expect_eq(t.fake.log[2].flags, 0);
         cr_expect_eq(t.fake.log[3].opf, IO_WRITE | REQ_SYNC | REQ_META);
         cr_expect_eq(t.fake.log[3].flags, DRIVER_SYNC);
-        close_all();
-}
-
-/* Fault reads without end: the write comes in its time all the same. */
-Test(queue, nothing_starves)
-{
-        unsigned reads = 0;
-
-        open_full();
-        submit('w', IO_WRITE, 0);
-        while (!strchr(dispatched(1), 'w') && reads < 100) {
-                submit('f', IO_READ, 10 + 2 * (reads++ % 20));
-                fake_complete(&t.fake);
-        }
-        cr_expect_eq(reads, BLK_STARVED + 1);
         close_all();
 }
 
@@ -272,72 +243,10 @@ Test(queue, an_empty_bio_ends_at_once)
         close_all();
 }
 
-/* ---- flushes ---- */
-
-struct flush_case {
-        const char *name;
-        uint32_t opf;
-        uint32_t pages;
-        bool device_fua;
-        const char *ops; /* F flush, W write, U write with FUA */
-        unsigned flushes;
-};
-
-static const struct flush_case flush_cases[] = {
-        { "an empty PREFLUSH", IO_WRITE | REQ_PREFLUSH, 0, true, "F", 1 },
-        { "a flush by its operation", IO_FLUSH, 0, true, "F", 1 },
-        { "PREFLUSH with data", IO_WRITE | REQ_PREFLUSH, 1, true, "FW", 1 },
-        { "FUA, known", IO_WRITE | REQ_FUA, 1, true, "U", 0 },
-        { "FUA, unknown", IO_WRITE | REQ_FUA, 1, false, "WF", 1 },
-        { "both, known", IO_WRITE | REQ_PREFLUSH | REQ_FUA, 1, true, "FU", 1 },
-        { "both, unknown", IO_WRITE | REQ_PREFLUSH | REQ_FUA, 1, false, "FWF", 2 },
-};
-
-static char op_letter(const struct fake_io *io)
-{
-        return io->op == IO_FLUSH ? 'F' : io->flags & DRIVER_FUA ? 'U' : 'W';
-}
-
-Test(queue, flush_sequences)
-{
-        for (unsigned i = 0; i < ARRAY_SIZE(flush_cases); i++) {
-                const struct flush_case *c = &flush_cases[i];
-                char ops[8] = "";
-
-                fake_queue_open(&t);
-                t.fake.dev.fua = c->device_fua;
-                submit_bio(fake_bio(&t, 'A', c->opf, 0, c->pages), NULL);
-                for (unsigned step = 1; c->ops[step]; step++) {
-                        cr_expect_eq(t.fake.logged, step, "%s: one after the other", c->name);
-                        fake_complete(&t.fake);
-                }
-                cr_expect_eq(t.fake.ended, 0, "%s: not before the last step", c->name);
-                fake_complete_all(&t.fake);
-                cr_expect_eq(t.fake.ended, 1, "%s", c->name);
-                for (unsigned n = 0; n < t.fake.logged; n++)
-                        ops[n] = op_letter(&t.fake.log[n]);
-                cr_expect_str_eq(ops, c->ops, "%s: %s", c->name, ops);
-                cr_expect_eq(fake_stat(&t, STAT_flushes), c->flushes, "%s", c->name);
-                close_all();
-        }
-}
-
 static int64_t fails(struct fake_device *f, struct driver_io *io)
 {
         (void)f, (void)io;
         return -EIO;
-}
-
-Test(queue, an_error_ends_the_flush_sequence)
-{
-        fake_queue_open(&t);
-        t.fake.result = fails;
-        submit('A', IO_WRITE | REQ_PREFLUSH, 0);
-        fake_complete_all(&t.fake);
-        cr_expect_eq(t.fake.logged, 1, "no data after a flush that failed");
-        cr_expect_eq(t.fake.status['A'], -EIO);
-        cr_expect_eq(fake_stat(&t, STAT_io_errors), 1);
-        close_all();
 }
 
 /* ---- completion within submit, submission within completion ---- */
