@@ -274,6 +274,20 @@ static void views(void)
         end(e, r, 64);
 }
 
+/* It begins with its first page, whatever offset was given: as with the kernel's. */
+static void offsets(void)
+{
+        struct fl_engine *e = open_with_swap(256, AREA, NULL);
+        char *p = fl_mmap(e, NULL, 8 * PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, NULL, 64 * PAGE);
+
+        test_at("offsets");
+        require(p != MAP_FAILED, "%s", fl_strerror());
+        check_all(p, 8, 0, "new");
+        store_all(p, 8, 1);
+        check_all(p, 8, 1, "stored to");
+        end(e, p, 8);
+}
+
 /* It is as long as it was made; a mapping of it may be longer. */
 static void past_the_end(void)
 {
@@ -567,6 +581,7 @@ int main(int argc, char **argv)
         test_begin(argc, argv, 4, 120, 60);
         if (!test.cache && !test.faults && !test.perturb) {
                 views();
+                offsets();
                 past_the_end();
                 calls();
                 there_and_back();

@@ -293,6 +293,8 @@ int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, str
         if (!error)
                 error = check_kind(len, flags, f, offset);
         flags = (flags & ~MAP_TYPE) | (shared ? MAP_SHARED : MAP_PRIVATE);
+        if (!f)
+                offset = 0; /* ignored as well: shared memory begins with its first page */
         prot &= PROT_READ | PROT_WRITE | PROT_EXEC;
         if (!error)
                 error = check_access(f, prot, flags, &maxprot);

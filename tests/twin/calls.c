@@ -114,7 +114,8 @@ long run_msync_and_look(struct place *w, const struct op *o, struct outcome *out
                 int fd = w->side->direct[file_of(p->handle)];
                 ssize_t n;
 
-                if (!p->mapped || !p->shared || fd < 0 || p->index >= FILE_PAGES + 4)
+                if (!p->mapped || !p->shared || p->anonymous || fd < 0 ||
+                    p->index >= FILE_PAGES + 4)
                         continue;
                 n = pread(fd, w->buf, PAGE, (off_t)(p->index * PAGE));
                 out->bytes = w->buf;
@@ -342,13 +343,15 @@ long run_stats(struct place *w, const struct op *o, struct outcome *out)
         return 0;
 }
 
-/* Of an engine only. What does not fit now is refused, rightly. */
+/* Of an engine only. What does not fit now is refused, rightly; what is to fit later has room. */
 long run_set_cache(struct place *w, const struct op *o, struct outcome *out)
 {
         struct fl_engine *e = w->side->engine;
+        size_t least = (w->side->ballast ? SMALLEST : CACHE - 8) * PAGE;
 
         (void)out;
-        return e && fl_engine_set_cache(e, o->len) && errno != EBUSY ? -1 : 0;
+        return e && fl_engine_set_cache(e, o->len > least ? o->len : least) && errno != EBUSY ? -1
+                                                                                              : 0;
 }
 
 /* --- both sides --- */

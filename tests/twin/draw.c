@@ -42,6 +42,8 @@ static const size_t long_lengths[] = { SIZE_MAX, SIZE_MAX - PAGE };
 #endif
 static const off_t odd_offsets[] = { 512, -(off_t)PAGE, INT64_MAX & ~(off_t)(PAGE - 1) };
 
+#define SHORT (8 * PAGE)
+
 #define pick(seed, array) ((array)[random_below((seed), sizeof(array) / sizeof((array)[0]))])
 
 /* Mostly whole pages of the region; now and then not so, or nothing. */
@@ -81,8 +83,12 @@ void draw_map(struct op *o, uint64_t *s)
                 (off_t)(random_below(s, random_below(s, 2) ? FILE_PAGES : FILE_PAGES / 4) * PAGE);
         if (random_below(s, 40) == 0)
                 o->offset = pick(s, odd_offsets);
-        if ((o->flags & MAP_TYPE) == MAP_PRIVATE && random_below(s, 3) == 0)
+        if (random_below(s, 3) == 0) {
                 o->flags |= MAP_ANONYMOUS;
+                if ((o->flags & MAP_TYPE) != MAP_PRIVATE && o->len > SHORT && o->len < SIZE_MAX / 2)
+                        o->len -=
+                                (o->len - 1) / SHORT * SHORT; /* of shared memory there is little */
+        }
 }
 
 void draw_protect(struct op *o, uint64_t *s)

@@ -44,8 +44,8 @@ static bool may_store_at(struct lane *l, size_t at)
         const struct mapped_page *p = &l->page[at / PAGE];
         uint64_t size = l->size[file_of(p->handle)];
 
-        return !(p->mapped && p->shared && p->index == size / PAGE && size % PAGE &&
-                 at % PAGE >= size % PAGE);
+        return !(p->mapped && p->shared && !p->anonymous && p->index == size / PAGE &&
+                 size % PAGE && at % PAGE >= size % PAGE);
 }
 
 bool ready_to_store(struct lane *l, const struct op *o)
@@ -69,7 +69,8 @@ bool ready_to_advise(struct lane *l, const struct op *o)
         struct span s = pages_of(o);
 
         for (unsigned i = s.first; i < s.end; i++)
-                if (o->arg == MADV_FREE && l->page[i].mapped && l->page[i].anonymous)
+                if (o->arg == MADV_FREE && l->page[i].mapped && l->page[i].anonymous &&
+                    !l->page[i].shared)
                         return false;
         return true;
 }
@@ -86,6 +87,12 @@ bool ready_to_drop(struct lane *l, const struct op *o)
         return !has_mmu(l, "sigsegv");
 }
 
+/* Of shared memory: mremap has made the mapping longer than it. */
+static bool is_behind(const struct mapped_page *p)
+{
+        return p->index >= p->pages;
+}
+
 /* May o's buffer, in the region, be touched whole for that? And is it no part of what the call is
  * on: the order in which bytes move then is nobody's promise. */
 static bool is_buffer(struct lane *l, const struct op *o, int prot)
@@ -96,6 +103,8 @@ static bool is_buffer(struct lane *l, const struct op *o, int prot)
                 unsigned file = file_of(l->page[i].handle);
 
                 if (!l->page[i].mapped || l->page[i].prot < 0 || !(l->page[i].prot & prot))
+                        return false;
+                if (l->page[i].anonymous && l->page[i].shared && is_behind(&l->page[i]))
                         return false;
                 if (!l->page[i].anonymous &&
                     (file == file_of(o->handle) || (l->page[i].index + 1) * PAGE > l->size[file]))
@@ -126,6 +135,30 @@ bool ready_to_touch(struct lane *l, const struct op *o)
         return o->len <= REGION * PAGE && o->at + o->len <= REGION * PAGE;
 }
 
+/* Pages of all shared memory, mapped or not. */
+static unsigned count_memory(const struct lane *l)
+{
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < REGION; i++) {
+                const struct mapped_page *p = &l->page[i];
+                unsigned k = 0;
+
+                if (!p->mapped || !p->shared || !p->anonymous)
+                        continue;
+                while (!l->page[k].mapped || !l->page[k].shared || !l->page[k].anonymous ||
+                       l->page[k].opened != p->opened)
+                        k++;
+                n += k == i ? p->pages : 0; /* each once */
+        }
+        return n;
+}
+
+static bool is_shared_memory(int flags)
+{
+        return (flags & MAP_ANONYMOUS) && (flags & MAP_TYPE) == MAP_SHARED;
+}
+
 /* There is to be room for each private page once more, whatever is locked. */
 bool ready_to_fork(struct lane *l, const struct op *o)
 {
@@ -133,7 +166,8 @@ bool ready_to_fork(struct lane *l, const struct op *o)
 
         for (unsigned i = 0; i < REGION; i++)
         private += l->page[i].mapped && (!l->page[i].shared || l->page[i].locked);
-        return l->place[OURS].side->inherits && private <= 10 && ready_to_store(l, o);
+        return l->place[OURS].side->inherits && private <= 10 &&
+               2 * private + count_memory(l) <= REGION && ready_to_store(l, o);
 }
 
 /* --- locked memory: both sides have room for so much --- */
@@ -186,6 +220,11 @@ bool ready_to_lock(struct lane *l, const struct op *o)
 /* What is replaced is counted too. */
 bool ready_to_map(struct lane *l, const struct op *o)
 {
+        unsigned most = l->place[OURS].side->ballast ? MEMORY_WITH_SWAP : MEMORY;
+
+        if (is_shared_memory(o->flags) && o->len <= REGION * PAGE &&
+            count_memory(l) + (o->len + PAGE - 1) / PAGE > most)
+                return false;
         return !(o->flags & MAP_LOCKED) || may_lock(l, (unsigned)((o->len + PAGE - 1) / PAGE));
 }
 
@@ -198,7 +237,7 @@ static bool continues(const struct mapped_page *a, const struct mapped_page *b)
                a->prot == b->prot && a->prot >= 0 && a->locked == b->locked &&
                a->advice == b->advice && a->advice >= 0 && a->fork == b->fork && a->fork >= 0 &&
                a->rules == b->rules && a->rules >= 0 &&
-               (a->anonymous ||
+               ((a->anonymous && !a->shared) ||
                 (a->handle == b->handle && a->opened == b->opened && a->index + 1 == b->index));
 }
 
@@ -286,7 +325,9 @@ void note_rules(struct lane *l, const struct op *o, long result)
 static void note_range(struct lane *l, const struct op *o, bool mapped)
 {
         unsigned first = (unsigned)(o->at / PAGE), nr = (unsigned)((o->len + PAGE - 1) / PAGE);
+        bool memory = mapped && is_shared_memory(o->flags);
 
+        l->memories += memory;
         for (unsigned i = 0; i < nr; i++)
                 l->page[first + i] = (struct mapped_page){
                         .mapped = mapped,
@@ -294,8 +335,9 @@ static void note_range(struct lane *l, const struct op *o, bool mapped)
                         .anonymous = o->flags & MAP_ANONYMOUS,
                         .locked = o->flags & MAP_LOCKED ? 1 : 0,
                         .handle = o->handle,
-                        .opened = l->opened[o->handle],
-                        .index = (uint64_t)o->offset / PAGE + i,
+                        .opened = memory ? l->memories : l->opened[o->handle],
+                        .index = (memory ? 0 : (uint64_t)o->offset / PAGE) + i,
+                        .pages = memory ? nr : 0,
                         .prot = o->arg,
                 };
 }

@@ -60,8 +60,8 @@ struct fl_engine *open_drawn_engine(uint64_t cache, uint64_t *s, bool *inherits)
         cfg.on_error = on_error[random_below(s, 3)];
         if (random_below(s, 3) == 0) { /* and as little memory as can be */
                 cfg.swap = "ram:1M";
-                if (cfg.cache >= CACHE * PAGE)
-                        cfg.cache -= (CACHE - SMALLEST) * PAGE;
+                cfg.cache = cfg.cache > CACHE * PAGE ? cfg.cache - (CACHE - SMALLEST) * PAGE
+                                                     : SMALLEST * PAGE;
         }
         cfg.flags = FL_ENGINE_QUIET;
         cfg.pagers = pagers[random_below(s, 4)];

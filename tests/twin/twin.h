@@ -34,8 +34,12 @@
 #define HANDLES 4u /* both files to read and write, the first only to read, the second to write */
 #define FILE_PAGES 64 /* at most */
 #define OPS 300u      /* in a sequence */
-#define CACHE 72ul    /* pages */
+#define CACHE 80ul    /* pages */
 #define SMALLEST 64ul
+/* Pages that all shared memory may have. What of it is mapped nowhere takes room in a cache too: so
+ * much is left by a region full of private pages, or by them and the ballast. */
+#define MEMORY 16u
+#define MEMORY_WITH_SWAP 48u
 #define BALLAST 128u
 #define STAGING 8u /* of them, which hold what is read and written */
 #define BUF (4 * PAGE)
@@ -109,12 +113,14 @@ enum { OURS, KERNELS, SIDES };
 /* What is known of a page of the region. */
 struct mapped_page {
         bool mapped, shared, anonymous;
-        int locked;              /* 0, 1, 2: when it is touched */
-        int prot;                /* -1: not known */
-        int advice, fork;        /* alone; fork: 1 DONTFORK, 2 WIPEONFORK; -1: not known */
-        int rules;               /* alone: fl_mapping_set(), by number */
-        unsigned handle, opened; /* opened: the handle's how manieth opening */
-        uint64_t index;          /* in the file */
+        int locked;       /* 0, 1, 2: when it is touched */
+        int prot;         /* -1: not known */
+        int advice, fork; /* alone; fork: 1 DONTFORK, 2 WIPEONFORK; -1: not known */
+        int rules;        /* alone: fl_mapping_set(), by number */
+        /* opened: the handle's how manieth opening; of shared memory, which it is */
+        unsigned handle, opened;
+        uint64_t index; /* in the file, or in the memory */
+        unsigned pages; /* of shared memory: how long it is */
 };
 
 /* One thread, and the model: what is mapped where, so that nothing is asked that has no answer. */
@@ -122,6 +128,7 @@ struct lane {
         struct place place[SIDES];
         struct mapped_page page[REGION];
         unsigned opened[HANDLES];
+        unsigned memories;    /* how much shared memory there has been */
         uint64_t size[FILES]; /* alone */
         unsigned threads, id; /* not alone: of how many, and which */
         char told[512];       /* the difference */

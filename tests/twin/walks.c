@@ -51,11 +51,15 @@ static struct op extension_of(const struct lane *l, const struct op *o)
 bool ready_to_extend(struct lane *l, const struct op *o)
 {
         const struct mapped_page *p;
+        struct op e;
 
         if (o->at < PAGE || o->at % PAGE || o->len > REGION * PAGE)
                 return false;
         p = &l->page[o->at / PAGE - 1];
-        return p->mapped && p->prot >= 0;
+        if (!p->mapped || p->prot < 0)
+                return false;
+        e = extension_of(l, o);
+        return ready_to_map(l, &e);
 }
 
 long run_extend(struct place *w, const struct op *o, struct outcome *out)
