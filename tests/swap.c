@@ -442,6 +442,31 @@ static void ask(struct fl_engine *e, char *p)
         expect(fl_munlock(e, p, 16 * PAGE) == 0, "%s", fl_strerror());
 }
 
+/* The copies go to swap, and the file's own pages, which are clean, go too: what is said to have gone is
+ * the memory of both, no more and no less. q: 256 pages of f, all of them copies. */
+static void evict_copies(struct fl_engine *e, struct fl_file *f, char *q)
+{
+        uint64_t held;
+        char page[PAGE];
+
+        for (uint64_t i = 0; i < 256; i++) {
+                (void)*(volatile char *)(q + i * PAGE);
+                expect(fl_pread(f, page, PAGE, (off_t)(i * PAGE)) == (ssize_t)PAGE, "%s",
+                       fl_strerror());
+        }
+        check_engine(e); /* nothing is on its way */
+        held = get_stats(e).cache_bytes;
+        expect_eq(evict_all(e, q, 256, 512), 512, "copies, and the pages they were made from");
+        expect_eq(held - get_stats(e).cache_bytes, 512 * PAGE, "bytes given back");
+        expect_eq(resident(e, q, 256), 0, "copies in memory");
+        expect_eq(fl_evict(e, q, 256 * PAGE), 0, "evicted of nothing");
+        for (uint64_t i = 0; i < 256; i++)
+                expect(fl_pread(f, page, PAGE, (off_t)(i * PAGE)) == (ssize_t)PAGE, "%s",
+                       fl_strerror());
+        check_engine(e);
+        expect_eq(evict_all(e, q, 256, 256), 256, "the file's pages alone, the copies being out");
+}
+
 static void asked(void)
 {
         struct fl_engine *e = open_with_swap(1024 * PAGE, "ram:16M", NULL);
@@ -458,9 +483,7 @@ static void asked(void)
         unmap(e, p, 256);
         check_engine(e);
         check_range(q, 0, 256, 1);
-        /* The copies go to swap; the file's own pages, which are clean, go too. */
-        evict_all(e, q, 256, 512); /* and the pages they were made from */
-        expect_eq(resident(e, q, 256), 0, "copies in memory");
+        evict_copies(e, f, q);
         check_range(q, 0, 256, 1);
         unmap(e, q, 256);
         close_file(f);

@@ -159,7 +159,9 @@ FL_API int fl_madvise(struct fl_engine *engine, void *addr, size_t len, int advi
 /* Drop the clean pages that are mapped there from the cache, whoever else shows them; they are read
  * again when touched. A file's dirty ones stay (fl_msync first). Private pages and memory without a file
  * go to the swap area; without one they stay. So does what is locked. What is not mapped is passed by.
- * The bytes really dropped, or -1 and errno: EINVAL, addr is not at a page. */
+ * Where a private mapping of a file has copies, the file's pages behind them go too. The bytes of memory
+ * really given back, of copies and of the file's pages alike, so up to twice len there; or -1 and errno:
+ * EINVAL, addr is not at a page. */
 FL_API ssize_t fl_evict(struct fl_engine *engine, void *addr, size_t len);
 /* mincore(2): vec gets a byte a page, 1 if resident in the cache or as a private copy. */
 FL_API int fl_mincore(struct fl_engine *engine, void *addr, size_t len, unsigned char *vec);
