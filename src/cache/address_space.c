@@ -170,14 +170,12 @@ static void drop_page(struct address_space *m, struct page *p, uint64_t index)
 void drop_pages(struct address_space *m, uint64_t index, uint64_t end)
 {
         struct page *p;
+        uint64_t stop;
 
-        while (index < end && (p = radix_next(&m->i_pages, &index, end - 1, false))) {
-                uint64_t leaf_end = radix_leaf_end(&m->i_pages, index);
+        while ((p = radix_next_part(&m->i_pages, &index, end, &stop))) {
                 struct page *first = p;
 
-                /* It is 0 behind the very last. */
-                leaf_end = leaf_end ? min_u64(leaf_end, end) : end;
-                for (; index < leaf_end; index++, p++)
+                for (; index < stop; index++, p++)
                         drop_page(m, p, index);
                 put_page(m, first);
         }

@@ -66,17 +66,16 @@ static uint64_t evict_run(struct address_space *m, struct page *first, uint64_t 
 
 uint64_t evict_range(struct address_space *m, uint64_t first, uint64_t end, unsigned most_shown)
 {
-        uint64_t index = first, evicted = 0;
+        uint64_t index = first, evicted = 0, stop;
         struct page *p;
 
-        while (index < end && (p = radix_next(&m->i_pages, &index, end - 1, false))) {
-                uint64_t leaf_end = min_u64(radix_leaf_end(&m->i_pages, index), end);
+        while ((p = radix_next_part(&m->i_pages, &index, end, &stop))) {
                 struct page *leaf = p;
 
-                while (index < leaf_end) {
+                while (index < stop) {
                         unsigned nr = 0;
 
-                        while (nr < RUN && index + nr < leaf_end &&
+                        while (nr < RUN && index + nr < stop &&
                                take(m, p + nr, index + nr, most_shown))
                                 nr++;
                         if (nr)
@@ -91,14 +90,13 @@ uint64_t evict_range(struct address_space *m, uint64_t first, uint64_t end, unsi
 
 void cold_range(struct address_space *m, uint64_t first, uint64_t end, unsigned most_shown)
 {
-        uint64_t index = first;
+        uint64_t index = first, stop;
         struct page *p;
 
-        while (index < end && (p = radix_next(&m->i_pages, &index, end - 1, false))) {
-                uint64_t leaf_end = min_u64(radix_leaf_end(&m->i_pages, index), end);
+        while ((p = radix_next_part(&m->i_pages, &index, end, &stop))) {
                 struct page *leaf = p;
 
-                for (; index < leaf_end; index++, p++) {
+                for (; index < stop; index++, p++) {
                         if (!page_uptodate(p) || shown_by_more(m, index, most_shown))
                                 continue;
                         page_clear(p, PG_REFERENCED);
@@ -110,14 +108,13 @@ void cold_range(struct address_space *m, uint64_t first, uint64_t end, unsigned 
 
 void invalidate_range(struct address_space *m, uint64_t first, uint64_t end)
 {
-        uint64_t index = first;
+        uint64_t index = first, stop;
         struct page *p;
 
-        while (index < end && (p = radix_next(&m->i_pages, &index, end - 1, false))) {
-                uint64_t leaf_end = min_u64(radix_leaf_end(&m->i_pages, index), end);
+        while ((p = radix_next_part(&m->i_pages, &index, end, &stop))) {
                 struct page *leaf = p;
 
-                for (; index < leaf_end; index++, p++) {
+                for (; index < stop; index++, p++) {
                         if (!page_trylock(p))
                                 continue;
                         if (page_state(p) == PAGE_CLEAN && !page_test(p, PG_MAPPED))

@@ -245,14 +245,13 @@ uint64_t writeback_start(struct address_space *m, uint64_t first, uint64_t end, 
 
 void writeback_wait(struct address_space *m, uint64_t first, uint64_t end)
 {
-        uint64_t index = first;
+        uint64_t index = first, stop;
         struct page *p;
 
-        while (index < end && (p = radix_next(&m->i_pages, &index, end - 1, false))) {
-                uint64_t leaf_end = min_u64(radix_leaf_end(&m->i_pages, index), end);
+        while ((p = radix_next_part(&m->i_pages, &index, end, &stop))) {
                 struct page *leaf = p;
 
-                for (; index < leaf_end; index++, p++) {
+                for (; index < stop; index++, p++) {
                         /* Whoever unlocks the page wakes us: look again. */
                         while (page_state(p) == PAGE_WRITEBACK) {
                                 struct wait_on on;

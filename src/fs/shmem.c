@@ -93,9 +93,9 @@ uint64_t shmem_next(struct inode *inode, uint64_t index, uint64_t end)
 {
         struct radix *map = map_of(inode);
         struct shmem_entry *e;
+        uint64_t stop;
 
-        while (index < end && (e = radix_next(map, &index, end - 1, false))) {
-                uint64_t stop = min_u64(radix_leaf_end(map, index), end);
+        while ((e = radix_next_part(map, &index, end, &stop))) {
                 struct shmem_entry *leaf = e;
 
                 while (index < stop && !atomic_load(&e->value))

@@ -284,15 +284,14 @@ static int copy_byte(struct shadow *s, uint64_t addr, uint8_t byte)
 
 int shadow_copy(struct shadow *s, uint64_t from, uint64_t to, uint64_t len)
 {
-        uint64_t index = from >> PAGE_SHIFT, last = (from + len - 1) >> PAGE_SHIFT;
+        uint64_t index = from >> PAGE_SHIFT, end = (from + len) >> PAGE_SHIFT, stop;
         int error = 0;
         uint8_t *p;
 
-        while (!error && index <= last && (p = radix_next(&s->bytes, &index, last, false))) {
-                uint64_t end = min_u64(radix_leaf_end(&s->bytes, index), last + 1);
+        while (!error && (p = radix_next_part(&s->bytes, &index, end, &stop))) {
                 uint8_t *leaf = p;
 
-                for (; !error && index < end; index++, p++)
+                for (; !error && index < stop; index++, p++)
                         if (*p)
                                 error = copy_byte(s, to + (index << PAGE_SHIFT) - from, *p);
                 radix_put(&s->bytes, leaf);

@@ -225,3 +225,13 @@ void *radix_next(struct radix *r, uint64_t *index, uint64_t last, bool tagged)
         mutex_unlock(&r->lock);
         return leaf ? entry_in(r, leaf, *index) : NULL;
 }
+
+void *radix_next_part(struct radix *r, uint64_t *index, uint64_t end, uint64_t *stop)
+{
+        void *entry = *index < end ? radix_next(r, index, end - 1, false) : NULL;
+
+        uint64_t leaf_end = radix_leaf_end(r, *index); /* 0 behind the very last */
+
+        *stop = leaf_end ? min_u64(leaf_end, end) : end;
+        return entry;
+}

@@ -36,6 +36,8 @@ void radix_pin(struct radix *r, void *entry);
 /* The first entry >= index in a leaf that is in use (tagged: has tags), its leaf pinned; sets
  * *index to it. NULL: none up to `last`. Advance with radix_leaf_end(). */
 void *radix_next(struct radix *r, uint64_t *index, uint64_t last, bool tagged);
+/* The same of [*index, end), which may be empty; its part of that ends at *stop. */
+void *radix_next_part(struct radix *r, uint64_t *index, uint64_t end, uint64_t *stop);
 
 static inline unsigned radix_leaf_bits(const struct radix *r)
 {

@@ -29,16 +29,14 @@ static bool is_cached(const struct vma *v, uint64_t addr)
  * that the cache has not got. */
 static bool check_pages(struct mm *mm, const struct vma *v, struct private_count *n)
 {
-        uint64_t addr = v->vm_start;
+        uint64_t addr = v->vm_start, stop;
         bool ok = true;
         struct pte *p;
 
-        while (addr < v->vm_end && (p = pte_next_table(mm, &addr, v->vm_end - 1))) {
-                uint64_t end = min_u64(radix_leaf_end(&mm->pgd, addr >> PAGE_SHIFT) << PAGE_SHIFT,
-                                       v->vm_end);
+        while ((p = pte_next_table(mm, &addr, v->vm_end, &stop))) {
                 struct pte *table = p;
 
-                for (; addr < end; addr += PAGE_SIZE, p++) {
+                for (; addr < stop; addr += PAGE_SIZE, p++) {
                         enum pte_state s = pte_state(p);
 
                         n->charged += s == PTE_COPY || s == PTE_SWAPPING || s == PTE_BLANK;

@@ -245,12 +245,11 @@ static int each_failed(struct mm *mm, struct vma *v, uint64_t addr, uint64_t end
                        int (*fn)(struct mm *, struct vma *, uint64_t addr, struct pte *, void *),
                        void *arg)
 {
+        uint64_t stop;
         struct pte *p;
         int r = 0;
 
-        while (!r && addr < end && (p = pte_next_table(mm, &addr, end - 1))) {
-                uint64_t stop =
-                        min_u64(radix_leaf_end(&mm->pgd, addr >> PAGE_SHIFT) << PAGE_SHIFT, end);
+        while (!r && (p = pte_next_table(mm, &addr, end, &stop))) {
                 struct pte *table = p;
 
                 for (; !r && addr < stop; addr += PAGE_SIZE, p++)
@@ -286,13 +285,12 @@ static int clear_one(struct mm *mm, struct vma *v, uint64_t addr, struct pte *pt
 static int clear_locked(struct mm *mm, uint64_t addr, uint64_t end)
 {
         while (addr < end) {
-                struct vma *v = find_vma(mm, addr);
                 uint64_t stop;
+                struct vma *v = vma_at(mm, addr, end, &stop);
                 int error;
 
-                if (!v || v->vm_start > addr)
+                if (!v)
                         return -ENOMEM;
-                stop = min_u64(v->vm_end, end);
                 error = each_failed(mm, v, addr, stop, clear_one, NULL);
                 if (error)
                         return error;
@@ -363,15 +361,10 @@ int mm_error(struct mm *mm, uint64_t addr, uint64_t len, struct failure *f)
         /* Alone: a fault that has just shown its page is to have said so too. */
         rwlock_write_lock(&mm->lock);
         while (!r && addr < end) {
-                struct vma *v = find_vma(mm, addr);
-                uint64_t stop;
+                uint64_t stop = end;
+                struct vma *v = vma_at(mm, addr, end, &stop);
 
-                if (!v || v->vm_start > addr) {
-                        r = -ENOMEM;
-                        break;
-                }
-                stop = min_u64(v->vm_end, end);
-                r = find_failure(mm, v, addr, stop, f);
+                r = v ? find_failure(mm, v, addr, stop, f) : -ENOMEM;
                 addr = stop;
         }
         rwlock_write_unlock(&mm->lock);

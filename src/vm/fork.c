@@ -69,13 +69,11 @@ static void add_step(struct mm_fork *f, uint64_t addr, uint64_t end, int what)
 static int each_pte(struct mm *mm, const struct vma *v,
                     int (*fn)(struct mm *, uint64_t addr, uint64_t value, void *), void *arg)
 {
-        uint64_t addr = v->vm_start;
+        uint64_t addr = v->vm_start, stop;
         struct pte *p;
         int error = 0;
 
-        while (!error && addr < v->vm_end && (p = pte_next_table(mm, &addr, v->vm_end - 1))) {
-                uint64_t stop = min_u64(radix_leaf_end(&mm->pgd, addr >> PAGE_SHIFT) << PAGE_SHIFT,
-                                        v->vm_end);
+        while (!error && (p = pte_next_table(mm, &addr, v->vm_end, &stop))) {
                 struct pte *table = p;
 
                 for (; !error && addr < stop; addr += PAGE_SIZE, p++)

@@ -61,13 +61,12 @@ void vma_set_flags(struct vma *v, unsigned flags)
 static int apply(struct mm *mm, uint64_t addr, uint64_t end, unsigned set)
 {
         while (addr < end) {
-                struct vma *v = find_vma(mm, addr);
-                unsigned flags;
                 uint64_t stop;
+                struct vma *v = vma_at(mm, addr, end, &stop);
+                unsigned flags;
 
-                if (!v || v->vm_start > addr)
+                if (!v)
                         return -ENOMEM;
-                stop = min_u64(v->vm_end, end);
                 flags = (v->vm_flags & ~(VM_LOCKED | VM_LOCKONFAULT)) | set;
                 if (v->vm_flags != flags) {
                         if (split_at(mm, addr, stop))

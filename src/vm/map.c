@@ -63,13 +63,11 @@ void guard_unlock(struct rmap_guard *g)
 
 void mm_clear_ptes(struct mm *mm, uint64_t addr, uint64_t len)
 {
-        uint64_t end = addr + len;
+        uint64_t end = addr + len, stop;
         struct pte *p;
 
         rwlock_assert_write_held(&mm->lock);
-        while (addr < end && (p = pte_next_table(mm, &addr, end - 1))) {
-                uint64_t stop =
-                        min_u64(radix_leaf_end(&mm->pgd, addr >> PAGE_SHIFT) << PAGE_SHIFT, end);
+        while ((p = pte_next_table(mm, &addr, end, &stop))) {
                 struct pte *table = p;
                 int64_t charged = 0;
 
@@ -398,16 +396,15 @@ static int protect_locked(struct mm *mm, uint64_t *addr, uint64_t end, int prot,
 {
         rwlock_assert_write_held(&mm->lock);
         while (*addr < end) {
-                struct vma *v = find_vma(mm, *addr);
-                bool populate;
                 uint64_t stop;
+                struct vma *v = vma_at(mm, *addr, end, &stop);
+                bool populate;
                 int error;
 
-                if (!v || v->vm_start > *addr)
+                if (!v)
                         return -ENOMEM;
                 if (prot & ~v->vm_maxprot)
                         return -EACCES;
-                stop = min_u64(v->vm_end, end);
                 populate = wants_copies(v, prot);
                 if (v->vm_prot != prot) {
                         error = split_at(mm, *addr, stop);

@@ -170,6 +170,8 @@ extern const struct vm_operations file_vm_ops, shmem_vm_ops;
 
 /* First VMA that ends behind addr; it may start behind addr too. => mm->lock */
 struct vma *find_vma(struct mm *mm, uint64_t addr);
+/* The VMA that addr lies in, which is its part of [addr, end) up to *stop; NULL: a hole. => mm->lock */
+struct vma *vma_at(struct mm *mm, uint64_t addr, uint64_t end, uint64_t *stop);
 struct vma *vma_next(struct vma *v);
 struct vma *vma_prev(struct vma *v);
 /* Lowest gap of len at or above hint within the window; 0: none. => mm->lock */

@@ -73,12 +73,13 @@ bool pte_clear_cache(struct mm *mm, struct pte *p)
         return true;
 }
 
-struct pte *pte_next_table(struct mm *mm, uint64_t *addr, uint64_t last)
+struct pte *pte_next_table(struct mm *mm, uint64_t *addr, uint64_t end, uint64_t *stop)
 {
-        uint64_t index = *addr >> PAGE_SHIFT;
-        struct pte *p = radix_next(&mm->pgd, &index, last >> PAGE_SHIFT, false);
+        uint64_t index = *addr >> PAGE_SHIFT, part_end = 0;
+        struct pte *p = radix_next_part(&mm->pgd, &index, end >> PAGE_SHIFT, &part_end);
 
         *addr = index << PAGE_SHIFT;
+        *stop = part_end << PAGE_SHIFT;
         return p;
 }
 
@@ -87,14 +88,12 @@ static int each_entry(struct mm *mm, uint64_t addr, uint64_t len,
                       int (*fn)(struct mm *, struct pte *, uint64_t addr, uint64_t arg),
                       uint64_t arg)
 {
-        uint64_t end = addr + len;
+        uint64_t end = addr + len, stop;
         struct pte *p;
         int error = 0;
 
         rwlock_assert_write_held(&mm->lock);
-        while (!error && addr < end && (p = pte_next_table(mm, &addr, end - 1))) {
-                uint64_t stop =
-                        min_u64(radix_leaf_end(&mm->pgd, addr >> PAGE_SHIFT) << PAGE_SHIFT, end);
+        while (!error && (p = pte_next_table(mm, &addr, end, &stop))) {
                 struct pte *table = p;
 
                 for (; !error && addr < stop; addr += PAGE_SIZE, p++)

@@ -118,7 +118,8 @@ int pgtable_copy(struct mm *mm, uint64_t from, uint64_t to, uint64_t len);
 void pgtable_forget(struct mm *mm, uint64_t addr, uint64_t len);
 /* CACHE -> NONE only. */
 bool pte_clear_cache(struct mm *mm, struct pte *p);
-/* The next table with entries in use at or behind *addr, up to last; pinned; NULL: none. */
-struct pte *pte_next_table(struct mm *mm, uint64_t *addr, uint64_t last);
+/* The next table with entries in use of [*addr, end): pinned, and the entry of *addr; its part of that
+ * ends at *stop. NULL: none. */
+struct pte *pte_next_table(struct mm *mm, uint64_t *addr, uint64_t end, uint64_t *stop);
 
 #endif

@@ -27,13 +27,11 @@ static void each_shown(struct vma *v, uint64_t index, uint64_t nr, bool clear,
                        void (*fn)(struct vma *, uint64_t addr, uint64_t nr, void *), void *arg)
 {
         struct mm *mm = v->vm_mm;
-        uint64_t addr = vma_address(v, index), end = addr + (nr << PAGE_SHIFT);
+        uint64_t addr = vma_address(v, index), end = addr + (nr << PAGE_SHIFT), stop;
         struct pte *p;
 
         rwlock_assert_held(&v->vm_file->mapping->i_mmap_lock);
-        while (addr < end && (p = pte_next_table(mm, &addr, end - 1))) {
-                uint64_t stop =
-                        min_u64(radix_leaf_end(&mm->pgd, addr >> PAGE_SHIFT) << PAGE_SHIFT, end);
+        while ((p = pte_next_table(mm, &addr, end, &stop))) {
                 struct pte *table = p;
                 uint64_t run = 0;
 

@@ -43,13 +43,12 @@ static int set_locked(struct mm *mm, uint64_t addr, uint64_t end, const struct v
 {
         rwlock_assert_write_held(&mm->lock);
         while (addr < end) {
-                struct vma *v = find_vma(mm, addr);
                 uint64_t stop;
+                struct vma *v = vma_at(mm, addr, end, &stop);
                 int error;
 
-                if (!v || v->vm_start > addr)
+                if (!v)
                         return -ENOMEM;
-                stop = min_u64(v->vm_end, end);
                 if (!rules_equal(&v->vm_rules, rules)) {
                         if (split_at(mm, addr, stop))
                                 return -ENOMEM;
@@ -64,15 +63,11 @@ static int set_locked(struct mm *mm, uint64_t addr, uint64_t end, const struct v
 
 int mm_set_rules(struct mm *mm, uint64_t addr, uint64_t len, const struct vma_rules *rules)
 {
-        uint64_t end = addr + round_up_u64(len, PAGE_SIZE);
-        int error;
+        uint64_t end;
+        int error = span_end(addr, len, &end);
 
-        if (addr & ~PAGE_MASK)
-                return -EINVAL;
-        if (len == 0)
-                return 0;
-        if (end <= addr)
-                return -ENOMEM;
+        if (error)
+                return error;
         rwlock_write_lock(&mm->lock);
         error = set_locked(mm, addr, end, rules);
         rwlock_write_unlock(&mm->lock);

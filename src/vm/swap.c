@@ -84,15 +84,13 @@ static void cancel_one(struct mm *mm, struct pte *p)
 
 void swap_cancel(struct mm *mm, uint64_t addr, uint64_t len)
 {
-        uint64_t end = addr + len;
+        uint64_t end = addr + len, stop;
         struct pte *p;
 
         rwlock_assert_write_held(&mm->lock);
         if (!mm->swap.area)
                 return;
-        while (addr < end && (p = pte_next_table(mm, &addr, end - 1))) {
-                uint64_t stop =
-                        min_u64(radix_leaf_end(&mm->pgd, addr >> PAGE_SHIFT) << PAGE_SHIFT, end);
+        while ((p = pte_next_table(mm, &addr, end, &stop))) {
                 struct pte *table = p;
 
                 pte_lock(mm, table);

@@ -372,13 +372,12 @@ static int read_row(struct mm *mm, struct pte *p, uint64_t *addr, uint64_t n, st
 /* The next row at or behind *addr, likewise; 0: there is none either. */
 static int read_next(struct mm *mm, uint64_t *addr, uint64_t end, struct blk_plug *plug)
 {
-        struct pte *p = pte_next_table(mm, addr, end - 1), *table = p;
         uint64_t stop;
+        struct pte *p = pte_next_table(mm, addr, end, &stop), *table = p;
         int r = 1;
 
         if (!p)
                 return 0;
-        stop = min_u64(radix_leaf_end(&mm->pgd, *addr >> PAGE_SHIFT) << PAGE_SHIFT, end);
         for (; *addr < stop && pte_state(p) != PTE_SWAPPED; p++)
                 *addr += PAGE_SIZE;
         if (*addr < stop)

@@ -358,12 +358,11 @@ static bool spare(struct mm *mm, struct pte *p, uint64_t v, const struct sweep *
         return !w->all;
 }
 
-/* => mm->lock; p is the entry of w->at. The first row of the table from there on; false: none. w->at
- * goes behind it. */
-static bool find_row(struct mm *mm, struct pte *p, struct sweep *w, uint32_t max, struct row *r)
+/* => mm->lock; p is the entry of w->at. The first row from there on up to `end`, in p's table; false: none.
+ * w->at goes behind it. */
+static bool find_row(struct mm *mm, struct pte *p, struct sweep *w, uint64_t end, uint32_t max,
+                     struct row *r)
 {
-        uint64_t end = min_u64(radix_leaf_end(&mm->pgd, w->at >> PAGE_SHIFT) << PAGE_SHIFT, w->end);
-
         for (; w->at < end; w->at += PAGE_SIZE, p++) {
                 uint64_t v = pte_value(p);
                 struct vma *vma;
@@ -410,12 +409,13 @@ static uint32_t step(struct mm *mm, struct sweep *w, uint32_t max, struct blk_pl
         struct pte *p;
         struct row r;
         uint32_t gone = 0;
+        uint64_t stop;
 
         rwlock_read_lock(&mm->lock);
-        p = pte_next_table(mm, &w->at, w->end - 1);
+        p = pte_next_table(mm, &w->at, w->end, &stop);
         if (!p) {
                 w->at = w->end;
-        } else if (find_row(mm, p, w, max, &r)) {
+        } else if (find_row(mm, p, w, stop, max, &r)) {
                 if (!r.clean) {
                         gone = send_row(mm, &r, w->rq, plug);
                         w->at = r.address + ((uint64_t)(gone ? gone : 1) << PAGE_SHIFT);

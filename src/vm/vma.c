@@ -72,6 +72,16 @@ struct vma *find_vma(struct mm *mm, uint64_t addr)
         return best;
 }
 
+struct vma *vma_at(struct mm *mm, uint64_t addr, uint64_t end, uint64_t *stop)
+{
+        struct vma *v = find_vma(mm, addr);
+
+        if (!v || v->vm_start > addr)
+                return NULL;
+        *stop = min_u64(v->vm_end, end);
+        return v;
+}
+
 const char *vma_name(const struct vma *v)
 {
         return v->vm_file ? v->vm_file->inode->name : "anonymous memory";

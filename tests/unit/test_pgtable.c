@@ -148,7 +148,7 @@ Test(pgtable, next_table_over_sparse_addresses)
                 7 * GIB,       7 * GIB + 3 * TABLE + PAGE_SIZE,
                 600 * GIB,     (UINT64_C(1) << 47) - PAGE_SIZE,
         };
-        uint64_t at = 0;
+        uint64_t at = 0, end = UINT64_C(1) << 48, stop;
         struct pte *p;
 
         for (unsigned i = 0; i < ARRAY_SIZE(addr); i++)
@@ -156,24 +156,26 @@ Test(pgtable, next_table_over_sparse_addresses)
         for (unsigned i = 0; i < ARRAY_SIZE(addr); i++) {
                 uint64_t table = round_down_u64(addr[i], TABLE);
 
-                p = pte_next_table(&mm, &at, UINT64_MAX);
+                p = pte_next_table(&mm, &at, end, &stop);
                 cr_assert_not_null(p);
                 cr_assert_eq(at, table, "%#lx, not %#lx", at, table);
+                cr_assert_eq(stop, table + TABLE, "%#lx ends at %#lx", at, stop);
                 cr_assert_eq(pte_state(p + (addr[i] - table) / PAGE_SIZE), PTE_CACHE);
                 pte_put(&mm, p);
                 at += TABLE;
         }
-        cr_assert_null(pte_next_table(&mm, &at, UINT64_MAX));
+        cr_assert_null(pte_next_table(&mm, &at, end, &stop));
 
         at = addr[2] + 10 * PAGE_SIZE;
-        p = pte_next_table(&mm, &at, UINT64_MAX);
+        p = pte_next_table(&mm, &at, end, &stop);
         cr_assert_eq(at, addr[2] + 10 * PAGE_SIZE, "within a table it starts there");
         pte_put(&mm, p);
         at = addr[2] + TABLE;
-        cr_assert_null(pte_next_table(&mm, &at, 7 * GIB + 3 * TABLE - 1), "up to last");
+        cr_assert_null(pte_next_table(&mm, &at, 7 * GIB + 3 * TABLE, &stop), "up to the end");
         at = addr[2] + TABLE;
-        p = pte_next_table(&mm, &at, 7 * GIB + 3 * TABLE);
-        cr_assert_not_null(p, "last included");
+        p = pte_next_table(&mm, &at, 7 * GIB + 3 * TABLE + PAGE_SIZE, &stop);
+        cr_assert_not_null(p, "a page before the end");
+        cr_assert_eq(stop, 7 * GIB + 3 * TABLE + PAGE_SIZE, "it goes to %#lx", stop);
         pte_put(&mm, p);
         for (unsigned i = 0; i < ARRAY_SIZE(addr); i++)
                 set(addr[i], PTE_NONE);

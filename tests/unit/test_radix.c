@@ -139,6 +139,25 @@ static const uint64_t sparse[] = {
         UINT64_C(1) << 40,
 };
 
+/* All entries in use of [from, end), by leaves, as radix_next_part() cuts them; their number. */
+static unsigned walk_parts(uint64_t from, uint64_t end, uint64_t *found)
+{
+        uint64_t index = from, stop;
+        unsigned n = 0;
+        uint64_t *e;
+
+        while ((e = radix_next_part(&r, &index, end, &stop))) {
+                uint64_t *leaf = e;
+
+                cr_assert(stop > index && stop <= end, "from %lu to %lu", index, stop);
+                for (; index < stop; index++, e++)
+                        if (*e)
+                                found[n++] = index;
+                radix_put(&r, leaf);
+        }
+        return n;
+}
+
 /* All entries in use (or tagged) of [from, last], by leaves; their number. */
 static unsigned walk(uint64_t from, uint64_t last, bool tagged, uint64_t *found)
 {
@@ -176,6 +195,13 @@ Test(radix, next_walks_the_leaves_in_use)
         cr_assert_eq(found[0], sparse[5]);
         cr_assert_eq(walk(sparse[11] + 1, UINT64_MAX, false, found), 0);
         cr_assert_eq(tables(), before, "a walk leaves nothing behind");
+        cr_assert_eq(walk_parts(0, UINT64_MAX, found), ARRAY_SIZE(sparse));
+        for (unsigned i = 0; i < ARRAY_SIZE(sparse); i++)
+                cr_assert_eq(found[i], sparse[i]);
+        cr_assert_eq(walk_parts(0, sparse[8], found), 8, "up to the end");
+        cr_assert_eq(walk_parts(sparse[3], sparse[3] + 1, found), 1);
+        cr_assert_eq(walk_parts(sparse[4], sparse[4], found), 0, "of nothing");
+        cr_assert_eq(tables(), before, "nor does one by parts");
 }
 
 Test(radix, next_starts_within_a_leaf)
