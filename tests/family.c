@@ -38,6 +38,19 @@ void expect_child(pid_t pid, int status, const char *what)
                WIFSIGNALED(s) ? WTERMSIG(s) : WEXITSTATUS(s), status);
 }
 
+void wait_for_word(const int *pipe)
+{
+        char c;
+
+        while (read(pipe[0], &c, 1) < 0 && errno == EINTR)
+                ;
+}
+
+void give_word(const int *pipe)
+{
+        require(write(pipe[1], "x", 1) == 1, "write: %s", strerror(errno));
+}
+
 int wrong_page(const char *p, uint64_t nr, uint64_t version)
 {
         for (uint64_t i = 0; i < nr; i++)

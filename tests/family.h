@@ -26,6 +26,9 @@ struct fl_engine *open_family(struct fl_engine_config config);
 pid_t start_child(int (*fn)(void *), void *arg);
 /* It has ended; its status is to be `status`. */
 void expect_child(pid_t pid, int status, const char *what);
+/* The one end of a pipe waits for the word of the other. */
+void wait_for_word(const int *pipe);
+void give_word(const int *pipe);
 /* The number of a page whose stamp in p is not of this version, of pages [0, nr), counted from 1; or
  * 0. At most 100. */
 int wrong_page(const char *p, uint64_t nr, uint64_t version);

@@ -30,19 +30,6 @@ struct scene {
         int told[2];
 };
 
-static void wait_for_word(const int *pipe)
-{
-        char c;
-
-        while (read(pipe[0], &c, 1) < 0 && errno == EINTR)
-                ;
-}
-
-static void give_word(const int *pipe)
-{
-        require(write(pipe[1], "x", 1) == 1, "write: %s", strerror(errno));
-}
-
 /* --- a shared mapping --------------------------------------------------------------------- */
 
 static int see_and_store(void *arg)

@@ -27,19 +27,6 @@ struct scene {
         int told[2];
 };
 
-static void wait_for_word(const int *pipe)
-{
-        char c;
-
-        while (read(pipe[0], &c, 1) < 0 && errno == EINTR)
-                ;
-}
-
-static void give_word(const int *pipe)
-{
-        require(write(pipe[1], "x", 1) == 1, "write: %s", strerror(errno));
-}
-
 static struct scene begin(const char *faults, int kind)
 {
         struct scene s = { 0 };

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "most_maps.h"
 
 #define NR 50000u
 #define FILE_PAGES 64u
@@ -23,18 +24,6 @@ static char *map[NR];
 static unsigned page_of(unsigned i)
 {
         return i * STEP % FILE_PAGES;
-}
-
-static unsigned most_maps(void)
-{
-        FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
-        unsigned n = 0;
-
-        if (f && fscanf(f, "%u", &n) != 1)
-                n = 0;
-        if (f)
-                fclose(f);
-        return n;
 }
 
 /* A fault is counted when the thread has been woken, so the last one may be late. */

@@ -7,6 +7,13 @@
 
 #include <sys/mman.h>
 
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1u
+#endif
+#ifndef MADV_COLD
+#define MADV_COLD 20
+#define MADV_PAGEOUT 21
+#endif
 #ifndef MADV_KEEPONFORK
 #define MADV_KEEPONFORK 19
 #endif

@@ -12,26 +12,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include "harness.h"
+#include "swapping.h"
 
 #define PAGE TEST_PAGE
 #define RW (PROT_READ | PROT_WRITE)
 #define SHARED (MAP_SHARED | MAP_ANONYMOUS)
 #define AREA "ram:16M"
-
-#ifndef MADV_COLD
-#define MADV_COLD 20
-#define MADV_PAGEOUT 21
-#endif
-
-static struct fl_engine *open_with_swap(uint64_t pages, const char *swap, const char *faults)
-{
-        return open_engine_with((struct fl_engine_config){
-                .cache = pages * PAGE, .swap = swap, .faults = faults, .flags = FL_ENGINE_QUIET });
-}
 
 static char *map_memory(struct fl_engine *e, uint64_t pages, int flags)
 {
@@ -48,11 +36,6 @@ static char *map_again(struct fl_engine *e, char *p, uint64_t pages)
 
         require(q != MAP_FAILED, "%s", fl_strerror());
         return q;
-}
-
-static void unmap(struct fl_engine *e, void *p, uint64_t pages)
-{
-        expect(fl_munmap(e, p, pages * PAGE) == 0, "%s", fl_strerror());
 }
 
 static void store_all(char *p, uint64_t pages, uint64_t version)
@@ -82,34 +65,6 @@ static void end(struct fl_engine *e, char *p, uint64_t pages)
         check_engine(e);
         expect_eq(get_stats(e).cache_bytes, 0, "bytes held of what is not mapped any more");
         close_engine(e);
-}
-
-static unsigned resident(struct fl_engine *e, char *p, uint64_t pages)
-{
-        unsigned char vec[1024];
-        unsigned n = 0;
-
-        expect(fl_mincore(e, p, pages * PAGE, vec) == 0, "%s", fl_strerror());
-        for (uint64_t i = 0; i < pages; i++)
-                n += vec[i] & 1;
-        return n;
-}
-
-/* Pages that went, of which there are nr. One that somebody has in hand at the moment stays: the thread
- * that served the last fault may not be done with it. */
-static uint64_t evict_all(struct fl_engine *e, char *p, uint64_t pages, uint64_t nr)
-{
-        uint64_t gone = 0;
-
-        for (int i = 0; gone < nr && i < 100; i++) {
-                ssize_t bytes = fl_evict(e, p, pages * PAGE);
-
-                expect(bytes >= 0, "%s", fl_strerror());
-                gone += (uint64_t)bytes / PAGE;
-                if (gone < nr)
-                        usleep(1000);
-        }
-        return gone;
 }
 
 /* --- threads, each with pages of its own in both mappings */

@@ -11,28 +11,13 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include "harness.h"
+#include "swapping.h"
 
 #define PAGE TEST_PAGE
 #define RW (PROT_READ | PROT_WRITE)
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
-
-#ifndef MADV_COLD
-#define MADV_COLD 20
-#define MADV_PAGEOUT 21
-#endif
-#ifndef MLOCK_ONFAULT
-#define MLOCK_ONFAULT 1u
-#endif
-
-static struct fl_engine *open_with_swap(uint64_t cache, const char *swap, const char *faults)
-{
-        return open_engine_with((struct fl_engine_config){
-                .cache = cache, .swap = swap, .faults = faults, .flags = FL_ENGINE_QUIET });
-}
 
 static char *map_anon(struct fl_engine *e, uint64_t pages)
 {
@@ -40,11 +25,6 @@ static char *map_anon(struct fl_engine *e, uint64_t pages)
 
         require(p != MAP_FAILED, "%s", fl_strerror());
         return p;
-}
-
-static void unmap(struct fl_engine *e, void *p, uint64_t pages)
-{
-        expect(fl_munmap(e, p, pages * PAGE) == 0, "%s", fl_strerror());
 }
 
 /* --- threads, each with pages of its own in both mappings */
@@ -145,7 +125,7 @@ static void stress(void)
         struct fl_stats st;
 
         snprintf(area, sizeof(area), "%s:16M", test_file("swap", 0));
-        s.engine = open_with_swap(cache, test.uri ? test.uri : area, test.faults);
+        s.engine = open_with_swap(cache / PAGE, test.uri ? test.uri : area, test.faults);
         s.file = open_file(s.engine, path, O_RDONLY);
         s.map[0] = map_anon(s.engine, THREADS * EACH);
         s.map[1] = map_file(s.engine, s.file, THREADS * EACH * PAGE, RW, MAP_PRIVATE, 0);
@@ -179,7 +159,7 @@ static void stress(void)
 /* A page that is read back and not stored to keeps its slot, and goes again without a write. */
 static void clean_pages(void)
 {
-        struct fl_engine *e = open_with_swap(256 * PAGE, "ram:16M", NULL);
+        struct fl_engine *e = open_with_swap(256, "ram:16M", NULL);
         char *p = map_anon(e, 1000);
         uint64_t written;
 
@@ -208,7 +188,7 @@ static void clean_pages(void)
 /* What may be read only, and was several mappings, stays readable on its way out and back. */
 static void protected_parts(void)
 {
-        struct fl_engine *e = open_with_swap(64 * PAGE, "ram:1M", NULL);
+        struct fl_engine *e = open_with_swap(64, "ram:1M", NULL);
         char *p = map_anon(e, 32), *q = map_anon(e, 128);
 
         for (uint64_t i = 0; i < 32; i++)
@@ -229,7 +209,7 @@ static void protected_parts(void)
 
 static void stores_in_order(void)
 {
-        struct fl_engine *e = open_with_swap(256 * PAGE, "ram:16M", NULL);
+        struct fl_engine *e = open_with_swap(256, "ram:16M", NULL);
         char *p = map_anon(e, 1000);
         uint64_t before = 0;
 
@@ -251,7 +231,7 @@ static void stores_in_order(void)
 /* A page cannot be written: it stays, and nothing is lost. */
 static void write_errors(void)
 {
-        struct fl_engine *e = open_with_swap(256 * PAGE, "ram:16M", "eio@0+16M");
+        struct fl_engine *e = open_with_swap(256, "ram:16M", "eio@0+16M");
         struct caught c = { 0 };
         uint64_t i = 0;
         char *p = map_anon(e, 1000);
@@ -299,8 +279,8 @@ static void expect_told(struct fl_engine *e, char *page, uint64_t number, bool h
 /* A page cannot be read back: SIGBUS for it, and never zeros; the others are as they were. */
 static void read_errors(bool heals)
 {
-        struct fl_engine *e = open_with_swap(256 * PAGE, "ram:16M",
-                                             heals ? "eio-read@64K+4K*2" : "eio-read@64K+4K");
+        struct fl_engine *e =
+                open_with_swap(256, "ram:16M", heals ? "eio-read@64K+4K*2" : "eio-read@64K+4K");
         unsigned lost = 0, good = 0;
         char *p = map_anon(e, 1000);
 
@@ -328,7 +308,7 @@ static void read_errors(bool heals)
  * came before can still be read and stored to. */
 static void full(void)
 {
-        struct fl_engine *e = open_with_swap(256 * PAGE, "ram:2M", NULL);
+        struct fl_engine *e = open_with_swap(256, "ram:2M", NULL);
         struct caught c = { 0 };
         uint64_t i = 0;
         char *p = fl_mmap(e, NULL, 2000 * PAGE, RW, ANON, NULL, 0);
@@ -360,7 +340,7 @@ static void full(void)
 /* The budget becomes smaller: what is too much goes to swap. */
 static void smaller(void)
 {
-        struct fl_engine *e = open_with_swap(512 * PAGE, "ram:16M", NULL);
+        struct fl_engine *e = open_with_swap(512, "ram:16M", NULL);
         char *p = map_anon(e, 400);
 
         test_at("smaller");
@@ -375,39 +355,11 @@ static void smaller(void)
         close_engine(e);
 }
 
-static unsigned resident(struct fl_engine *e, char *p, uint64_t pages)
-{
-        unsigned char vec[1024];
-        unsigned n = 0;
-
-        expect(fl_mincore(e, p, pages * PAGE, vec) == 0, "%s", fl_strerror());
-        for (uint64_t i = 0; i < pages; i++)
-                n += vec[i] & 1;
-        return n;
-}
-
 static void check_range(const char *p, uint64_t first, uint64_t pages, uint64_t version)
 {
         for (uint64_t i = first; i < first + pages; i++)
                 expect(!stamp_wrong(p + i * PAGE, i, version), "page %llu: %s",
                        (unsigned long long)i, stamp_wrong(p + i * PAGE, i, version));
-}
-
-/* Pages that went, of which there are nr. One that somebody has in hand at the moment stays: the thread
- * that served the last fault may not be done with it. */
-static uint64_t evict_all(struct fl_engine *e, char *p, uint64_t pages, uint64_t nr)
-{
-        uint64_t gone = 0;
-
-        for (int i = 0; gone < nr && i < 100; i++) {
-                ssize_t bytes = fl_evict(e, p, pages * PAGE);
-
-                expect(bytes >= 0, "%s", fl_strerror());
-                gone += (uint64_t)bytes / PAGE;
-                if (gone < nr)
-                        usleep(1000);
-        }
-        return gone;
 }
 
 /* Out because somebody asks, and back; p: 256 private pages, stamped 1 where they lie. */
@@ -469,7 +421,7 @@ static void evict_copies(struct fl_engine *e, struct fl_file *f, char *q)
 
 static void asked(void)
 {
-        struct fl_engine *e = open_with_swap(1024 * PAGE, "ram:16M", NULL);
+        struct fl_engine *e = open_with_swap(1024, "ram:16M", NULL);
         struct fl_file *f = open_file(e, test_stamped_file("asked", 256), O_RDONLY);
         char *p = map_anon(e, 256), *q = map_file(e, f, 256 * PAGE, RW, MAP_PRIVATE, 0);
 
@@ -504,7 +456,7 @@ static void asked(void)
 /* What is cold goes first: the rest of what fits stays where it is. */
 static void cold(void)
 {
-        struct fl_engine *e = open_with_swap(512 * PAGE, "ram:16M", NULL);
+        struct fl_engine *e = open_with_swap(512, "ram:16M", NULL);
         char *p = map_anon(e, 600);
 
         test_at("cold");
@@ -525,7 +477,7 @@ static void cold(void)
 /* Locked, and made longer: the new part is faulted in, as the kernel does. */
 static void locked_grows(void)
 {
-        struct fl_engine *e = open_with_swap(512 * PAGE, "ram:16M", NULL);
+        struct fl_engine *e = open_with_swap(512, "ram:16M", NULL);
         char *p = map_anon(e, 32), *q;
 
         test_at("locked, and longer");

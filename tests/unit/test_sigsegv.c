@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../most_maps.h"
 #include "mmu/mmu.h"
 #include "util/table_pool.h"
 
@@ -346,18 +347,6 @@ Test(sigsegv, a_page_of_its_own_in_the_place_of_another)
         cr_assert(asks(2, false));
         map(2, 1, true);
         cr_assert_eq(*(char *)(uintptr_t)at(2), 'c', "the file's page is another");
-}
-
-static unsigned most_maps(void)
-{
-        FILE *f = fopen("/proc/sys/vm/max_map_count", "r");
-        unsigned n = 0;
-
-        if (f && fscanf(f, "%u", &n) != 1)
-                n = 0;
-        if (f)
-                fclose(f);
-        return n;
 }
 
 /* The clock does not move of itself: it is the kernel that says it is too much. */
