@@ -57,6 +57,8 @@ static uint32_t driver_flags(const struct request *rq)
                 flags |= DRIVER_SYNC;
         if (rq->opf & REQ_BUFFERED)
                 flags |= DRIVER_BUFFERED;
+        if (rq->opf & REQ_META)
+                flags |= DRIVER_META;
         if (rq->opf & REQ_FUA && rq->q->dev->fua && opf_op(rq->opf) == IO_WRITE)
                 flags |= DRIVER_FUA;
         return flags;
@@ -123,21 +125,29 @@ static void data_failed(struct request *rq, int error)
         rq->cur_done = 0;
 }
 
-/* Takes the result of an I/O. True if no bio is left. */
+/* Nothing more comes of a read that has met the device's end. */
+static bool is_at_end(const struct request *rq, uint64_t moved)
+{
+        const struct driver_io *io = &rq->io;
+        uint64_t size = __atomic_load_n(&rq->q->dev->size, __ATOMIC_RELAXED);
+
+        return moved < io->len && io->op == IO_READ && (!moved || io->offset + moved >= size);
+}
+
+/* Takes the result of an I/O. True if no bio is left. After a short transfer what is left of the
+ * request is another I/O. */
 static bool data_done(struct request *rq)
 {
         int64_t result = rq->io.result;
-        bool is_short = result >= 0 && (uint64_t)result < rq->io.len;
 
-        if (is_short && rq->io.op == IO_WRITE)
-                result = -EIO; /* the driver broke its promise */
-        if (result < 0) {
+        if (result == 0 && rq->io.op != IO_READ)
+                result = -EIO;
+        if (result < 0)
                 data_failed(rq, (int)result);
-        } else {
+        else
                 distribute(rq, (uint64_t)result);
-                if (is_short)
-                        rq->cur = NULL; /* the device ends here */
-        }
+        if (result >= 0 && is_at_end(rq, (uint64_t)result))
+                rq->cur = NULL;
         return !rq->cur;
 }
 

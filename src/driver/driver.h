@@ -24,6 +24,7 @@ enum io_op { IO_READ = 0, IO_WRITE = 1, IO_FLUSH = 2, IO_DISCARD = 3, IO_WRITE_Z
  * to that page there when the file grows, and fails the next flush if it finds a direct write of
  * the page under way. */
 #define DRIVER_BUFFERED (1u << 2)
+#define DRIVER_META (1u << 3) /* a file system's own: faulty tears it between its blocks only */
 
 struct device;
 
@@ -35,8 +36,9 @@ struct driver_io {
         struct iovec *iov; /* the driver may change it, to go on after a short transfer */
         unsigned iovcnt;
         uint64_t fault; /* for the trace */
-        /* Bytes moved, or -errno. A read that crosses the end of the device moves fewer: the
-         * rest of the buffer is then unspecified. A write always moves all or fails. */
+        /* Bytes moved, or -errno. Either may move fewer than asked for; who called goes on behind
+         * them. A read moves fewer, in the end none, where the device ends: the rest of the buffer is
+         * then unspecified. */
         int64_t result;
         /* Called once, from any thread, maybe before submit() returns. */
         void (*done)(struct driver_io *);
@@ -54,8 +56,9 @@ struct driver_env {
         struct pool_threads *threads; /* posix's workers, made on first use */
         const char *driver;           /* "auto" (or NULL), "uring" or "posix", for host files */
         const char *faults;           /* --faults SPEC, or NULL: every device opened gets wrapped */
-        const void *core; /* the table for modules (fs/module.h); NULL: none are loaded */
-        char why[256];    /* driver_why(); whoever opens something has it */
+        const void *core;        /* the table for modules (fs/module.h); NULL: none are loaded */
+        char why[256];           /* driver_why(); whoever opens something has it */
+        _Atomic uint64_t writes; /* that came to wrapped devices, for powercut=N */
 };
 
 struct driver_ops {
@@ -90,6 +93,7 @@ struct device {
         uint32_t block_size;   /* I/O not aligned to it is allowed, and slow */
         uint32_t max_bytes;    /* of one I/O; 0 = no limit */
         uint32_t max_segments; /* of one I/O */
+        uint32_t meta_block;   /* bytes; writes of metadata count on blocks as whole; 0: 4096 */
         bool read_only;
         bool fua; /* takes DRIVER_FUA */
         /* What a write has moved stays, whatever happens: flushes are of no use, and none is sent (an NBD

@@ -135,7 +135,7 @@ bool file_io_end(struct driver_io *io, int64_t res, int64_t *result)
         advance(io, (uint64_t)res);
         *result = (int64_t)io->priv[PRIV_MOVED];
         if (res == 0 && io->op == IO_WRITE)
-                *result = -EIO; /* a write moves all or fails */
+                *result = -EIO;
         return res == 0 || io->priv[PRIV_MOVED] == io->len;
 }
 

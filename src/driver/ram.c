@@ -64,7 +64,7 @@ static int64_t transfer(struct ram *ram, struct driver_io *io)
                 return -EOPNOTSUPP;
         room = io->offset < ram->dev.size ? ram->dev.size - io->offset : 0;
         if (io->op == IO_WRITE && io->len > room)
-                return -ENOSPC; /* a write moves all or fails */
+                return -ENOSPC;
         copy(io, ram->memory + io->offset, min_u64(io->len, room));
         return (int64_t)min_u64(io->len, room); /* a read ends where the device ends */
 }

@@ -64,7 +64,7 @@ Test(queue, flags_reach_the_request)
         cr_expect_eq(t.fake.log[2].opf, IO_WRITE | REQ_BACKGROUND);
         cr_expect_eq(t.fake.log[2].flags, 0);
         cr_expect_eq(t.fake.log[3].opf, IO_WRITE | REQ_SYNC | REQ_META);
-        cr_expect_eq(t.fake.log[3].flags, DRIVER_SYNC);
+        cr_expect_eq(t.fake.log[3].flags, DRIVER_SYNC | DRIVER_META);
         close_all();
 }
 
@@ -129,6 +129,7 @@ Test(queue, the_end_of_the_device_cuts_bios)
 {
         fake_queue_open(&t);
         t.fake.result = ends_after_five_pages;
+        t.fake.dev.size = 5 * PAGE_SIZE;
         submit_three_reads();
         cr_expect_eq(t.fake.logged, 1);
         cr_expect_eq(t.fake.done['A'], 4 * PAGE_SIZE);
@@ -210,13 +211,68 @@ static int64_t half(struct fake_device *f, struct driver_io *io)
         return (int64_t)io->len / 2;
 }
 
-Test(queue, a_short_write_is_an_error)
+static int64_t a_page_at_most(struct fake_device *f, struct driver_io *io)
+{
+        (void)f;
+        return (int64_t)min_u64(io->len, PAGE_SIZE + 512);
+}
+
+static int64_t nothing(struct fake_device *f, struct driver_io *io)
+{
+        (void)f, (void)io;
+        return 0;
+}
+
+/* What is left of it is another I/O, from where the first ended, in the middle of a bio too. */
+Test(queue, a_short_transfer_is_gone_on_with)
+{
+        for (int write = 0; write < 2; write++) {
+                struct blk_plug plug;
+
+                fake_queue_open(&t);
+                t.fake.result = a_page_at_most;
+                blk_start_plug(&plug);
+                submit_bio(fake_bio(&t, 'A', write ? IO_WRITE : IO_READ, 0, 2), &plug);
+                submit_bio(fake_bio(&t, 'B', write ? IO_WRITE : IO_READ, 2, 1), &plug);
+                blk_finish_plug(&plug);
+                fake_complete_all(&t.fake);
+                cr_expect_eq(t.fake.logged, 3);
+                cr_expect_eq(t.fake.log[1].offset, PAGE_SIZE + 512);
+                cr_expect_eq(t.fake.log[2].offset, 2 * (PAGE_SIZE + 512));
+                cr_expect_eq(t.fake.log[2].len, PAGE_SIZE - 1024);
+                cr_expect_eq(t.fake.done['A'], 2 * PAGE_SIZE);
+                cr_expect_eq(t.fake.done['B'], PAGE_SIZE);
+                cr_expect_eq(t.fake.status['A'] | t.fake.status['B'], 0);
+                close_all();
+        }
+}
+
+/* Short until a byte is left, then none: that is no way to go on. */
+Test(queue, a_write_that_moves_nothing_is_an_error)
 {
         fake_queue_open(&t);
         t.fake.result = half;
         submit('A', IO_WRITE, 0);
         fake_complete_all(&t.fake);
         cr_expect_eq(t.fake.status['A'], -EIO);
+        close_all();
+}
+
+/* A read that meets it ends there; where the end is known, nobody asks once more. */
+Test(queue, a_read_ends_with_the_device)
+{
+        fake_queue_open(&t);
+        t.fake.result = nothing;
+        submit('A', IO_READ, 0);
+        fake_complete_all(&t.fake);
+        cr_expect_eq(t.fake.status['A'], 0);
+        cr_expect_eq(t.fake.done['A'], 0);
+        t.fake.result = half;
+        t.fake.dev.size = PAGE_SIZE / 2;
+        submit('B', IO_READ, 0);
+        fake_complete_all(&t.fake);
+        cr_expect_eq(t.fake.logged, 2);
+        cr_expect_eq(t.fake.done['B'], PAGE_SIZE / 2);
         close_all();
 }
 
