@@ -58,6 +58,10 @@ static bool take_rule(const char **s, struct fault_rule *r)
                 r->kind = FAULT_ENOSPC;
                 return take_range(s, r);
         }
+        if (take(s, "short")) {
+                r->kind = FAULT_SHORT;
+                return take_range(s, r) && take_count(s, r);
+        }
         if (take(s, "delay=")) {
                 r->kind = FAULT_DELAY;
                 if (!take_time(s, &r->delay_ns))
@@ -68,19 +72,26 @@ static bool take_rule(const char **s, struct fault_rule *r)
         return false;
 }
 
+/* A rule, or what is said once for all of them. */
+static bool take_item(const char **s, struct fault_rules *rules)
+{
+        if (take(s, "seed="))
+                return take_number(s, &rules->seed);
+        if (take(s, "powercut="))
+                return take_number(s, &rules->powercut) && rules->powercut;
+        if (take(s, "torn"))
+                return rules->torn = true;
+        return rules->count < MAX_FAULT_RULES && take_rule(s, &rules->rule[rules->count++]);
+}
+
 int faults_parse(struct fault_rules *rules, const char *spec)
 {
         memset(rules, 0, sizeof *rules);
         if (!*spec)
                 return 0;
         do {
-                if (take(&spec, "seed=")) {
-                        if (!take_number(&spec, &rules->seed))
-                                return -EINVAL;
-                } else if (rules->count == MAX_FAULT_RULES ||
-                           !take_rule(&spec, &rules->rule[rules->count++])) {
+                if (!take_item(&spec, rules))
                         return -EINVAL;
-                }
         } while (take(&spec, ","));
         return *spec ? -EINVAL : 0;
 }
@@ -112,7 +123,7 @@ int faults_error(struct fault_rules *rules, const struct driver_io *io)
         for (unsigned i = 0; i < rules->count; i++) {
                 struct fault_rule *r = &rules->rule[i];
 
-                if (r->kind == FAULT_DELAY || !touches(r, io))
+                if (!touches(r, io))
                         continue;
                 if (r->kind == FAULT_ENOSPC && io->op == IO_WRITE)
                         return -ENOSPC;
@@ -121,6 +132,22 @@ int faults_error(struct fault_rules *rules, const struct driver_io *io)
                         return -EIO;
         }
         return 0;
+}
+
+/* How much of it moves is drawn, in whole sectors. What is no longer than one always moves, so that
+ * who goes on gets to the end. */
+uint64_t faults_short(struct fault_rules *rules, const struct driver_io *io)
+{
+        for (unsigned i = 0; i < rules->count; i++) {
+                struct fault_rule *r = &rules->rule[i];
+                uint64_t sectors = io->len ? (io->len - 1) >> SECTOR_SHIFT : 0, z;
+
+                if (r->kind != FAULT_SHORT || !sectors || !touches(r, io) || !use_up(r))
+                        continue;
+                z = (rules->seed + atomic_fetch_add(&rules->drawn, 1) + 1) * 0x9e3779b97f4a7c15u;
+                return (1 + (z >> 32) % sectors) << SECTOR_SHIFT;
+        }
+        return io->len;
 }
 
 uint64_t faults_delay(const struct fault_rules *rules, const struct driver_io *io)

@@ -10,6 +10,10 @@
  * Only one thread pumps at a time, so that an inner device that completes at once cannot make
  * submit and done call each other without end. Delayed completions come from a thread of the
  * wrapper, started when the SPEC has a delay.
+ *
+ * With `powercut` the inner device is behind a volatile cache (power.c), which takes one I/O at a time,
+ * in their order. What has a delay there is done in the cache, but not for a flush that comes before
+ * its caller has been told.
  */
 #include "driver/faulty.h"
 
@@ -20,7 +24,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "driver/power.h"
 #include "util/lock.h"
+
+#define PRIV_TICK 0 /* of the priv of an I/O handed in: power_tick() at that moment */
 
 struct faulty_slot {
         struct driver_io io;     /* what the inner device sees */
@@ -34,9 +41,11 @@ struct faulty {
         struct device dev;
         struct device *inner;     /* (c) */
         struct fault_rules rules; /* (c) but the counts, which are atomic */
+        struct power *power;      /* (c) NULL: nothing is cached */
         struct mutex lock;
         struct io_list queue;        /* [faulty] waiting for a slot, or to be pumped */
         bool pumping;                /* [faulty] */
+        bool busy;                   /* [faulty] power.c has an I/O */
         struct faulty_slot *free;    /* [faulty] */
         struct faulty_slot *delayed; /* [faulty] by deadline */
         bool stop;                   /* [faulty] */
@@ -65,6 +74,8 @@ static void finish(struct faulty_slot *slot)
         struct driver_io *outer = slot->outer;
         int64_t result = slot->io.result;
 
+        if (f->power)
+                power_told(f->power, &slot->io);
         mutex_lock(&f->lock);
         slot->next = f->free;
         f->free = slot;
@@ -96,14 +107,23 @@ static void delay(struct faulty_slot *slot, uint64_t ns)
                 futex_wake(&f->wake, 1);
 }
 
+/* Done below; it may be that nobody is told yet. */
 static void complete(struct faulty_slot *slot)
 {
-        uint64_t ns = faults_delay(&slot->faulty->rules, slot->outer);
+        struct faulty *f = slot->faulty;
+        uint64_t ns = faults_delay(&f->rules, slot->outer);
 
-        if (ns)
-                delay(slot, ns);
-        else
+        mutex_lock(&f->lock);
+        f->busy = false;
+        mutex_unlock(&f->lock);
+        if (!ns) {
                 finish(slot);
+                return;
+        }
+        /* First the next, then this: it may be the last that keeps the device open. */
+        if (f->power && pump(f))
+                device_commit(f->inner);
+        delay(slot, ns);
 }
 
 static void inner_done(struct driver_io *io)
@@ -185,10 +205,25 @@ static void stop_timer(struct faulty *f)
 
 /* ---- submission ---- */
 
+/* Takes the end off, so that `len` bytes are left. */
+static void cut_io(struct driver_io *io, uint64_t len)
+{
+        uint64_t left = len;
+        unsigned n = 0;
+
+        io->len = len;
+        for (; n < io->iovcnt && left; n++) {
+                io->iov[n].iov_len = min_u64(io->iov[n].iov_len, left);
+                left -= io->iov[n].iov_len;
+        }
+        io->iovcnt = n;
+}
+
 static void start(struct faulty_slot *slot)
 {
+        struct faulty *f = slot->faulty;
         struct driver_io *outer = slot->outer;
-        int err = faults_error(&slot->faulty->rules, outer);
+        int err = faults_error(&f->rules, outer);
 
         slot->io = (struct driver_io){
                 .op = outer->op,
@@ -201,10 +236,15 @@ static void start(struct faulty_slot *slot)
                 .result = err,
                 .done = inner_done,
         };
-        if (err)
+        if (err) {
                 complete(slot);
+                return;
+        }
+        cut_io(&slot->io, faults_short(&f->rules, outer));
+        if (f->power)
+                power_submit(f->power, &slot->io, outer->priv[PRIV_TICK]);
         else
-                device_submit(slot->faulty->inner, &slot->io);
+                device_submit(f->inner, &slot->io);
 }
 
 /* The next queued I/O in a slot of its own, or NULL. => f->lock held */
@@ -213,8 +253,9 @@ static struct faulty_slot *take_slot(struct faulty *f)
         struct faulty_slot *slot = f->free;
 
         mutex_assert_held(&f->lock);
-        if (!slot || !f->queue.head)
+        if (!slot || !f->queue.head || (f->power && f->busy))
                 return NULL;
+        f->busy = true;
         f->free = slot->next;
         slot->outer = io_list_pop(&f->queue);
         return slot;
@@ -247,6 +288,8 @@ static void faulty_submit(struct device *dev, struct driver_io *io)
 {
         struct faulty *f = to_faulty(dev);
 
+        if (f->power)
+                io->priv[PRIV_TICK] = power_tick(f->power);
         mutex_lock(&f->lock);
         io_list_push(&f->queue, io);
         mutex_unlock(&f->lock);
@@ -260,12 +303,43 @@ static void faulty_commit(struct device *dev)
 
 /* ---- the device ---- */
 
+struct flush_wait {
+        struct driver_io io;
+        _Atomic uint32_t done;
+};
+
+static void flush_done(struct driver_io *io)
+{
+        struct flush_wait *w = container_of(io, struct flush_wait, io);
+
+        atomic_store(&w->done, 1);
+        futex_wake(&w->done, 1);
+}
+
+/* What is cached goes to the device before it is closed, or changed past the cache; after a cut, what
+ * survives does. 0, or why the device is not to be changed. */
+static int write_out(struct faulty *f)
+{
+        struct flush_wait w = { .io = { .op = IO_FLUSH, .done = flush_done } };
+
+        if (!f->power)
+                return 0;
+        device_submit(&f->dev, &w.io);
+        device_commit(&f->dev);
+        lock_assert_may_sleep();
+        while (!atomic_load(&w.done))
+                futex_wait(&w.done, 0, 0);
+        return w.io.result < 0 ? (int)w.io.result : 0;
+}
+
 static void faulty_close(struct device *dev)
 {
         struct faulty *f = to_faulty(dev);
 
+        write_out(f);
         stop_timer(f);
         device_close(f->inner);
+        power_destroy(f->power);
         free(f);
 }
 
@@ -286,7 +360,10 @@ static int faulty_refresh(struct device *dev, uint64_t *size)
 static int faulty_resize(struct device *dev, uint64_t size)
 {
         struct device *inner = to_faulty(dev)->inner;
-        int err = inner->ops->resize ? inner->ops->resize(inner, size) : -EROFS;
+        int err = write_out(to_faulty(dev));
+
+        if (!err)
+                err = inner->ops->resize ? inner->ops->resize(inner, size) : -EROFS;
 
         if (!err)
                 __atomic_store_n(&dev->size, size, __ATOMIC_RELAXED);
@@ -296,7 +373,10 @@ static int faulty_resize(struct device *dev, uint64_t size)
 static int faulty_punch(struct device *dev, uint64_t offset, uint64_t len)
 {
         struct device *inner = to_faulty(dev)->inner;
+        int err = write_out(to_faulty(dev));
 
+        if (err)
+                return err;
         return inner->ops->punch ? inner->ops->punch(inner, offset, len) : -EOPNOTSUPP;
 }
 
@@ -307,6 +387,8 @@ static int faulty_allocate(struct device *dev, uint64_t offset, uint64_t len, ui
         int fd = inner->ops->fd ? inner->ops->fd(inner) : -1;
 
         *end = offset + len;
+        if (to_faulty(dev)->power && power_is_off(to_faulty(dev)->power))
+                return -EIO;
         if (!inner->ops->allocate)
                 return 0;
         /* What has room already needs none. */
@@ -353,6 +435,13 @@ int device_wrap_faulty(struct driver_env *env, struct device *inner, const char 
                 f->slots[i].faulty = f;
                 f->slots[i].next = f->free;
                 f->free = &f->slots[i];
+        }
+        if (f->rules.powercut)
+                err = power_create(&f->power, env, inner, &f->dev, &f->rules);
+        if (err) {
+                stop_timer(f);
+                free(f);
+                return err;
         }
         f->inner = inner;
         f->dev = *inner;

@@ -34,6 +34,9 @@ static const struct subject subjects[] = {
         { "uring", "/dev/shm", NULL },
         { "uring", "/var/tmp", "seed=1" },
         { "auto", "/var/tmp", NULL },
+        { NULL, NULL, "powercut=1000000" },
+        { "uring", "/var/tmp", "powercut=1000000" },
+        { "posix", "/var/tmp", "powercut=1000000,delay=10us" },
 };
 
 struct fixture {

@@ -4,6 +4,7 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -49,10 +50,23 @@ static int page(uint32_t opf, uint64_t index)
 Test(faulty, words)
 {
         static const char *const good[] = {
-                "",          "eio@0+4096",        "eio@4K+1M*3",
-                "eio@0+4k",  "eio-read@64K+4K*2", "enospc@1G+4K",
-                "delay=5ms", "delay=100us@0+4K",  "delay=1s",
-                "delay=7ns", "seed=42",           "eio@1+1,eio@2+1*1,enospc@0+1,delay=1us,seed=0",
+                "",
+                "eio@0+4096",
+                "eio@4K+1M*3",
+                "eio@0+4k",
+                "eio-read@64K+4K*2",
+                "enospc@1G+4K",
+                "delay=5ms",
+                "delay=100us@0+4K",
+                "delay=1s",
+                "delay=7ns",
+                "seed=42",
+                "eio@1+1,eio@2+1*1,enospc@0+1,delay=1us,seed=0",
+                "short@0+1",
+                "short@4K+1M*2",
+                "powercut=1",
+                "torn",
+                "powercut=7,torn,seed=3",
         };
         static const char *const bad[] = {
                 "eio",
@@ -78,7 +92,14 @@ Test(faulty, words)
                 "eio@0+1 ",
                 "eio@0+99999999999999999999",
                 "eio@18446744073709551615+2",
-                "short@0+1",
+                "short",
+                "short@0+1*0",
+                "powercut",
+                "powercut=",
+                "powercut=0",
+                "powercut=x",
+                "torn=1",
+                "torn@0+1",
                 "delay=99999999999999999999s",
                 "eio@99999999999G+1",
         };
@@ -137,6 +158,62 @@ Test(faulty, enospc_is_for_writes)
         cr_expect_eq(page(IO_READ, 0), 0);
         cr_expect_eq(page(IO_WRITE, 0), -ENOSPC);
         cr_expect_eq(submit_bio_wait(f.q, IO_WRITE | REQ_PREFLUSH, 0, NULL, 0, 0), 0);
+        teardown();
+}
+
+/* Each I/O moves less than it is asked to; who goes on gets to the end. */
+Test(faulty, short_transfers)
+{
+        char buf[sizeof f.buf];
+
+        for (unsigned seed = 0; seed < 20; seed++) {
+                char spec[40];
+
+                snprintf(spec, sizeof spec, "short@0+1M,seed=%u", seed);
+                setup(spec);
+                for (unsigned i = 0; i < sizeof f.buf; i++)
+                        buf[i] = f.buf[i] = (char)(i >> 9 ^ i * seed);
+                cr_assert_eq(submit_bio_wait(f.q, IO_WRITE, 8, f.buf, sizeof f.buf, 0), 0);
+                memset(f.buf, 'x', sizeof f.buf);
+                cr_assert_eq(submit_bio_wait(f.q, IO_READ, 8, f.buf, sizeof f.buf, 0), 0);
+                cr_assert_arr_eq(f.buf, buf, sizeof buf);
+                teardown();
+        }
+}
+
+static void ignore(struct driver_io *io)
+{
+        (void)io;
+}
+
+/* How many bytes the device below the queue moves. */
+static int64_t moved(enum io_op op, uint64_t offset, uint64_t len)
+{
+        struct iovec iov[2] = { { f.buf, len / 2 }, { f.buf + len / 2, len - len / 2 } };
+        struct driver_io io = {
+                .op = op, .offset = offset, .len = len, .iov = iov, .iovcnt = 2, .done = ignore
+        };
+
+        device_submit(blk_queue_device(f.q), &io); /* ram is done at once */
+        return io.result;
+}
+
+Test(faulty, a_short_transfer_is_in_its_range_and_as_often_as_said)
+{
+        setup("short@4K+4K*2");
+        cr_expect_eq(moved(IO_READ, 8192, 8192), 8192);
+        cr_expect_lt(moved(IO_READ, 0, 8192), 8192);
+        cr_expect_lt(moved(IO_WRITE, 4096, 4096), 4096);
+        cr_expect_eq(moved(IO_READ, 0, 8192), 8192);
+        teardown();
+        setup("short@0+1M,seed=3");
+        for (unsigned i = 0; i < 100; i++) {
+                int64_t n = moved(i % 2 ? IO_WRITE : IO_READ, 4096 * i, 4096);
+
+                cr_expect(n >= 512 && n < 4096 && n % 512 == 0, "%lld", (long long)n);
+        }
+        cr_expect_eq(moved(IO_READ, 0, 512), 512, "a sector is never cut");
+        cr_expect_eq(moved(IO_WRITE, 100, 7), 7);
         teardown();
 }
 
