@@ -385,6 +385,37 @@ static void failed_write_back(void)
         expect(fl_engine_close(w.e) == -1 && errno == ENOSPC, "closing: %s", strerror(errno));
 }
 
+/* The device recovers: the page, still dirty, reaches it with the next msync. */
+static void write_back_recovers(void)
+{
+        struct world w = begin("recovers", "eio@40960+4096*1", MAP_SHARED);
+        struct fl_error_info info;
+        char page[PAGE];
+
+        test_at("a write-back that fails once");
+        stamp_write(page, BAD, 7); /* a whole page is not read first: the write meets the error */
+        expect(fl_pwrite(w.f, page, PAGE, BAD * PAGE) == (ssize_t)PAGE, "%s", fl_strerror());
+        expect(fl_msync(w.e, w.p, PAGES * PAGE, MS_SYNC) == -1 && errno == EIO, "msync: %s",
+               strerror(errno));
+        expect(file_read(w.path, page, PAGE, BAD * PAGE) && !stamp_wrong(page, BAD, 0),
+               "it is in the file all the same");
+        expect(!stamp_wrong(w.p + BAD * PAGE, BAD, 7), "the store is lost");
+        info = error_in(&w, w.p);
+        expect(info.error == EIO && info.writing && info.dirty, "error %d writing %d dirty %d",
+               info.error, info.writing, info.dirty);
+        expect(fl_msync(w.e, w.p, PAGES * PAGE, MS_SYNC) == 0, "told twice: %s", fl_strerror());
+        expect(file_read(w.path, page, PAGE, BAD * PAGE) && !stamp_wrong(page, BAD, 7),
+               "it is not in the file: %s", stamp_wrong(page, BAD, 7));
+        for (int i = 0; i < 2; i++) { /* what has been is still told */
+                info = error_in(&w, w.p);
+                expect(info.error == EIO && info.writing && !info.dirty,
+                       "error %d writing %d dirty %d", info.error, info.writing, info.dirty);
+                expect(info.addr == w.p + BAD * PAGE, "at %p", info.addr);
+        }
+        expect_clear(&w, w.p);
+        end(&w);
+}
+
 static void of_the_engine(void)
 {
         struct fl_engine_config cfg = { .size = sizeof(cfg),
@@ -624,6 +655,7 @@ int main(int argc, char **argv)
         others_go_on();
         copies_that_do_not_fit();
         failed_write_back();
+        write_back_recovers();
         of_the_engine();
         for (int of_file = 0; of_file < 2; of_file++) {
                 unreadable_for_a_while("sigbus", of_file);

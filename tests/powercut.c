@@ -117,7 +117,7 @@ int main(int argc, char **argv)
         struct host h;
         uint64_t cuts = 0;
 
-        test_begin(argc, argv, 0, 60, 100);
+        test_begin(argc, argv, 0, 60, 150);
         for (unsigned n = 0; n < FILES; n++)
                 require((h.fd[n] = memfd_create("powercut", MFD_CLOEXEC)) >= 0, "%s",
                         strerror(errno));

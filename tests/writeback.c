@@ -191,6 +191,35 @@ static void during_a_write(void)
         end(&s);
 }
 
+static void *sync_one(void *arg)
+{
+        test_at("msync of one page");
+        expect_eq(sync_pages(arg, 5, 1), 0, "msync");
+        return NULL;
+}
+
+/* A page is stored to while it is written: the next msync writes it once more. */
+static void msync_during_a_write(void)
+{
+        struct setup s = begin("twice", 16, CACHE, "delay=60ms");
+        pthread_t other;
+
+        for (uint64_t version = 1; version < 9; version += 2) {
+                uint64_t requests;
+
+                store(&s, 5, version);
+                requests = get_stats(s.e).requests;
+                require(!pthread_create(&other, NULL, sync_one, &s), "pthread_create");
+                while (get_stats(s.e).requests == requests)
+                        usleep(1000);
+                store(&s, 5, version + 1);
+                expect_eq(sync_pages(&s, 5, 1), 0, "msync");
+                expect_in_file(&s, 5, version + 1, "stored while it was written");
+                pthread_join(other, NULL);
+        }
+        end(&s);
+}
+
 /* --- writes that fail --- */
 
 static void failed_once(void)
@@ -379,6 +408,7 @@ int main(int argc, char **argv)
         exactly_the_range();
         by_itself();
         during_a_write();
+        msync_during_a_write();
         failed_once();
         no_space();
         kept_after_close();
