@@ -58,7 +58,7 @@ struct fl_engine_config {
                              * and half the room under the cgroup's limit; at least 64 pages */
         const char *mmu;    /* how faults are taken: "auto" (default), "uffd", "sigbus",
                              * "sigsegv"; see faultline(7) */
-        const char *policy; /* "linux" (default) */
+        const char *policy; /* "linux" (default), "linux-5.13"; see faultline(7) */
         const char *driver; /* for host files: "auto" (default), "uring", "posix" */
         uint64_t readahead; /* largest window; default: the device's read_ahead_kb, never more
                              * than an eighth of the cache */
@@ -179,7 +179,7 @@ FL_API int fl_touch_range(struct fl_engine *engine, void *addr, size_t len, int 
  * may grow. */
 struct fl_mapping_config {
         size_t size;        /* sizeof(struct fl_mapping_config) */
-        const char *policy; /* the engine's, "linux"; there is no other yet */
+        const char *policy; /* the engine's; no other */
         uint64_t readahead; /* largest window for faults of these mappings; at least a page and
                              * never more than an eighth of the cache; default: the file's */
         uint64_t share;     /* bytes of the cache that are its file's: while the cache holds no

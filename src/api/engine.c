@@ -49,7 +49,7 @@ static int check_config(struct fl_engine_config *cfg)
                                "unknown flags, or more than 64 pagers");
         if (!policy_find(cfg->policy))
                 return fl_fail(EINVAL, cfg->policy, "choosing a policy",
-                               "no policy of that name; there is: linux");
+                               "no policy of that name; there are: " POLICY_NAMES);
         if (cfg->driver && strcmp(cfg->driver, "auto") != 0 && strcmp(cfg->driver, "uring") != 0 &&
             strcmp(cfg->driver, "posix") != 0)
                 return fl_fail(EINVAL, cfg->driver, "choosing a driver",

@@ -64,9 +64,12 @@ static int rules_of(struct fl_engine *e, const struct fl_mapping_config *cfg,
         uint64_t most = (uint64_t)atomic_load(&e->cache->budget.limit) / 8;
 
         *rules = e->mm->rules;
-        if (policy_find(cfg->policy) != e->cache->policy)
+        if (!policy_find(cfg->policy))
                 return fl_fail(EINVAL, cfg->policy, "choosing a mapping's policy",
-                               "no policy of that name; there is: linux");
+                               "no policy of that name; there are: " POLICY_NAMES);
+        if (cfg->policy && *cfg->policy && policy_find(cfg->policy) != e->cache->policy)
+                return fl_fail(EINVAL, cfg->policy, "choosing a mapping's policy",
+                               "a mapping has the policy of its engine");
         if (cfg->readahead && cfg->readahead < PAGE_SIZE)
                 return fl_fail(EINVAL, NULL, tried, "a read-ahead window is at least 4096 bytes");
         rules->ra_pages = (uint32_t)min_u64(cfg->readahead >> PAGE_SHIFT, most);

@@ -12,7 +12,7 @@
 
 #include "cache/filemap.h"
 
-#define STAGING_MAX_PAGES 2048 /* 8 MiB */
+#define STAGING_MAX_PAGES 8192 /* 32 MiB: some windows of the largest kind */
 #define STAGING_MIN_PAGES 8
 #define WAIT_TICK_NS 100000000ull
 

@@ -40,12 +40,16 @@ static void do_async_mmap_readahead(struct filemap_request *rq, struct page *pag
         struct ra_probe probe = filemap_probe(f->mapping);
         struct ra_request q = ra_request_of(rq, &probe);
         bool marker = page_test(page, PG_MARKER);
+        struct marked marked = { rq->index, 1 };
         struct ra_window win;
         uint32_t miss;
 
         q.locked = page_state(page) == PAGE_READING;
         if (marker && page_state(page) == PAGE_WRITEBACK)
                 marker = false; /* L29 */
+        if (marker)
+                marked = filemap_marked(f->mapping, rq->index);
+        q.folio = marked.nr;
         mutex_lock(&f->ra_lock);
         ra_limit_locked(f, rq->ra_pages);
         win = c->policy->mmap_hit(&q, marker);
@@ -54,7 +58,7 @@ static void do_async_mmap_readahead(struct filemap_request *rq, struct page *pag
         trace_emit(c->trace, TRACE_ASYNC_RA, rq->fault, rq->index, marker, miss, 0);
         /* L29: cleared whatever came of it, or else every fault here asks again. */
         if (marker && (rq->ra_pages || f->ra_pages) && rq->advice != ADVICE_RANDOM)
-                page_clear(page, PG_MARKER);
+                filemap_unmark(f->mapping, &marked);
         if (win.nr)
                 do_page_cache_ra(f, &win, UINT64_MAX, 0, rq->fault, rq->plug);
 }

@@ -69,6 +69,13 @@ void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t want
 int read_one_page(struct address_space *m, uint64_t index, uint64_t fault, struct blk_plug *plug,
                   struct wait_on *on);
 struct ra_probe filemap_probe(struct address_space *m);
+/* The pages that carry the same marker as a page that has one: those of a folio, were there any. */
+struct marked {
+        uint64_t first;
+        uint32_t nr;
+};
+struct marked filemap_marked(struct address_space *m, uint64_t index);
+void filemap_unmark(struct address_space *m, const struct marked *marked);
 void filemap_willneed(struct file *f, uint64_t first, uint64_t end);
 
 /* reserve.c: room on the disk for rq's page. 0, -EAGAIN with rq->wait, -errno (ENOSPC). Any lock of a

@@ -16,7 +16,8 @@
 #define BOUNCE_PAGES 4
 #define LET_IN (1ul << 20) /* so often a long call lets signals in */
 
-static void start_read(struct file *f, uint64_t index, uint64_t req, bool marker, uint64_t fault)
+/* folio: pages that carried the marker that `index` is the first of; 0: the page is missing. */
+static void start_read(struct file *f, uint64_t index, uint64_t req, uint32_t folio, uint64_t fault)
 {
         struct page_cache *c = f->mapping->cache;
         struct ra_probe probe = filemap_probe(f->mapping);
@@ -25,6 +26,7 @@ static void start_read(struct file *f, uint64_t index, uint64_t req, bool marker
                 .probe = &probe,
                 .index = index,
                 .req = req,
+                .folio = folio,
                 .file_pages = mapping_pages(f->mapping),
                 .vma_end = mapping_pages(f->mapping),
         };
@@ -33,13 +35,27 @@ static void start_read(struct file *f, uint64_t index, uint64_t req, bool marker
 
         mutex_lock(&f->ra_lock);
         ra_limit_locked(f, 0);
-        win = marker ? c->policy->read_marker(&q) : c->policy->read_miss(&q);
+        win = folio ? c->policy->read_marker(&q) : c->policy->read_miss(&q);
         mutex_unlock(&f->ra_lock);
         if (win.nr == 0)
                 return;
         blk_start_plug(&plug);
-        do_page_cache_ra(f, &win, marker ? UINT64_MAX : index, 0, fault, &plug);
+        do_page_cache_ra(f, &win, folio ? UINT64_MAX : index, 0, fault, &plug);
         blk_finish_plug(&plug);
+}
+
+/* The page may carry a marker. The next window is asked for from the first page that shares it. */
+static void start_next(struct file *f, struct page *p, uint64_t index, uint64_t req, uint64_t fault)
+{
+        struct marked marked;
+
+        if (page_state(p) == PAGE_WRITEBACK || !page_test(p, PG_MARKER)) /* L29 */
+                return;
+        marked = filemap_marked(f->mapping, index);
+        if (!page_clear(p, PG_MARKER)) /* somebody else has it */
+                return;
+        filemap_unmark(f->mapping, &marked);
+        start_read(f, marked.first, index - marked.first + req, marked.nr, fault);
 }
 
 /* Start reading the page alone, or find out what to wait for. */
@@ -88,8 +104,7 @@ static int get_page_for_read(struct file *f, uint64_t index, uint64_t req, uint6
                         trace_emit(c->trace, TRACE_FIND_GET_PAGE, fault, index, hit, s,
                                    p && page_test(p, PG_MARKER));
                 if (hit) {
-                        if (s != PAGE_WRITEBACK && page_clear(p, PG_MARKER)) /* L29 */
-                                start_read(f, index, req, true, fault);
+                        start_next(f, p, index, req, fault);
                         if (s != PAGE_READING) {
                                 page_lock(c, p);
                                 if (page_uptodate(p)) {
@@ -112,7 +127,7 @@ static int get_page_for_read(struct file *f, uint64_t index, uint64_t req, uint6
                 if (p)
                         put_page(m, p);
                 if (!tried) {
-                        start_read(f, index, req, false, fault);
+                        start_read(f, index, req, 0, fault);
                         tried = true;
                         if ((p = find_page(m, index)) && page_state(p) == PAGE_READING) {
                                 wait_on_page(&on, m, p, false);

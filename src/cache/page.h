@@ -41,6 +41,8 @@ enum page_state {
 #define PG_MAPPED (1u << 8)     /* [LOCK] some mapping may show it */
 #define PG_READAHEAD (1u << 9)  /* read ahead, not used yet */
 #define PG_LRU (1u << 10)       /* [lru] on the reclaim list */
+#define PG_MARK_HEAD (1u << 11) /* the first of the pages that carry one marker */
+#define PG_MARKS (PG_MARKER | PG_MARK_HEAD)
 
 struct page {
         _Atomic uint32_t word;

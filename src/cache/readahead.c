@@ -101,8 +101,7 @@ static bool is_absent(struct address_space *m, uint64_t index)
 }
 
 /* Lock, check, READING. False: somebody was here first, or there is no memory for the tree. */
-static bool start_page(struct address_space *m, uint64_t index, bool marker, bool ahead,
-                       bool demand)
+static bool start_page(struct address_space *m, uint64_t index, uint32_t flags, bool demand)
 {
         struct page_cache *c = m->cache;
         struct page *p = grab_page(m, index);
@@ -120,7 +119,7 @@ static bool start_page(struct address_space *m, uint64_t index, bool marker, boo
 
                 if (s == PAGE_ABSENT || (s == PAGE_ERROR && demand)) {
                         page_start_read(c, p);
-                        page_set(p, (marker ? PG_MARKER : 0) | (ahead ? PG_READAHEAD : 0));
+                        page_set(p, flags);
                         started = true;
                 }
                 page_unlock(c, p);
@@ -189,6 +188,16 @@ static void launch(struct io_run *run, unsigned nr, uint32_t opf, uint64_t fault
         read_pages(run, plug);
 }
 
+/* What of a marker goes on the page. */
+static uint32_t mark_of(const struct ra_window *win, uint64_t index)
+{
+        uint64_t mark = win->start + win->nr - win->async;
+
+        if (!win->async || index < mark || index - mark >= max_u64(win->mark_nr, 1))
+                return 0;
+        return index == mark ? PG_MARKS : PG_MARKER;
+}
+
 /* page_cache_ra_unbounded: reads what of the window is absent. */
 void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t wanted, uint32_t opf,
                       uint64_t fault, struct blk_plug *plug)
@@ -196,7 +205,6 @@ void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t want
         struct address_space *m = f->mapping;
         struct page_cache *c = m->cache;
         uint64_t end = min_u64(win->start + win->nr, mapping_pages(m));
-        uint64_t mark = win->async ? win->start + win->nr - win->async : UINT64_MAX;
         uint64_t index = win->start, skipped = 0;
         unsigned held = hold_begin(c);
 
@@ -216,8 +224,10 @@ void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t want
                 run = prepare(m, index, &nr);
                 if (!run)
                         break;
-                while (done < nr && start_page(m, index + done, index + done == mark,
-                                               index + done != wanted, false))
+                while (done < nr && start_page(m, index + done,
+                                               mark_of(win, index + done) |
+                                                       (index + done != wanted ? PG_READAHEAD : 0),
+                                               false))
                         done++;
                 wants = wanted >= index && wanted < index + done;
                 run->demand = wants && done == 1;
@@ -245,7 +255,7 @@ int read_one_page(struct address_space *m, uint64_t index, uint64_t fault, struc
                 return -EAGAIN;
         }
         run->demand = true;
-        nr = start_page(m, index, false, false, true);
+        nr = start_page(m, index, 0, true);
         launch(run, nr, IO_READ | REQ_SYNC, fault, plug);
         hold_end(c, held);
         return 0;
@@ -269,9 +279,61 @@ static uint64_t probe_first_missing(void *arg, uint64_t index, uint64_t max)
         return index + n;
 }
 
+static uint64_t probe_first_cached(void *arg, uint64_t index, uint64_t max)
+{
+        uint64_t n = 0;
+
+        while (n < max && is_absent(arg, index + n))
+                n++;
+        return index + n;
+}
+
 struct ra_probe filemap_probe(struct address_space *m)
 {
-        return (struct ra_probe){ probe_cached_before, probe_first_missing, m };
+        return (struct ra_probe){
+                .cached_before = probe_cached_before,
+                .first_missing = probe_first_missing,
+                .first_cached = probe_first_cached,
+                .arg = m,
+        };
+}
+
+static uint32_t marks_at(struct address_space *m, uint64_t index)
+{
+        struct page *p = find_page(m, index);
+        uint32_t marks = 0;
+
+        if (p) {
+                marks = page_word(p) & PG_MARKS;
+                put_page(m, p);
+        }
+        return marks;
+}
+
+struct marked filemap_marked(struct address_space *m, uint64_t index)
+{
+        struct marked marked = { index, 1 };
+        uint32_t marks = marks_at(m, index);
+
+        while (marks == PG_MARKER && marked.first &&
+               (marks = marks_at(m, marked.first - 1)) & PG_MARKER)
+                marked.first--;
+        marked.nr = (uint32_t)(index - marked.first + 1);
+        while (marks_at(m, marked.first + marked.nr) == PG_MARKER)
+                marked.nr++;
+        return marked;
+}
+
+void filemap_unmark(struct address_space *m, const struct marked *marked)
+{
+        for (uint32_t i = 0; i < marked->nr; i++) {
+                struct page *p = find_page(m, marked->first + i);
+
+                if (p) {
+                        page_clear(p, PG_MARKS);
+                        put_page(m, p);
+                }
+        }
 }
 
 void filemap_willneed(struct file *f, uint64_t first, uint64_t end)

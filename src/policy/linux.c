@@ -5,19 +5,13 @@
  *
  * The order in which rules are tried is the kernel's (do_sync_mmap_readahead,
  * do_async_mmap_readahead, page_cache_sync_ra, page_cache_async_ra); arithmetic is in
- * readahead.c. What mincore(2) shows on a real kernel is what the cache holds here, which
- * tests/unit/test_linux_readahead.c checks row by row.
+ * readahead.c, that of folios in folio.c. What mincore(2) shows on a real kernel is what the cache
+ * holds here: tests/fidelity/ asks the running one, tests/unit/test_linux_readahead.c has the table.
  */
-#include "policy/readahead.h"
+#include "policy/linux.h"
+#include "policy/folio.h"
 
 #define MMAP_LOTSAMISS 100
-
-static const struct ra_window nothing = { .why = RA_NONE };
-
-static struct ra_window only_this_page(enum ra_why why)
-{
-        return (struct ra_window){ .why = why };
-}
 
 /* L27. */
 static struct ra_window page_cache_sync_ra(const struct ra_request *rq, uint64_t req)
@@ -44,25 +38,27 @@ static struct ra_window page_cache_sync_ra(const struct ra_request *rq, uint64_t
                 why = RA_CONTEXT;
         }
         ra->order = 0;
-        return ra_order_window(ra, rq->file_pages, why);
+        return folio_window(rq, why);
 }
 
-/* L28. The page's frame is a folio of its own here, so that the expected index needs no rounding:
- * every window that L32 would build of larger folios has its marker on a folio's first page. */
+/* L28. The mark may lie on a folio of several pages, and any of them may have been touched first: only
+ * its first is the one that a stream would have come to. */
 static struct ra_window page_cache_async_ra(const struct ra_request *rq, uint64_t req)
 {
         struct file_ra_state *ra = rq->ra;
         uint32_t max = ra_max_pages(ra, req);
 
-        if (rq->index == ra->start + ra->size - ra->async_size) {
+        uint64_t expected = ra->start + ra->size - ra->async_size;
+
+        if (rq->index == expected - expected % max_u64(rq->folio, 1)) {
                 ra->start += ra->size;
                 ra->size = (uint32_t)max_u64(ra->size, ra_next_size(ra->size, max));
-        } else if (!ra_after_cached(rq, req, max)) {
-                return nothing;
+        } else if (!folio_after_cached(rq, req, max)) {
+                return linux_nothing;
         }
-        ra_trim_to_order(ra, max);
+        folio_trim(ra, max);
         ra->async_size = ra->size;
-        return ra_order_window(ra, rq->file_pages, RA_MARKER);
+        return folio_window(rq, RA_MARKER);
 }
 
 /* L17f: forward, within the mapping, no marker. */
@@ -80,7 +76,7 @@ static void exec_window(const struct ra_request *rq)
 }
 
 /* L17g: centred on the fault. At the start of the file the window moves, it does not shrink. */
-static void around_window(const struct ra_request *rq)
+void linux_around_window(const struct ra_request *rq)
 {
         struct file_ra_state *ra = rq->ra;
         uint32_t half = ra->ra_pages / 2;
@@ -91,15 +87,22 @@ static void around_window(const struct ra_request *rq)
         ra->order = 0;
 }
 
+bool linux_lots_of_misses(struct file_ra_state *ra)
+{
+        if (ra->mmap_miss < MMAP_LOTSAMISS * 10)
+                ra->mmap_miss++;
+        return ra->mmap_miss > MMAP_LOTSAMISS;
+}
+
 /* L17, in the kernel's order. */
 static struct ra_window linux_mmap_miss(const struct ra_request *rq)
 {
         struct file_ra_state *ra = rq->ra;
 
         if (rq->advice == ADVICE_RANDOM && !rq->exec)
-                return only_this_page(RA_RANDOM_ADVICE);
+                return linux_only_this_page(RA_RANDOM_ADVICE);
         if (!ra->ra_pages)
-                return only_this_page(RA_DISABLED);
+                return linux_only_this_page(RA_DISABLED);
         if (rq->advice == ADVICE_SEQUENTIAL) {
                 struct ra_window w = page_cache_sync_ra(rq, ra->ra_pages);
 
@@ -107,17 +110,15 @@ static struct ra_window linux_mmap_miss(const struct ra_request *rq)
                 return w;
         }
 
-        if (ra->mmap_miss < MMAP_LOTSAMISS * 10)
-                ra->mmap_miss++;
-        if (ra->mmap_miss > MMAP_LOTSAMISS)
-                return only_this_page(RA_MMAP_MISS);
+        if (linux_lots_of_misses(ra))
+                return linux_only_this_page(RA_MMAP_MISS);
 
         if (rq->exec) {
                 exec_window(rq);
-                return ra_order_window(ra, rq->file_pages, RA_EXEC);
+                return folio_window(rq, RA_EXEC);
         }
-        around_window(rq);
-        return ra_order_window(ra, rq->file_pages, RA_AROUND);
+        linux_around_window(rq);
+        return folio_window(rq, RA_AROUND);
 }
 
 /* L18. */
@@ -126,14 +127,14 @@ static struct ra_window linux_mmap_hit(const struct ra_request *rq, bool marker)
         struct file_ra_state *ra = rq->ra;
 
         if (rq->advice == ADVICE_RANDOM || !ra->ra_pages)
-                return nothing;
+                return linux_nothing;
         if (!rq->locked && ra->mmap_miss)
                 ra->mmap_miss--;
-        return marker ? page_cache_async_ra(rq, ra->ra_pages) : nothing;
+        return marker ? page_cache_async_ra(rq, ra->ra_pages) : linux_nothing;
 }
 
 /* L19. */
-static void linux_mapped_around(struct file_ra_state *ra, unsigned mapped)
+void linux_mapped_around(struct file_ra_state *ra, unsigned mapped)
 {
         ra->mmap_miss -= (uint32_t)min_u64(ra->mmap_miss, mapped);
 }
@@ -150,11 +151,11 @@ static struct ra_window linux_read_miss(const struct ra_request *rq)
 
 static struct ra_window linux_read_marker(const struct ra_request *rq)
 {
-        return rq->ra->ra_pages ? page_cache_async_ra(rq, rq->req) : nothing;
+        return rq->ra->ra_pages ? page_cache_async_ra(rq, rq->req) : linux_nothing;
 }
 
 /* L35: one call reads no more than the device's largest request or the window, from its start. */
-static struct ra_window linux_willneed(const struct ra_request *rq, uint64_t start, uint64_t end)
+struct ra_window linux_willneed(const struct ra_request *rq, uint64_t start, uint64_t end)
 {
         return ra_forced_window(rq->ra, start, end > start ? end - start : 0, rq->file_pages,
                                 RA_FORCED);
@@ -162,7 +163,7 @@ static struct ra_window linux_willneed(const struct ra_request *rq, uint64_t sta
 
 /* A clock with software reference bits: a mapped page cannot show that it is touched, so it is
  * unmapped on the first pass and the next touch, a minor fault, is its reference bit. */
-static enum reclaim_choice linux_reclaim(const struct reclaim_page *page)
+enum reclaim_choice linux_reclaim(const struct reclaim_page *page)
 {
         if (page->mapped)
                 return RECLAIM_UNMAP;

@@ -8,6 +8,7 @@
 
 static const struct vm_policy_ops *const policies[] = {
         &linux_policy, /* the default */
+        &linux_5_13_policy,
 };
 
 static const char *const why_texts[RA_NR_WHY] = {
@@ -24,6 +25,11 @@ static const char *const why_texts[RA_NR_WHY] = {
         [RA_STANDALONE] = "no stream: what was asked (L27)",
         [RA_FORCED] = "asked for by advice (L25)",
         [RA_SWAP] = "neighbours in the swap area (L47)",
+        [RA_5_13_INITIAL] = "first window of a stream (L26a, d, e)",
+        [RA_5_13_NEXT] = "where the window was to be followed: next window (L26b)",
+        [RA_5_13_MARKER] = "the marker of another window: behind what is cached (L26c)",
+        [RA_5_13_CONTEXT] = "cached pages lie before it: a stream (L26f)",
+        [RA_5_13_STANDALONE] = "no stream: what was asked (L26g)",
 };
 
 const char *ra_why_text(enum ra_why why)

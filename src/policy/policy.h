@@ -42,6 +42,11 @@ enum ra_why {
         RA_STANDALONE,        /* L27: exactly what was asked */
         RA_FORCED,            /* L25: WILLNEED */
         RA_SWAP,              /* neighbours in the swap area (L47) */
+        RA_5_13_INITIAL,      /* L26a, d, e */
+        RA_5_13_NEXT,         /* L26b: the stream goes on */
+        RA_5_13_MARKER,       /* L26c: a marker the state does not know */
+        RA_5_13_CONTEXT,      /* L26f */
+        RA_5_13_STANDALONE,   /* L26g */
         RA_NR_WHY
 };
 const char *ra_why_text(enum ra_why why);
@@ -50,7 +55,8 @@ const char *ra_why_text(enum ra_why why);
 struct ra_window {
         uint64_t start;
         uint32_t nr;
-        uint32_t async; /* the marker goes on page start + nr - async; 0: no marker */
+        uint32_t async;   /* the marker goes on page start + nr - async; 0: no marker */
+        uint32_t mark_nr; /* and on the pages after it, so many in all: a folio's; 0 is 1 */
         enum ra_why why;
 };
 
@@ -60,6 +66,8 @@ struct ra_probe {
         uint64_t (*cached_before)(void *arg, uint64_t index, uint64_t max);
         /* First page >= index that is not cached; looks at no more than max; index+max: none. */
         uint64_t (*first_missing)(void *arg, uint64_t index, uint64_t max);
+        /* First page >= index that is cached; likewise. */
+        uint64_t (*first_cached)(void *arg, uint64_t index, uint64_t max);
         void *arg;
 };
 
@@ -68,6 +76,7 @@ struct ra_request {
         const struct ra_probe *probe;
         uint64_t index;              /* page that is missing, or that carries the marker */
         uint64_t req;                /* pages asked for (fl_pread) */
+        uint32_t folio;              /* pages that carry the mark that was hit; 0 is 1 */
         uint64_t file_pages;         /* ceil(i_size / page) */
         uint64_t vma_start, vma_end; /* file pages the mapping covers; for faults */
         enum vm_advice advice;
@@ -103,8 +112,10 @@ struct vm_policy_ops {
         enum reclaim_choice (*reclaim)(const struct reclaim_page *);
 };
 
-extern const struct vm_policy_ops linux_policy;
+extern const struct vm_policy_ops linux_policy, linux_5_13_policy;
 /* NULL if there is none of that name. "" or NULL: the default. */
 const struct vm_policy_ops *policy_find(const char *name);
+/* All of them, for people. */
+#define POLICY_NAMES "linux, linux-5.13"
 
 #endif

@@ -7,9 +7,6 @@
  */
 #include "policy/readahead.h"
 
-/* The largest folio of the page cache, that of a huge page: L32's "max order". */
-#define MAX_FOLIO_ORDER 9
-
 static unsigned log2_of(uint64_t v)
 {
         return 63 - (unsigned)__builtin_clzll(v);
@@ -52,34 +49,6 @@ uint32_t ra_max_pages(const struct file_ra_state *ra, uint64_t req)
         return ra->ra_pages;
 }
 
-bool ra_after_cached(const struct ra_request *rq, uint64_t req, uint32_t max)
-{
-        const struct ra_probe *probe = rq->probe;
-        uint64_t start = probe->first_missing(probe->arg, rq->index + 1, max);
-
-        if (start <= rq->index || start - rq->index > max)
-                return false;
-        rq->ra->start = start;
-        rq->ra->size = ra_next_size(start - rq->index + req, max);
-        return true;
-}
-
-void ra_trim_to_order(struct file_ra_state *ra, uint32_t max)
-{
-        ra->order += 2;
-
-        unsigned bits = (unsigned)min_u64(ra->order, (uint64_t)__builtin_ctz(max));
-        uint64_t end = ra->start + ra->size;
-        uint64_t aligned_end = end >> bits << bits;
-
-        if (aligned_end > ra->start)
-                ra->size -= (uint32_t)(end - aligned_end);
-        if (ra->order > MAX_FOLIO_ORDER)
-                ra->order = MAX_FOLIO_ORDER;
-        if (ra->size && ra->order > log2_of(ra->size))
-                ra->order = log2_of(ra->size);
-}
-
 struct ra_window ra_plain_window(uint64_t start, uint64_t nr, uint64_t file_pages, enum ra_why why)
 {
         struct ra_window w = { .start = start, .why = why };
@@ -89,13 +58,13 @@ struct ra_window ra_plain_window(uint64_t start, uint64_t nr, uint64_t file_page
         return w;
 }
 
-struct ra_window ra_order_window(struct file_ra_state *ra, uint64_t file_pages, enum ra_why why)
+struct ra_window ra_marked_window(const struct ra_request *rq, enum ra_why why)
 {
-        struct ra_window w = ra_plain_window(ra->start, ra->size, file_pages, why);
-        uint32_t cut = ra->size - w.nr;
+        const struct file_ra_state *ra = rq->ra;
+        struct ra_window w = ra_plain_window(ra->start, ra->size, rq->file_pages, why);
 
-        if (ra->async_size > cut)
-                w.async = ra->async_size - cut;
+        if (ra->async_size <= w.nr)
+                w.async = ra->async_size;
         return w;
 }
 

@@ -18,19 +18,11 @@ uint32_t ra_next_size(uint64_t cur, uint32_t max);
 /* L24: the largest window for a request of `req` pages. */
 uint32_t ra_max_pages(const struct file_ra_state *ra, uint64_t req);
 
-/* L26c: the marker was hit, but it is not the one the state knows. Sets start and size to the
- * next window behind the cached pages that follow; false: nothing to read. */
-bool ra_after_cached(const struct ra_request *rq, uint64_t req, uint32_t max);
-
-/* L28: grow the folio order and trim the window so that it ends aligned to it. The windows of a
- * stream drift onto natural boundaries that way, also where frames are single pages. */
-void ra_trim_to_order(struct file_ra_state *ra, uint32_t max);
-
-/* L32: the state's window as it is read: clipped to the file, its marker where the unclipped
- * window has it, none if that lies past the end. */
-struct ra_window ra_order_window(struct file_ra_state *ra, uint64_t file_pages, enum ra_why why);
 /* L31 without look-ahead: [start, start+nr) clipped to the file, no marker. */
 struct ra_window ra_plain_window(uint64_t start, uint64_t nr, uint64_t file_pages, enum ra_why why);
+/* L31: the state's window clipped to the file, and then its marker laid on it: near the end of the
+ * file it lies further forward for that, and nowhere if what is left is shorter than it is far. */
+struct ra_window ra_marked_window(const struct ra_request *rq, enum ra_why why);
 /* L25: as ra_plain_window, capped at the device's largest request or the window. */
 struct ra_window ra_forced_window(const struct file_ra_state *ra, uint64_t start, uint64_t nr,
                                   uint64_t file_pages, enum ra_why why);

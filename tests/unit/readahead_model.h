@@ -2,7 +2,7 @@
  *
  * readahead_model.h - what cache and vm do with a policy's answers, on a made-up page cache.
  *
- * Three bits a page: fault-around, the look-up again after a miss, the marker.
+ * Four bits a page: fault-around, the look-up again after a miss, the marker.
  */
 #ifndef TEST_READAHEAD_MODEL_H
 #define TEST_READAHEAD_MODEL_H
@@ -18,6 +18,7 @@
 #define CACHED 1
 #define MARK 2
 #define MAPPED 4
+#define HEAD 8 /* the first of those that share a mark */
 
 struct model {
         const struct vm_policy_ops *policy;
@@ -51,10 +52,21 @@ static inline uint64_t first_missing(void *arg, uint64_t index, uint64_t max)
         return index + n;
 }
 
-static inline void model_start(struct model *m, uint32_t ra_pages, uint64_t pages)
+static inline uint64_t first_cached(void *arg, uint64_t index, uint64_t max)
+{
+        struct model *m = arg;
+        uint64_t n = 0;
+
+        while (n < max && index + n < m->pages && !(m->page[index + n] & CACHED))
+                n++;
+        return index + n < m->pages ? index + n : index + max;
+}
+
+static inline void model_start_with(struct model *m, const char *policy, uint32_t ra_pages,
+                                    uint64_t pages)
 {
         *m = (struct model){
-                .policy = policy_find("linux"),
+                .policy = policy_find(policy),
                 .ra = { .ra_pages = ra_pages, .io_pages = 1024, .prev_pos = -1 },
                 .pages = pages,
                 .vma_end = pages,
@@ -64,12 +76,17 @@ static inline void model_start(struct model *m, uint32_t ra_pages, uint64_t page
         cr_assert_not_null(m->page);
 }
 
+static inline void model_start(struct model *m, uint32_t ra_pages, uint64_t pages)
+{
+        model_start_with(m, "linux", ra_pages, pages);
+}
+
 static inline void model_end(struct model *m)
 {
         free(m->page);
 }
 
-/* page_cache_ra_unbounded: the marker goes only on a page that the call itself put in. */
+/* page_cache_ra_unbounded: the marker goes only on pages that the call itself put in. */
 static inline void apply(struct model *m, struct ra_window w)
 {
         m->last = w;
@@ -79,14 +96,15 @@ static inline void apply(struct model *m, struct ra_window w)
                 if (m->page[i] & CACHED)
                         continue;
                 m->page[i] |= CACHED;
-                if (w.async && i == w.start + w.nr - w.async)
-                        m->page[i] |= MARK;
+                if (w.async && i >= w.start + w.nr - w.async &&
+                    i - (w.start + w.nr - w.async) < max_u64(w.mark_nr, 1))
+                        m->page[i] |= i == w.start + w.nr - w.async ? MARK | HEAD : MARK;
         }
 }
 
 static inline struct ra_request request(struct model *m, uint64_t index, bool write)
 {
-        m->probe = (struct ra_probe){ cached_before, first_missing, m };
+        m->probe = (struct ra_probe){ cached_before, first_missing, first_cached, m };
         return (struct ra_request){
                 .ra = &m->ra,
                 .probe = &m->probe,
@@ -117,6 +135,20 @@ static inline void map_around(struct model *m, uint64_t index)
         m->policy->mapped_around(&m->ra, mapped);
 }
 
+/* Takes the mark from all that share it with page `index`; how many. */
+static inline uint32_t unmark(struct model *m, uint64_t index)
+{
+        uint64_t first = index, end;
+
+        while (first && !(m->page[first] & HEAD) && (m->page[first - 1] & MARK))
+                first--;
+        for (end = first + 1; end < m->pages && (m->page[end] & (MARK | HEAD)) == MARK; end++)
+                ;
+        for (uint64_t i = first; i < end; i++)
+                m->page[i] &= (unsigned char)~(MARK | HEAD);
+        return (uint32_t)(end - first);
+}
+
 /* One load or store, from trap to PTE. */
 static inline void touch(struct model *m, uint64_t index, bool write)
 {
@@ -132,7 +164,8 @@ static inline void touch(struct model *m, uint64_t index, bool write)
         if (*page & CACHED) {
                 bool mark = *page & MARK;
 
-                *page &= (unsigned char)~MARK;
+                if (mark)
+                        rq.folio = unmark(m, index);
                 apply(m, m->policy->mmap_hit(&rq, mark));
         } else {
                 apply(m, m->policy->mmap_miss(&rq));
@@ -141,6 +174,24 @@ static inline void touch(struct model *m, uint64_t index, bool write)
                         map_around(m, index);
         }
         *page |= MAPPED;
+}
+
+/* fl_pread of `n` pages at `at`, as filemap_read asks: what is missing, or the marker. */
+static inline void pread_pages(struct model *m, uint64_t at, uint64_t n)
+{
+        for (uint64_t i = at; i < at + n; i++) {
+                struct ra_request rq = request(m, i, false);
+
+                rq.req = at + n - i;
+                if (!(m->page[i] & CACHED))
+                        apply(m, m->policy->read_miss(&rq));
+                cr_assert(m->page[i] & CACHED);
+                if (m->page[i] & MARK) {
+                        rq.folio = unmark(m, i);
+                        apply(m, m->policy->read_marker(&rq));
+                }
+        }
+        m->ra.prev_pos = (int64_t)((at + n) * PAGE_SIZE - 1);
 }
 
 static inline void drop_all(struct model *m)

@@ -467,3 +467,92 @@ Test(linux_readahead, unexpected_marker_continues_behind_the_cached_pages)
         expect(&m, "500-600");
         model_end(&m);
 }
+
+/* The second window of a stream begins with a folio of four pages, which has the marker. Of its pages
+ * the first is the stream; from any other the next window starts behind what is cached, unless that
+ * is found to be too far away, which from inside the folio is too early (L26c, folio.c). */
+Test(linux_readahead, a_marked_folio_is_hit_by_any_of_its_pages)
+{
+        static const struct {
+                uint64_t at, end;
+        } rows[] = {
+                { 5016, 5072 }, { 5017, 5048 }, { 5018, 5048 }, { 5019, 5072 }, { 5020, 5048 }
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                struct model m;
+
+                model_start(&m, 32, 24576);
+                touch(&m, 5000, false);
+                touch(&m, 5008, false);
+                for (uint64_t p = 5016; p < 5020; p++)
+                        cr_assert(m.page[p] & MARK);
+                cr_assert_not(m.page[5020] & MARK);
+                touch(&m, rows[i].at, false);
+                cr_assert_eq(first_missing(&m, 4984, m.pages), rows[i].end, "at %lu: %lu",
+                             rows[i].at, first_missing(&m, 4984, m.pages));
+                cr_assert(!(m.page[5019] & MARK) == (rows[i].at < 5020)); /* off all, or none */
+                model_end(&m);
+        }
+}
+
+/* Where the hole lies in the next node of the kernel's tree, the pages between are passed by. */
+Test(linux_readahead, a_walk_from_inside_a_folio_passes_some_pages_by)
+{
+        struct model m;
+        struct ra_request rq;
+
+        model_start(&m, 32, 24576);
+        for (uint64_t p = 4000; p < 4032; p++)
+                m.page[p] = CACHED;
+        rq = request(&m, 4017, true);
+        rq.folio = 4; /* 4016 to 4019: so 4018 is taken for two pages less, up to 4032 */
+        apply(&m, m.policy->mmap_hit(&rq, true));
+        cr_assert_eq(m.last.start, 4034);
+        drop_all(&m);
+        for (uint64_t p = 4000; p < 4033; p++)
+                m.page[p] = CACHED;
+        m.page[4033] = CACHED;
+        m.page[4034] = CACHED;
+        m.ra.order = 0;
+        apply(&m, m.policy->mmap_hit(&rq, true));
+        cr_assert_eq(m.last.start, 4035);
+        model_end(&m);
+}
+
+/* L31, L32: clipped to the file the marker stays, and lies past the end; but behind a cached page the
+ * rest is read by the older code, which clips first. */
+Test(linux_readahead, a_cached_page_moves_the_last_marker)
+{
+        struct model m;
+
+        model_start(&m, 32, 100);
+        touch(&m, 95, true);
+        expect(&m, "79-100");
+        cr_assert_eq(marker(&m), UINT64_MAX);
+        drop_all(&m);
+        m.page[85] = CACHED;
+        touch(&m, 95, true);
+        expect(&m, "79-100");
+        cr_assert_eq(marker(&m), 92);
+        drop_all(&m);
+        m.page[94] = CACHED; /* what is left is shorter than the marker is far */
+        touch(&m, 95, true);
+        expect(&m, "79-100");
+        cr_assert_eq(marker(&m), UINT64_MAX);
+        model_end(&m);
+}
+
+/* L32: a page in the way of the marked folio, and the marker is on its first page alone. */
+Test(linux_readahead, a_cached_page_splits_the_marked_folio)
+{
+        struct model m;
+
+        model_start(&m, 32, 24576);
+        m.page[5018] = CACHED;
+        touch(&m, 5000, false);
+        touch(&m, 5008, false);
+        cr_assert(m.page[5016] & MARK);
+        cr_assert_not(m.page[5017] & MARK);
+        model_end(&m);
+}

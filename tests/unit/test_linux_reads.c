@@ -4,24 +4,6 @@
  */
 #include "readahead_model.h"
 
-/* fl_pread of `n` pages at `at`, as filemap_read asks: what is missing, or the marker. */
-static void pread_pages(struct model *m, uint64_t at, uint64_t n)
-{
-        for (uint64_t i = at; i < at + n; i++) {
-                struct ra_request rq = request(m, i, false);
-
-                rq.req = at + n - i;
-                if (!(m->page[i] & CACHED))
-                        apply(m, m->policy->read_miss(&rq));
-                cr_assert(m->page[i] & CACHED);
-                if (m->page[i] & MARK) {
-                        m->page[i] &= (unsigned char)~MARK;
-                        apply(m, m->policy->read_marker(&rq));
-                }
-        }
-        m->ra.prev_pos = (int64_t)((at + n) * PAGE_SIZE - 1);
-}
-
 Test(linux_reads, ramp_up)
 {
         struct model m;
