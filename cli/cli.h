@@ -78,12 +78,13 @@ bool parse_count(const char *text, uint64_t *out);
 
 struct command {
         const char *name, *summary;
-        const char *help; /* printed after the usage line, ends with examples */
+        const char *help;     /* printed after the usage line, ends with examples */
+        const char *policies; /* what --policy may be; NULL: what an engine may have */
         int (*run)(struct options *, int argc, char **argv);
 };
 
 extern const struct command command_cat, command_put, command_touch, command_explain, command_bench,
-        command_doctor;
+        command_doctor, command_replay;
 
 int print_command_help(const struct command *command);
 

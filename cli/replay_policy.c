@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * replay_policy.c - a policy's decisions on a page cache that holds nothing but flags.
+ *
+ * It does what vm and cache do with a policy's answers, in their order: a page that is mapped costs
+ * nothing and is not seen; one that is cached is mapped with its neighbours; a miss reads a window; a
+ * marker reads the next. Reclaim is one list, oldest first, whose head the policy keeps, unmaps or
+ * gives up, one page at a time when the cache is full (an engine takes many at once, and begins a
+ * little earlier).
+ */
+#include <stdlib.h>
+
+#include "replay.h"
+
+#define NONE UINT32_MAX
+
+enum flag {
+        MAPPED = 1,
+        REFERENCED = 2,
+        MARKER = 4,
+        MARK_HEAD = 8,
+        AHEAD = 16, /* nobody has touched it yet */
+};
+
+struct rpage {
+        uint64_t index;
+        uint32_t before, after; /* on the list; also the list of free ones */
+        uint32_t chain;         /* in its bucket */
+        unsigned flags;
+};
+
+struct replay {
+        const struct replay_setup *setup;
+        struct replay_result *out;
+        struct rpage *page;
+        uint32_t *bucket;
+        uint32_t mask; /* buckets - 1 */
+        uint32_t first, last, free;
+        uint64_t nr, room, file_pages;
+        struct file_ra_state ra;
+        struct ra_probe probe;
+};
+
+static uint32_t *bucket_of(struct replay *r, uint64_t index)
+{
+        return &r->bucket[(index * 0x9e3779b97f4a7c15u >> 32) & r->mask];
+}
+
+static struct rpage *find(struct replay *r, uint64_t index)
+{
+        uint32_t n = *bucket_of(r, index);
+
+        while (n != NONE && r->page[n].index != index)
+                n = r->page[n].chain;
+        return n == NONE ? NULL : &r->page[n];
+}
+
+static uint32_t number_of(const struct replay *r, const struct rpage *p)
+{
+        return (uint32_t)(p - r->page);
+}
+
+static void list_remove(struct replay *r, struct rpage *p)
+{
+        *(p->before == NONE ? &r->first : &r->page[p->before].after) = p->after;
+        *(p->after == NONE ? &r->last : &r->page[p->after].before) = p->before;
+}
+
+static void list_append(struct replay *r, struct rpage *p)
+{
+        uint32_t n = number_of(r, p);
+
+        p->before = r->last;
+        p->after = NONE;
+        *(r->last == NONE ? &r->first : &r->page[r->last].after) = n;
+        r->last = n;
+}
+
+static void evict(struct replay *r, struct rpage *p)
+{
+        uint32_t *link = bucket_of(r, p->index);
+
+        while (*link != number_of(r, p))
+                link = &r->page[*link].chain;
+        *link = p->chain;
+        p->after = r->free;
+        r->free = number_of(r, p);
+        r->nr--;
+        r->out->evicted++;
+        r->out->wasted += !!(p->flags & AHEAD);
+        p->flags = 0;
+}
+
+/* One page goes. After two rounds in which the policy has kept them all, the oldest does. */
+static void reclaim(struct replay *r)
+{
+        uint64_t left = 2 * r->nr + 1;
+
+        for (;;) {
+                struct rpage *p = &r->page[r->first];
+                struct reclaim_page q = { .referenced = p->flags & REFERENCED,
+                                          .mapped = p->flags & MAPPED,
+                                          .readahead = p->flags & AHEAD };
+                enum reclaim_choice choice = left-- ? r->setup->policy->reclaim(&q) : RECLAIM_EVICT;
+
+                list_remove(r, p);
+                if (choice == RECLAIM_EVICT) {
+                        evict(r, p);
+                        return;
+                }
+                p->flags &= ~(unsigned)REFERENCED;
+                if (choice == RECLAIM_UNMAP)
+                        p->flags &= ~(unsigned)MAPPED;
+                list_append(r, p);
+        }
+}
+
+/* Reads the page, which is not there. */
+static void read_page(struct replay *r, uint64_t index, unsigned flags)
+{
+        uint32_t *head = bucket_of(r, index), n;
+
+        while (r->nr == r->room)
+                reclaim(r);
+        n = r->free;
+        r->free = r->page[n].after;
+        r->page[n] = (struct rpage){ .index = index, .chain = *head, .flags = flags };
+        *head = n;
+        list_append(r, &r->page[n]);
+        r->nr++;
+        r->out->read++;
+}
+
+static void read_window(struct replay *r, const struct ra_window *w)
+{
+        uint64_t mark = w->start + w->nr - w->async;
+
+        for (uint64_t i = w->start; i < w->start + w->nr; i++) {
+                unsigned flags = AHEAD;
+
+                if (w->async && i >= mark && i - mark < max_u64(w->mark_nr, 1))
+                        flags |= i == mark ? MARKER | MARK_HEAD : MARKER;
+                if (!find(r, i))
+                        read_page(r, i, flags);
+        }
+}
+
+static unsigned flags_at(struct replay *r, uint64_t index)
+{
+        const struct rpage *p = find(r, index);
+
+        return p ? p->flags : 0;
+}
+
+/* Takes the marker off all pages that share it; how many they were. */
+static uint32_t unmark(struct replay *r, uint64_t index)
+{
+        uint64_t first = index, end = index + 1;
+
+        while (first && !(flags_at(r, first) & MARK_HEAD) && flags_at(r, first - 1) & MARKER)
+                first--;
+        while ((flags_at(r, end) & (MARKER | MARK_HEAD)) == MARKER)
+                end++;
+        for (uint64_t i = first; i < end; i++)
+                find(r, i)->flags &= ~(unsigned)(MARKER | MARK_HEAD);
+        return (uint32_t)(end - first);
+}
+
+static struct ra_request request(struct replay *r, uint64_t index)
+{
+        return (struct ra_request){
+                .ra = &r->ra,
+                .probe = &r->probe,
+                .index = index,
+                .req = 1,
+                .file_pages = r->file_pages,
+                .vma_end = r->file_pages,
+                .advice = r->setup->advice,
+        };
+}
+
+static void map_around(struct replay *r, uint64_t index)
+{
+        uint64_t nr = r->setup->policy->fault_around;
+        uint64_t first = round_down_u64(index, nr), end = min_u64(first + nr, r->file_pages);
+        unsigned seen = 0;
+
+        if (nr <= 1)
+                return;
+        for (uint64_t i = first; i < end; i++) {
+                struct rpage *p = find(r, i);
+
+                if (!p || p->flags & MARKER)
+                        continue;
+                p->flags |= MAPPED;
+                seen++;
+        }
+        if (seen)
+                r->setup->policy->mapped_around(&r->ra, seen);
+}
+
+/* A fault on the page, which is not mapped. */
+static void fault(struct replay *r, uint64_t index)
+{
+        const struct vm_policy_ops *policy = r->setup->policy;
+        struct ra_request rq = request(r, index);
+        struct rpage *p = find(r, index);
+        bool major = !p;
+        struct ra_window w;
+
+        if (p) {
+                bool marker = p->flags & MARKER;
+
+                map_around(r, index);
+                if (p->flags & MAPPED)
+                        return;
+                if (marker)
+                        rq.folio = unmark(r, index);
+                w = policy->mmap_hit(&rq, marker);
+        } else {
+                w = policy->mmap_miss(&rq);
+        }
+        read_window(r, &w);
+        if (!find(r, index)) /* not in the window, or it made room for that */
+                read_page(r, index, 0);
+        if (major)
+                map_around(r, index);
+}
+
+static void access_page(struct replay *r, uint64_t index)
+{
+        struct rpage *p = find(r, index);
+
+        r->out->hits += !!p;
+        if (!p || !(p->flags & MAPPED)) {
+                fault(r, index);
+                p = find(r, index);
+                p->flags |= MAPPED | REFERENCED;
+        }
+        p->flags &= ~(unsigned)AHEAD;
+}
+
+static uint64_t cached_before(void *arg, uint64_t index, uint64_t max)
+{
+        uint64_t n = 0;
+
+        while (n < max && n < index && find(arg, index - 1 - n))
+                n++;
+        return n;
+}
+
+static uint64_t first_missing(void *arg, uint64_t index, uint64_t max)
+{
+        uint64_t n = 0;
+
+        while (n < max && find(arg, index + n))
+                n++;
+        return index + n;
+}
+
+static uint64_t first_cached(void *arg, uint64_t index, uint64_t max)
+{
+        uint64_t n = 0;
+
+        while (n < max && !find(arg, index + n))
+                n++;
+        return index + n;
+}
+
+static bool start(struct replay *r, const struct replay_input *in)
+{
+        uint64_t most = r->room, buckets = 64;
+
+        while (buckets < most)
+                buckets *= 2;
+        r->page = calloc(most, sizeof(*r->page));
+        r->bucket = malloc(buckets * sizeof(*r->bucket));
+        if (!r->page || !r->bucket)
+                return false;
+        r->mask = (uint32_t)(buckets - 1);
+        for (uint64_t i = 0; i < buckets; i++)
+                r->bucket[i] = NONE;
+        for (uint64_t i = 0; i < most; i++)
+                r->page[i].after = i + 1 < most ? (uint32_t)i + 1 : NONE;
+        r->first = r->last = NONE;
+        r->file_pages = in->file_pages;
+        r->ra.prev_pos = -1;
+        /* As an engine clamps it. */
+        r->ra.ra_pages = (uint32_t)min_u64(r->setup->ra_pages, r->setup->cache / 8);
+        r->ra.io_pages = r->ra.ra_pages;
+        r->probe = (struct ra_probe){ .cached_before = cached_before,
+                                      .first_missing = first_missing,
+                                      .first_cached = first_cached,
+                                      .arg = r };
+        return true;
+}
+
+bool replay_policy(const struct replay_input *in, const struct replay_setup *setup,
+                   struct replay_result *out)
+{
+        /* A cache need not be larger than all that could be read. */
+        struct replay r = {
+                .setup = setup,
+                .out = out,
+                .room = min_u64(setup->cache, max_u64(in->file_pages, 64)),
+        };
+        bool ok;
+
+        *out = (struct replay_result){ 0 };
+        ok = start(&r, in);
+        for (size_t i = 0; ok && i < in->nr; i++)
+                access_page(&r, in->page[i]);
+        for (uint64_t i = 0; ok && i < r.room; i++)
+                out->wasted += !!(r.page[i].flags & AHEAD);
+        free(r.page);
+        free(r.bucket);
+        return ok;
+}

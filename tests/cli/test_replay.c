@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_replay.c - what is counted for lists so short that it can be worked out by hand.
+ */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#include "replay.h"
+
+/* Numbers pages as replay_input.c does: here by their order of appearance, which is as good. */
+static struct replay_input input(const uint64_t *page, size_t nr)
+{
+        struct replay_input in = { .page = malloc(nr * sizeof(*page)), .nr = nr };
+
+        in.id = calloc(nr, sizeof(*in.id));
+        cr_assert(in.page && in.id);
+        for (size_t i = 0; i < nr; i++) {
+                size_t k = 0;
+
+                in.page[i] = page[i];
+                in.file_pages = max_u64(in.file_pages, page[i] + 1);
+                while (page[k] != page[i])
+                        k++;
+                in.id[i] = k == i ? in.distinct++ : in.id[k];
+        }
+        return in;
+}
+
+static void free_input(struct replay_input *in)
+{
+        free(in->page);
+        free(in->id);
+}
+
+#define INPUT(...)                                                                                 \
+        input((const uint64_t[]){ __VA_ARGS__ },                                                   \
+              sizeof((const uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t))
+
+static void expect_result(const struct replay_result *r, uint64_t hits, uint64_t read,
+                          uint64_t wasted, uint64_t evicted)
+{
+        cr_assert_eq(r->hits, hits, "hits %lu, not %lu", r->hits, hits);
+        cr_assert_eq(r->read, read, "read %lu, not %lu", r->read, read);
+        cr_assert_eq(r->wasted, wasted, "wasted %lu, not %lu", r->wasted, wasted);
+        cr_assert_eq(r->evicted, evicted, "evicted %lu, not %lu", r->evicted, evicted);
+}
+
+/* Belady's own string: with 3 and with 4 frames. */
+Test(replay, lru_and_opt_on_beladys_string)
+{
+        struct replay_input in = INPUT(1, 2, 3, 4, 1, 2, 5, 1, 2, 3, 4, 5);
+        struct replay_result r;
+
+        cr_assert(replay_lru(&in, 3, &r));
+        expect_result(&r, 2, 10, 0, 7);
+        cr_assert(replay_lru(&in, 4, &r));
+        expect_result(&r, 4, 8, 0, 4);
+        cr_assert(replay_opt(&in, 3, &r));
+        expect_result(&r, 5, 7, 0, 4);
+        cr_assert(replay_opt(&in, 4, &r));
+        expect_result(&r, 6, 6, 0, 2);
+        cr_assert(replay_opt(&in, 5, &r));
+        expect_result(&r, 7, 5, 0, 0);
+        free_input(&in);
+}
+
+Test(replay, lru_evicts_the_longest_untouched)
+{
+        struct replay_input in = INPUT(1, 2, 3, 1, 4, 2, 5, 1);
+        struct replay_result r;
+
+        cr_assert(replay_lru(&in, 3, &r)); /* 2, 3, 1 and 4 go */
+        expect_result(&r, 1, 7, 0, 4);
+        cr_assert(replay_opt(&in, 3, &r)); /* 3 goes for 4, then 2 or 4 for 5 */
+        expect_result(&r, 3, 5, 0, 2);
+        cr_assert(replay_lru(&in, 1, &r));
+        expect_result(&r, 0, 8, 0, 7);
+        free_input(&in);
+}
+
+static struct replay_result with(const char *policy, struct replay_input in, uint64_t cache,
+                                 enum vm_advice advice)
+{
+        struct replay_setup setup = {
+                .policy = policy_find(policy),
+                .cache = cache,
+                .ra_pages = 32,
+                .advice = advice,
+        };
+        struct replay_result r;
+
+        cr_assert(setup.policy);
+        cr_assert(replay_policy(&in, &setup, &r));
+        free_input(&in);
+        return r;
+}
+
+static struct replay_input forward(uint64_t nr)
+{
+        uint64_t page[512];
+
+        for (uint64_t i = 0; i < nr; i++)
+                page[i] = i;
+        return input(page, nr);
+}
+
+/* 0 misses and reads 32, 24 and then 32 find a marker: everything else is there. */
+Test(replay, a_stream_misses_once)
+{
+        struct replay_result r = with("linux", forward(128), 256, ADVICE_NORMAL);
+
+        expect_result(&r, 127, 128, 0, 0);
+        r = with("linux-5.13", forward(128), 256, ADVICE_NORMAL);
+        expect_result(&r, 127, 128, 0, 0);
+        /* No window, no markers: each page by itself. */
+        r = with("linux", forward(128), 256, ADVICE_RANDOM);
+        expect_result(&r, 0, 128, 0, 0);
+}
+
+/* The second window of a stream from 5 ends on a multiple of four in the one, anywhere in the other. */
+Test(replay, the_two_kernels_differ_where_windows_end)
+{
+        /* [84, 116), marker at 108: [116, 148); marker at 116: [148, 180), or to 176. */
+        struct replay_result r = with("linux", INPUT(100, 108, 116, 999), 256, ADVICE_NORMAL);
+        uint64_t last = 16 + 1; /* [983, 1000) */
+
+        expect_result(&r, 2, 32 + 32 + 28 + last, 32 + 32 + 28 + last - 4, 0);
+        r = with("linux-5.13", INPUT(100, 108, 116, 999), 256, ADVICE_NORMAL);
+        expect_result(&r, 2, 32 + 32 + 32 + last, 32 + 32 + 32 + last - 4, 0);
+}
+
+Test(replay, what_is_read_around_is_wasted_if_nobody_comes)
+{
+        struct replay_result r = with("linux", INPUT(0, 1000), 256, ADVICE_NORMAL);
+
+        expect_result(&r, 0, 32 + 17, 31 + 16, 0); /* [0, 32), and [984, 1001): the file ends */
+        /* A window is an eighth of the cache at most. */
+        r = with("linux", INPUT(0, 1000), 64, ADVICE_NORMAL);
+        expect_result(&r, 0, 8 + 5, 7 + 4, 0);
+}
+
+/* 65 pages into 64: the oldest is unmapped like all others, and goes. The second, touched again, has
+ * its second chance when its turn comes; the third has not. */
+Test(replay, a_mapped_page_is_unmapped_before_it_goes)
+{
+        uint64_t page[69];
+        struct replay_result r;
+
+        for (uint64_t i = 0; i < 65; i++)
+                page[i] = i * 100;
+        page[65] = 100; /* there: mapped again */
+        page[66] = 0;   /* missing: 100 is passed by, 200 goes */
+        page[67] = 100; /* there */
+        page[68] = 200; /* missing: 300 goes */
+        r = with("linux", input(page, 69), 64, ADVICE_RANDOM);
+        expect_result(&r, 2, 67, 0, 3);
+}
+
+/* A stream through a small cache: what was read ahead and never reached was for nothing. */
+Test(replay, the_end_of_a_stream_is_wasted)
+{
+        uint64_t page[41];
+        struct replay_result r;
+
+        for (uint64_t i = 0; i < 40; i++)
+                page[i] = i;
+        page[40] = 5000;
+        r = with("linux", input(page, 41), 256, ADVICE_NORMAL);
+        /* To 96 by way of 24 and 32; and [4984, 5001). */
+        expect_result(&r, 39, 96 + 17, 96 - 40 + 16, 0);
+}
