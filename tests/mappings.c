@@ -130,6 +130,8 @@ static void refuses(void)
         cfg.policy = "clock";
         expect_refused(e, p, PAGE, &cfg, EINVAL, "a policy that there is not");
         expect(strstr(fl_strerror(), "clock"), "%s", fl_strerror());
+        cfg.policy = "linux-5.13";
+        expect_refused(e, p, PAGE, &cfg, EINVAL, "a policy that is not the engine's");
         cfg = config();
         cfg.readahead = PAGE - 1;
         expect_refused(e, p, PAGE, &cfg, EINVAL, "a window of no page");
@@ -189,11 +191,36 @@ static void window_of_a_mapping(void)
         close_engine(e);
 }
 
+/* An engine has one policy: a mapping has that, named or not, and no other, the default included. */
+static void another_policy(void)
+{
+        const char *path = test_stamped_file("policy", FILE_PAGES);
+        struct fl_engine *e = open_engine_with(
+                (struct fl_engine_config){ .cache = CACHE, .policy = "linux-5.13" });
+        struct fl_file *f = open_with(e, path, O_RDONLY, 16 * PAGE);
+        char *p = map_file(e, f, 64 * PAGE, PROT_READ, MAP_SHARED, 0);
+        struct fl_mapping_config cfg = config();
+        struct fl_mapping_info info = info_at(e, p);
+
+        test_at("another policy");
+        expect(strcmp(info.policy, "linux-5.13") == 0, "the policy is %s", info.policy);
+        expect(fl_mapping_set(e, p, PAGE, &cfg) == 0, "%s", fl_strerror());
+        cfg.policy = "linux-5.13";
+        expect(fl_mapping_set(e, p, PAGE, &cfg) == 0, "%s", fl_strerror());
+        cfg.policy = "linux";
+        expect_refused(e, p, PAGE, &cfg, EINVAL, "the default, which is not the engine's");
+        expect(!stamp_wrong(p + 9 * PAGE, 9, 0), "page 9");
+        expect(fl_munmap(e, p, 64 * PAGE) == 0, "%s", fl_strerror());
+        close_file(f);
+        close_engine(e);
+}
+
 int main(int argc, char **argv)
 {
         test_begin(argc, argv, 0, 0, 60);
         splits_and_joins();
         refuses();
         window_of_a_mapping();
+        another_policy();
         return test_end();
 }
