@@ -65,7 +65,8 @@ for policy in linux linux-5.13; do
                 fail "$policy: the engine read $read: $(cat listed)"
         [ "$(integer traced read_bytes)" -eq "$read" ] ||
                 fail "$policy: the engine read $read: $(cat traced)"
-        [ "$(integer listed misses)" -eq "$(json_value touched faults_major)" ] ||
-                fail "$policy: $(cat touched listed)"
+        # The last fault may be counted late.
+        major=$(json_value touched faults_major)
+        [ $(($(integer listed misses) - major)) -le 1 ] || fail "$policy: $(cat touched listed)"
         rm trace
 done
