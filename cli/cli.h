@@ -83,8 +83,8 @@ struct command {
         int (*run)(struct options *, int argc, char **argv);
 };
 
-extern const struct command command_cat, command_put, command_touch, command_explain, command_bench,
-        command_doctor, command_replay;
+extern const struct command command_cat, command_ls, command_put, command_touch, command_explain,
+        command_bench, command_doctor, command_replay;
 
 int print_command_help(const struct command *command);
 
@@ -138,6 +138,8 @@ struct session {
 /* All return 0 or EXIT_FAILED, having said why. */
 int session_open(struct session *s, const struct options *o, const char *uri, int flags,
                  const struct fl_file_config *config);
+/* Without a file. */
+int session_open_engine(struct session *s, const struct options *o, const char *uri);
 /* Without a file, for `size` bytes of memory. */
 int session_open_anon(struct session *s, const struct options *o, uint64_t size);
 /* Looks at the size again. */

@@ -28,6 +28,8 @@ struct explain_touch {
         bool write;
         uint64_t began, ended; /* the trace's clock */
         const char *address;   /* NULL with --via pread */
+        int mapped;            /* to the device: as fl_bmap, at `where` */
+        off_t where;
         bool failed;
         char reason[128];
 };
@@ -125,6 +127,7 @@ static int touch_all(struct explain *x, char *mapping)
         for (size_t i = 0; i < x->touches; i++) {
                 struct explain_touch *touch = &x->touch[i];
 
+                touch->mapped = fl_bmap(x->session.file, (off_t)touch->offset, &touch->where);
                 if (!touch->failed)
                         continue;
                 if (!*touch->reason)
@@ -296,6 +299,15 @@ static void print_fault(const struct explain *x, uint64_t fault)
                        fault, text_time(text, summary.last - summary.began));
 }
 
+/* Where on its device the page is: for a store to a hole, where it is afterwards. */
+static void print_place(const struct explain_touch *touch)
+{
+        if (touch->mapped > 0)
+                printf(", sector %" PRIu64, (uint64_t)touch->where / SECTOR_SIZE);
+        else if (touch->mapped == 0)
+                printf(", a hole");
+}
+
 static void print_touches(const struct explain *x)
 {
         for (size_t i = 0; i < x->touches; i++) {
@@ -309,6 +321,7 @@ static void print_touches(const struct explain *x)
                        touch->offset);
                 if (touch->address)
                         printf(", address 0x%" PRIxPTR, (uintptr_t)touch->address);
+                print_place(touch);
                 if (touch->failed)
                         printf(": failed: %s", touch->reason);
                 putchar('\n');
@@ -377,6 +390,10 @@ static bool print_touches_json(const struct explain *x)
                 json_object_set_new(touch, "offset", json_integer((json_int_t)x->touch[i].offset));
                 json_object_set_new(touch, "write", json_boolean(x->touch[i].write));
                 json_object_set_new(touch, "via", json_string(x->via));
+                if (x->touch[i].mapped > 0)
+                        json_object_set_new(touch, "sector",
+                                            json_integer((json_int_t)((uint64_t)x->touch[i].where /
+                                                                      SECTOR_SIZE)));
                 if (x->touch[i].failed)
                         json_object_set_new(touch, "error", json_string(x->touch[i].reason));
                 for (size_t n = 0; n < x->records; n++)
@@ -448,7 +465,8 @@ const struct command command_explain = {
                 "Maps the file, touches it at each OFFSET in turn (at 0 if none is given), and\n"
                 "prints what every layer did for each fault, in the kernel's names, read back\n"
                 "from a trace of it. The cache starts empty, so a first touch is cold. After each\n"
-                "touch 50 ms pass, so that read-ahead it started is seen to its end.\n"
+                "touch 50 ms pass, so that read-ahead it started is seen to its end. Of a file in\n"
+                "an image the sector is that of the device which the image is on.\n"
                 "  OFFSET:w    store (the byte that is there already: the file does not change)\n"
                 "  --via pread read by fl_pread instead: the same path below the page cache\n"
                 "  --json      the events as JSON\n"
@@ -458,6 +476,7 @@ const struct command command_explain = {
                 "  faultline explain data.bin --touch 0 --touch 128K     then one in the cache\n"
                 "  faultline explain scratch.bin --touch 0 --touch 0:w   the first store\n"
                 "  faultline explain data.bin --touch 1M --via pread\n"
+                "  faultline explain squashfs:root.sqfs#/bin/sh          a file in an image\n"
                 "  faultline explain data.bin --faults eio@0+4K          a read that fails\n",
         .run = run,
 };

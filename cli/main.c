@@ -12,8 +12,8 @@
 #endif
 
 static const struct command *const commands[] = {
-        &command_cat,   &command_put,    &command_touch,  &command_explain,
-        &command_bench, &command_doctor, &command_replay,
+        &command_cat,     &command_ls,    &command_put,    &command_touch,
+        &command_explain, &command_bench, &command_doctor, &command_replay,
 };
 
 #define NR_COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -39,7 +39,8 @@ static const char common_help[] =
         "  --json             numbers as one JSON object\n"
         "  --help             this text; with a command, its own\n"
         "\n"
-        "A URI is PATH, file:PATH or ram:SIZE.\n"
+        "A URI is PATH, file:PATH, ram:SIZE, or DEV#/path after squashfs: for a file in an\n"
+        "image, where DEV is a PATH too (faultline(7)).\n"
         "Exit status: 0 done, 1 failed, 2 used wrongly.\n";
 
 static int print_help(void)

@@ -9,7 +9,7 @@
 #include "guard.h"
 #include "util/lockdep.h"
 
-static int open_engine(struct session *s, const struct options *o, const char *uri)
+int session_open_engine(struct session *s, const struct options *o, const char *uri)
 {
         struct fl_engine_config engine = {
                 .size = sizeof(engine),
@@ -43,7 +43,7 @@ static int open_engine(struct session *s, const struct options *o, const char *u
 
 int session_open_anon(struct session *s, const struct options *o, uint64_t size)
 {
-        int status = open_engine(s, o, "anonymous memory");
+        int status = session_open_engine(s, o, "anonymous memory");
 
         s->size = size;
         return status;
@@ -52,7 +52,7 @@ int session_open_anon(struct session *s, const struct options *o, uint64_t size)
 int session_open(struct session *s, const struct options *o, const char *uri, int flags,
                  const struct fl_file_config *config)
 {
-        int status = open_engine(s, o, uri);
+        int status = session_open_engine(s, o, uri);
 
         if (status)
                 return status;

@@ -104,9 +104,12 @@ struct fl_file_config {
         mode_t mode;        /* for O_CREAT; default 0666 less umask */
         uint64_t readahead; /* largest window of this open; default the engine's */
 };
-/* URI: a host path, file:PATH, or ram:SIZE. flags as in open(2): O_RDONLY, O_WRONLY, O_RDWR,
- * O_CREAT, O_EXCL, O_TRUNC. Errors of open(2); EISDIR also for reading; ENODEV for what has no
- * pages (FIFO, socket, terminal); E2BIG as for an engine. Two opens of one file share its pages. */
+/* URI: a host path, file:PATH, ram:SIZE, or squashfs:DEV#/path, a file in an image (faultline(7)).
+ * flags as in open(2): O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC. Errors of open(2); EISDIR
+ * also for reading; ENODEV for what has no pages (FIFO, socket, terminal); E2BIG as for an engine;
+ * of images also EUCLEAN (damaged), EOPNOTSUPP (made in a way that is not known here), ENOPKG,
+ * ELIBBAD (the module for it is not installed, or does not load). Two opens of one file share its
+ * pages. */
 FL_API struct fl_file *fl_file_open(struct fl_engine *engine, const char *uri, int flags,
                                     const struct fl_file_config *config);
 /* Mappings stay. The last close of a file that nothing maps writes its dirty pages and drops its
@@ -270,6 +273,27 @@ FL_API ssize_t fl_pwrite(struct fl_file *file, const void *buf, size_t count, of
 FL_API int fl_ftruncate(struct fl_file *file, off_t length);
 FL_API int fl_fsync(struct fl_file *file);
 FL_API int fl_fstat(struct fl_file *file, struct stat *st);
+/* FIBMAP of ioctl(2), in bytes: *where becomes the place on the file's device at which the page at
+ * `offset` begins; of a compressed page, that at which its block begins; of a host file, that in the
+ * file. 1; 0 if it is a hole; -1 and errno: EINVAL (the offset is negative, or past the end),
+ * EOPNOTSUPP (the file system does not tell). */
+FL_API int fl_bmap(struct fl_file *file, off_t offset, off_t *where);
+
+/* An entry of a directory in an image. */
+struct fl_dirent {
+        const char *name; /* any bytes but NUL and / */
+        const char *link; /* where a symbolic link points to, NULL if it is none */
+        struct stat st;   /* as lstat(2) would have it: mode, size, times, owner, links */
+};
+struct fl_dir;
+/* opendir(3) and so on for a directory in an image: squashfs:DEV#/path. All of it is read at once, `.`
+ * and `..` left out, in the image's order; of a file there is one entry, itself. NULL and errno as
+ * fl_file_open, and EOPNOTSUPP (no image), EOVERFLOW (more than four million entries). */
+FL_API struct fl_dir *fl_opendir(struct fl_engine *engine, const char *uri);
+/* The next entry, NULL at the end; the directory's, and stays until that is closed. */
+FL_API const struct fl_dirent *fl_readdir(struct fl_dir *dir);
+/* May come after the engine has been closed. */
+FL_API void fl_closedir(struct fl_dir *dir);
 
 /* Counters since the engine was opened. The names are those of `--stats --json`. */
 struct fl_stats {

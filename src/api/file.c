@@ -169,3 +169,36 @@ int fl_fstat(struct fl_file *f, struct stat *st)
         st->st_size = (off_t)atomic_load(&inode->i_size);
         return 0;
 }
+
+/* 1 and *at, 0: a hole, or -errno. */
+static int place_of(struct inode *inode, uint64_t index, uint64_t *at)
+{
+        const struct address_space_operations *ops = inode->a_ops;
+        int64_t sector;
+
+        if (ops->place)
+                return ops->place(inode, index, at);
+        if (!ops->bmap)
+                return -EOPNOTSUPP;
+        sector = ops->bmap(inode, index);
+        *at = (uint64_t)sector << SECTOR_SHIFT;
+        return sector < 0 ? (int)sector : sector > 0;
+}
+
+int fl_bmap(struct fl_file *f, off_t offset, off_t *where)
+{
+        struct inode *inode = f->file->inode;
+        uint64_t at = 0;
+        int result;
+
+        begin_call();
+        if (fl_refuse(f->engine, "bmap"))
+                return -1;
+        if (offset < 0 || (uint64_t)offset >= atomic_load(&inode->i_size))
+                return fl_fail(EINVAL, name_of(f), "bmap", "there is no such page");
+        result = place_of(inode, (uint64_t)offset >> PAGE_SHIFT, &at);
+        if (result < 0)
+                return fl_result(result, name_of(f), "bmap");
+        *where = (off_t)at;
+        return result;
+}

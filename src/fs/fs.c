@@ -142,8 +142,10 @@ static int get_type(struct fs_env *env, const struct uri *u, const struct file_s
         const void *type = NULL;
         int err;
 
-        if (u->scheme != URI_IMAGE)
+        if (u->scheme != URI_IMAGE) {
+                *why = "it is not in an image";
                 return -EOPNOTSUPP;
+        }
         err = module_load(u->type, d->core, &type, d->why, sizeof(d->why));
         if (err)
                 *why = d->why;

@@ -64,6 +64,9 @@ struct address_space_operations {
         int (*allocate)(struct inode *, uint64_t index, bool ask);
         /* First sector of the page on the device, 0 for a hole, for `explain` and `stat`. */
         int64_t (*bmap)(struct inode *, uint64_t index);
+        /* The same in bytes, where pages need not begin at sectors, or where one may lie at the device's
+         * first: 1 and *at; 0: a hole. NULL: bmap says it. */
+        int (*place)(struct inode *, uint64_t index, uint64_t *at);
         /* What the page held is thrown away, wherever it is; it is zeros from now on. => the page is
          * locked, and neither being read nor written. NULL: nothing is to be done. */
         void (*freepage)(struct inode *, uint64_t index);

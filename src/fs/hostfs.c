@@ -87,10 +87,12 @@ static void hostfs_writepages(struct fs_run *run, struct blk_plug *plug)
         fs_run_end(run);
 }
 
-static int64_t hostfs_bmap(struct inode *inode, uint64_t index)
+/* What the host's file system makes of it is not ours to know. */
+static int hostfs_place(struct inode *inode, uint64_t index, uint64_t *at)
 {
         (void)inode;
-        return (int64_t)(index << (PAGE_SHIFT - SECTOR_SHIFT));
+        *at = index << PAGE_SHIFT;
+        return 1;
 }
 
 /* Blocks for one page, or, where one store follows another, for as many as there have been. */
@@ -201,7 +203,7 @@ const struct address_space_operations hostfs_aops = {
         .readahead = hostfs_readahead,
         .writepages = hostfs_writepages,
         .allocate = hostfs_allocate,
-        .bmap = hostfs_bmap,
+        .place = hostfs_place,
         .signal_safe = true,
 };
 
