@@ -50,7 +50,8 @@
         X(WAKE, "vm", "wake", "address", "", "", "")                                               \
         X(ERROR, "", "error", "errno", "offset", "length", "")                                     \
         X(GETRQ, "block", "get request", "sector", "bytes", "opf", "")                             \
-        X(INSERT, "block", "elevator insert", "sector", "bytes", "opf", "prio")
+        X(INSERT, "block", "elevator insert", "sector", "bytes", "opf", "prio")                    \
+        X(FS_BLOCK, "fs", "decompress", "sector", "stored", "bytes", "fragment")
 
 enum trace_event {
 #define X(name, layer, text, a, b, c, d) TRACE_##name,

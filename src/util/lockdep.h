@@ -33,6 +33,7 @@
         X(OPEN, "open_lock", 1, LOCK_MAY_SLEEP)                                                    \
         X(FS_ENV, "fs_env.lock", 2, LOCK_MAY_SLEEP)                                                \
         X(I_RWSEM, "i_rwsem", 3, LOCK_MAY_SLEEP)                                                   \
+        X(SQUASHFS_TREE, "squashfs tree.lock", 3, LOCK_MAY_SLEEP)                                  \
         X(MM, "mm.lock", 4, LOCK_BY_ADDRESS) /* several by fork alone */                           \
         X(EVICT, "evict_lock", 5, 0)                                                               \
         X(PAGE, "page LOCK", 6, 0)                                                                 \
@@ -62,6 +63,7 @@
         X(POSIX, "pool_threads.lock", 11, 0)                                                       \
         X(FAULTY, "faulty.lock", 11, 0)                                                            \
         X(RAM, "ram.lock", 11, 0)                                                                  \
+        X(SQUASHFS_BLOCKS, "squashfs blocks.lock", 11, 0)                                          \
         X(WORKER, "fs_worker.lock", 11, 0)
 
 enum lock_class {

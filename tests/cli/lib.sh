@@ -79,3 +79,11 @@ expect_sequence()
                 line=$next
         done
 }
+
+# need_module NAME: skips where it has not been built.
+need_module()
+{
+        : "${FAULTLINE_MODULES:=${FAULTLINE%/*}/modules}"
+        export FAULTLINE_MODULES
+        [ -e "$FAULTLINE_MODULES/faultline-$1.so" ] || skip "the module $1 has not been built"
+}
