@@ -108,7 +108,7 @@ static void stop(void)
         close(memfd);
 }
 
-TestSuite(sigsegv, .init = start, .fini = stop, .timeout = 20);
+TestSuite(sigsegv, .init = start, .fini = stop, .timeout = 50);
 
 /* The protection of the first pages: w, r or -. */
 static const char *shown(unsigned nr)
