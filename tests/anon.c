@@ -186,6 +186,9 @@ static void too_much(void)
         for (uint64_t k = 0; k + 1 < i; k++)
                 expect_eq(p[k * PAGE], 7, "a page that did fit");
         expect_eq(p[1000 * PAGE], 0, "zeros need no room");
+        c = try_store(p + 1000 * PAGE, 7);
+        expect(c.signo == SIGBUS && c.addr == p + 1000 * PAGE,
+               "a store to zeros that are shown: %s", caught_name(c));
         expect(fl_madvise(e, p, 512 * PAGE, MADV_DONTNEED) == 0, "%s", fl_strerror());
         expect(!try_store(p + (i - 1) * PAGE, 8).signo, "the page again, with room");
         check_engine(e);

@@ -57,9 +57,11 @@ static void poison_locked(struct vm_fault *vmf, int error)
         struct mmu *mmu = vmf->mm->mmu;
         struct iovec iov = { (void *)(uintptr_t)vmf->address, PAGE_SIZE };
         enum pte_state s = pte_state(vmf->pte);
-        bool empty = s == PTE_NONE || s == PTE_CACHE || s == PTE_SWAPPED;
+        bool shown = s == PTE_CACHE || s == PTE_ZERO;
+        bool empty = shown || s == PTE_NONE || s == PTE_SWAPPED;
 
-        if (s == PTE_CACHE && mmu->ops->unmap(mmu, &iov, 1))
+        /* What is shown, and is in the way of the poison, nobody can have stored to. */
+        if (shown && mmu->ops->unmap(mmu, &iov, 1))
                 empty = false;
         /* A private copy that is there stays; one that never came to be is poisoned too. */
         if ((empty ? poison_empty(mmu, vmf->address) : mmu->ops->poison(mmu, vmf->address, 1)) ==
