@@ -364,6 +364,44 @@ static void check_range(const char *p, uint64_t first, uint64_t pages, uint64_t 
                        (unsigned long long)i, stamp_wrong(p + i * PAGE, i, version));
 }
 
+static void *keep_storing(void *arg)
+{
+        struct timespec begin, now;
+
+        test_at("storing to what is on its way");
+        clock_gettime(CLOCK_MONOTONIC, &begin);
+        do {
+                for (uint64_t i = 0; i < 64; i++)
+                        ((volatile char *)arg)[i * PAGE + 100] = 1;
+                clock_gettime(CLOCK_MONOTONIC, &now);
+        } while ((now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 <
+                 150);
+        return NULL;
+}
+
+/* Rows come back from their way to the area, since they are stored to: they free no room, and wake
+ * nobody. Who waits for it is not forgotten. */
+static void rows_that_come_back(void)
+{
+        struct fl_engine *e = open_with_swap(512 * PAGE, "ram:16M", "delay=20ms");
+        char *p = map_anon(e, 475);
+        pthread_t thread;
+
+        test_at("rows that come back");
+        for (uint64_t i = 0; i < 475; i++) {
+                /* Soon there is no room, but what the first pages would make. */
+                if (i == 64)
+                        require(!pthread_create(&thread, NULL, keep_storing, p), "pthread_create");
+                p[i * PAGE] = 2;
+        }
+        pthread_join(thread, NULL);
+        for (uint64_t i = 475; i-- > 0;) /* those in memory first, or all would go and come again */
+                expect_eq(p[i * PAGE], 2, "a page");
+        check_engine(e);
+        unmap(e, p, 475);
+        close_engine(e);
+}
+
 /* Out because somebody asks, and back; p: 256 private pages, stamped 1 where they lie. */
 static void ask(struct fl_engine *e, char *p)
 {
@@ -541,6 +579,7 @@ int main(int argc, char **argv)
                 protected_parts();
                 stores_in_order();
                 write_errors();
+                rows_that_come_back();
                 for (unsigned i = 0; i < 8; i++) /* SIGBUS and its reason come together */
                         read_errors(i % 2);
                 full();

@@ -241,8 +241,9 @@ bool wait_on_add(struct page_cache *c, struct wait_on *on, struct waiter *w)
                 /* Only now can it see that somebody waits, and hold the pause short. */
                 if (queued && on->kind == WAIT_DIRTY)
                         flusher_kick(c);
-                if (queued && on->kind == WAIT_RETRY)
-                        reclaim_kick(c); /* it has a clock and never waits for I/O */
+                /* It has a clock, and runs by it from here on while somebody is in the queue. */
+                if (queued && (q == &c->retry_wq || q == &c->budget.wq))
+                        reclaim_kick(c);
         } else {
                 queued = false;
         }

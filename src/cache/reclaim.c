@@ -515,8 +515,9 @@ void *reclaim_thread(void *arg)
         uint32_t seen = 0;
 
         while (!atomic_load(&w->stop)) {
-                bool low =
-                        budget_free(c) < atomic_load(&c->budget.low) || too_private(c) > 0 || asked;
+                /* What is on its way to swap may come back: who waits for its room is looked after. */
+                bool low = budget_free(c) < atomic_load(&c->budget.low) || too_private(c) > 0 ||
+                           asked || waitq_busy(&c->budget.wq);
                 uint64_t freed, private_freed;
 
                 if (waitq_busy(&c->retry_wq))
