@@ -227,6 +227,9 @@ static int remap_locked(struct remap *r)
 
         if (!v || v->vm_start > r->from)
                 return -EFAULT;
+        /* What is cut off is unmapped, and munmap(2) wants all of it to be addresses. */
+        if (r->old_len > r->new_len && r->old_len > END_OF_ADDRESSES - r->from)
+                return -EINVAL;
         if (!elsewhere && r->new_len <= r->old_len) {
                 r->to = r->from;
                 return r->new_len == r->old_len ? 0
