@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * limits.c - the odd corners of a mapping, each of which once went wrong: memory that is locked,
- * a file that could not grow, a private copy that cannot be made again, the smallest cache.
+ * a file that could not grow, a private copy that cannot be made again, the smallest cache, a process
+ * with as many mappings as it may have.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -190,6 +191,65 @@ static void small_cache_stays_full(void)
         close_engine(e);
 }
 
+/* As many mappings as the process may have. Where they are; NULL: it may have very many. */
+static char *fill_the_map(size_t *len)
+{
+        char *p, *q;
+
+        *len = 400000 * PAGE;
+        p = mmap(NULL, *len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        require(p != MAP_FAILED, "%s", strerror(errno));
+        for (q = p; q < p + *len; q += 2 * PAGE)
+                if (mprotect(q, PAGE, PROT_READ))
+                        break;
+        for (int i = 0; i < 4; i++) /* the last few, in what lies behind */
+                mmap(p + *len - (size_t)(2 * i + 1) * PAGE, PAGE, PROT_READ,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        if (q < p + *len)
+                return p;
+        munmap(p, *len);
+        return NULL;
+}
+
+/* The kernel has no mapping to spare for what is left of one that is cut in two, and refuses. The
+ * engine had forgotten the part all the same: what was there was nobody's, and a touch of what was
+ * not there a fault without end. */
+static void unmapping_that_fails(void)
+{
+        struct fl_engine *e = open_engine(CACHE);
+        char *p = fl_mmap(e, NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                          NULL, 0);
+        unsigned char vec[16];
+        size_t len;
+        char *full;
+        int r, error;
+
+        test_at("unmapping that fails");
+        require(p != MAP_FAILED, "%s", fl_strerror());
+        for (uint64_t i = 0; i < 8; i++)
+                stamp_write(p + i * PAGE, i, 1);
+        full = fill_the_map(&len);
+        if (full) {
+                r = fl_munmap(e, p + 7 * PAGE, 2 * PAGE);
+                error = errno;
+                munmap(full, len);
+                expect(r == -1 && error == ENOMEM, "munmap without a mapping to spare: %s",
+                       r ? strerror(error) : "done");
+                expect(fl_mincore(e, p, 16 * PAGE, vec) == 0, "%s", fl_strerror());
+                stamp_write(p + 8 * PAGE, 8, 1);
+                for (uint64_t i = 0; i < 9; i++)
+                        expect(!stamp_wrong(p + i * PAGE, i, 1), "page %llu: %s",
+                               (unsigned long long)i, stamp_wrong(p + i * PAGE, i, 1));
+                check_engine(e);
+                unmap(e, p + 7 * PAGE, 2 * PAGE);
+        } else {
+                printf("the kernel allows very many mappings: that part is left out\n");
+        }
+        unmap(e, p, 16 * PAGE);
+        check_engine(e);
+        close_engine(e);
+}
+
 int main(int argc, char **argv)
 {
         test_begin(argc, argv, 0, 0, 60);
@@ -198,5 +258,6 @@ int main(int argc, char **argv)
         growth_that_fails();
         copy_that_cannot_return();
         small_cache_stays_full();
+        unmapping_that_fails();
         return test_end();
 }

@@ -337,15 +337,18 @@ int unmap_locked(struct mm *mm, uint64_t start, uint64_t end, struct vma_list *g
         if (error)
                 return error;
         swap_cancel(mm, start, end - start);
-        /* Ours only: what else lies in the range is not the engine's to unmap. */
+        /* Ours only: what else lies in the range is not the engine's to unmap. What the kernel does
+         * not let go of (it may want a mapping more for what is left) is mapped, and stays ours. */
         for (struct vma *v = find_vma(mm, start); v && v->vm_start < end; v = vma_next(v)) {
-                int r = mm->mmu->ops->release(mm->mmu, v->vm_start, v->vm_end - v->vm_start);
-
-                error = error ? error : r;
+                error = mm->mmu->ops->release(mm->mmu, v->vm_start, v->vm_end - v->vm_start);
+                if (error)
+                        end = v->vm_start;
         }
         detach(mm, start, end, gone);
         mm_clear_ptes(mm, start, end - start);
         guard_unlock(&guard);
+        if (error)
+                vma_merge(mm, find_vma(mm, end));
         return error;
 }
 
