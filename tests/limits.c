@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * limits.c - the odd corners of a mapping, each of which once went wrong: memory that is locked,
- * a file that could not grow, a private copy that cannot be made again, the smallest cache, a process
- * with as many mappings as it may have.
+ * limits.c - the odd corners of a mapping, each of which once went wrong: memory that is locked, a file
+ * that could not grow, one that could not be cut, a private copy that cannot be made again, the smallest
+ * cache, a process with as many mappings as it may have.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -250,6 +252,81 @@ static void unmapping_that_fails(void)
         close_engine(e);
 }
 
+#define SEALED 64
+
+static struct {
+        struct fl_file *file;
+        _Atomic bool stop;
+        unsigned long tries;
+} cutter;
+
+static void *cut_in_vain(void *arg)
+{
+        test_at("cutting in vain");
+        while (!atomic_load(&cutter.stop)) {
+                expect(fl_ftruncate(cutter.file, 0) == -1 && errno == EPERM, "it can be cut: %s",
+                       strerror(errno));
+                cutter.tries++;
+        }
+        return arg;
+}
+
+/* One round: all pages are stored, synced, and then in the file. */
+static void store_and_sync(struct fl_file *f, int fd, char value)
+{
+        for (off_t i = 0; i < SEALED; i++)
+                expect(fl_pwrite(f, &value, 1, i * (off_t)PAGE) == 1, "%s", fl_strerror());
+        expect(fl_fsync(f) == 0, "%s", fl_strerror());
+        for (off_t i = 0; i < SEALED; i++) {
+                char got = 0;
+
+                expect(pread(fd, &got, 1, i * (off_t)PAGE) == 1 && got == value,
+                       "page %lld has %d on the disk after fsync, not %d", (long long)i, got,
+                       value);
+        }
+}
+
+/* A file that does not let itself be cut, while it is written, synced and looked at. What was being
+ * written when the size had fallen was taken to be behind the end, and counted as written. fsync left
+ * out what was about to be cut. A load behind the end that never came to be was a SIGBUS from then on. */
+static void truncation_that_fails(void)
+{
+        int fd = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        struct fl_engine *e =
+                open_engine_with((struct fl_engine_config){ .cache = CACHE, .perturb = 1 });
+        char path[64], *p;
+        pthread_t thread;
+        struct fl_file *f;
+
+        test_at("truncation that fails");
+        require(fd >= 0 && ftruncate(fd, SEALED * PAGE) == 0 &&
+                        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0,
+                "%s", strerror(errno));
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        f = cutter.file = open_file(e, path, O_RDWR);
+        p = map_file(e, f, SEALED * PAGE, PROT_READ, MAP_SHARED, 0);
+        require(!pthread_create(&thread, NULL, cut_in_vain, NULL), "pthread_create");
+        for (int round = 1; round <= 30 && !test_failures(); round++) {
+                store_and_sync(f, fd, (char)round);
+                expect(fl_evict(e, p, SEALED * PAGE) >= 0, "%s", fl_strerror());
+                for (uint64_t i = 0; i < SEALED; i++) {
+                        unsigned char got = 0;
+                        struct caught c = try_load(p + i * PAGE, &got);
+
+                        expect(!c.signo && got == round, "page %llu: %s, %u", (unsigned long long)i,
+                               caught_name(c), got);
+                }
+        }
+        atomic_store(&cutter.stop, true);
+        pthread_join(thread, NULL);
+        expect(cutter.tries > 10, "only %lu tries to cut it", cutter.tries);
+        check_engine(e);
+        unmap(e, p, SEALED * PAGE);
+        close_file(f);
+        close_engine(e);
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
         test_begin(argc, argv, 0, 0, 60);
@@ -259,5 +336,6 @@ int main(int argc, char **argv)
         copy_that_cannot_return();
         small_cache_stays_full();
         unmapping_that_fails();
+        truncation_that_fails();
         return test_end();
 }

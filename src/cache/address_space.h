@@ -55,7 +55,8 @@ struct address_space {
                                        * truncating exclude. Held across I/O, never over a copy
                                        * from or to a program, never taken by a fault. */
         _Atomic bool cutting;     /* i_size has fallen, and the frames do not end there yet */
-        _Atomic uint64_t hole_first, hole_end; /* pages being punched out: not to be written */
+        _Atomic uint64_t hole_first, hole_end; /* pages about to go: not to be written */
+        _Atomic uint32_t passed_by;            /* counts dirty pages that were not, therefore */
         struct rwlock i_mmap_lock;
         struct view_tree i_mmap;   /* [i_mmap] */
         _Atomic uint64_t nr_pages; /* charged */

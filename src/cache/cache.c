@@ -78,6 +78,7 @@ static void init_locks(struct page_cache *c)
         waitq_init(&c->dirty_wq);
         waitq_init(&c->retry_wq);
         waitq_init(&c->room_wq);
+        waitq_init(&c->cut_wq);
         mutex_init(&c->room_lock, LOCK_ROOM);
         for (unsigned i = 0; i < PAGE_WAITQS; i++)
                 waitq_init(&c->page_wq[i]);
@@ -198,6 +199,8 @@ static struct waitq *queue_for(struct page_cache *c, const struct wait_on *on)
                 return &c->retry_wq;
         case WAIT_ROOM:
                 return &c->room_wq;
+        case WAIT_CUT:
+                return &c->cut_wq;
         default:
                 return NULL;
         }
@@ -217,6 +220,8 @@ static bool still_blocked(struct page_cache *c, const struct wait_on *on)
                 return !staging_available(&c->staging, on->write);
         case WAIT_ROOM:
                 return !room_answered(c, on->room);
+        case WAIT_CUT:
+                return atomic_load(&on->mapping->cutting);
         case WAIT_RETRY:
                 return now_ns() < on->until_ns;
         case WAIT_DIRTY:

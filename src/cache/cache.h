@@ -93,6 +93,7 @@ struct page_cache {
         struct mutex room_lock;
         struct room_request room[ROOM_REQUESTS];
         struct waitq retry_wq; /* faults that failed and are to be tried again */
+        struct waitq cut_wq;   /* faults behind the end of a file that is being cut, by the file */
         _Atomic int64_t nr_dirty, nr_writeback, nr_reading;
         _Atomic int64_t nr_swapping_out; /* private pages on their way, and shmem's */
         _Atomic int64_t nr_swapping_in;  /* private pages */
@@ -141,10 +142,11 @@ struct wait_on {
                 WAIT_PRIVATE, /* for room among the private pages */
                 WAIT_SWAP,    /* for a page that is coming in: q, key, blocked */
                 WAIT_RETRY,   /* for a time: until_ns */
-                WAIT_ROOM     /* on the disk: room */
+                WAIT_ROOM,    /* on the disk: room */
+                WAIT_CUT      /* for a file to be cut, or not: mapping */
         } kind;
         struct waitq *q;
-        const void *key;                         /* NULL but for WAIT_SWAP */
+        const void *key;                         /* NULL but for WAIT_SWAP, WAIT_CUT */
         bool (*blocked)(const struct wait_on *); /* still? */
         void *arg;
         struct address_space *mapping;

@@ -149,6 +149,8 @@ int mapping_release(struct address_space *m);
 int mapping_refresh(struct address_space *m);
 /* truncate.c: ftruncate, under whatever maps the file. */
 int file_truncate(struct file *f, uint64_t size);
+/* mapping_ops.cut: the frames end where the file does. Whoever waited for that (WAIT_CUT) goes on. */
+void end_cut(struct address_space *m);
 /* => i_rwsem held for writing, size >= i_size */
 int file_grow(struct file *f, uint64_t size);
 /* The pages [first, end) become a hole, in the file and in every shared mapping. 0 or -errno. */

@@ -2,9 +2,10 @@
  *
  * truncate.c - a file becomes shorter or longer while it is mapped (L42).
  *
- * Shorter: the size first, so that no fault and no write-back that begins now goes beyond it; what
- * is being written is waited for; then the file system's own truncation, which may fail and leave
- * all as it was; then translations, private copies and frames behind the end go in one step under
+ * Shorter: what is to go is not written any more, and what is being written is waited for while the
+ * size is what it was, so that all of it arrives; then the size, so that no fault that begins now goes
+ * beyond it; then the file system's own truncation, which may fail: then all is as it was, and nothing
+ * has been lost; then translations, private copies and frames behind the end go in one step under
  * mm->lock, and the pages after them; last, what is left of the last page is cleared. A private
  * copy of the last page stays as it is.
  * Longer: what lies behind the old end of the last page is cleared, and only then is there more.
@@ -60,6 +61,28 @@ static int cut_pages(struct address_space *m, uint64_t size)
         return error ? error : r;
 }
 
+/* Pages [first, end) are about to go: none is being written any more, until write_again(). Those that
+ * are dirty stay so. => i_rwsem held for writing */
+static void write_no_more(struct address_space *m, uint64_t first, uint64_t end)
+{
+        atomic_store(&m->hole_first, first);
+        atomic_store(&m->hole_end, end);
+        perturb_gap();
+        writeback_wait(m, first, end);
+        perturb_gap();
+}
+
+static void write_again(struct address_space *m)
+{
+        atomic_store(&m->hole_end, 0);
+}
+
+void end_cut(struct address_space *m)
+{
+        atomic_store(&m->cutting, false);
+        waitq_wake(&m->cache->cut_wq, m);
+}
+
 /* => i_rwsem held for writing */
 static int shrink(struct file *f, uint64_t size)
 {
@@ -68,17 +91,20 @@ static int shrink(struct file *f, uint64_t size)
         uint64_t old = atomic_load(&inode->i_size);
         int error;
 
+        /* A write under way would make the file long again, or put back what is cut off of its
+         * last page. */
+        write_no_more(m, size >> PAGE_SHIFT, UINT64_MAX);
         atomic_store(&m->cutting, true);
         atomic_store(&inode->i_size, size);
         perturb_gap();
-        /* A write under way would make the file long again, or put back what is cut off of its
-         * last page. */
-        writeback_wait(m, size >> PAGE_SHIFT, UINT64_MAX);
         error = inode->i_op->truncate(inode, size);
-        if (!error)
-                return cut_pages(m, size);
-        atomic_store(&inode->i_size, old);
-        atomic_store(&m->cutting, false);
+        if (!error) {
+                error = cut_pages(m, size);
+        } else {
+                atomic_store(&inode->i_size, old);
+                end_cut(m);
+        }
+        write_again(m);
         return error;
 }
 
@@ -151,16 +177,12 @@ int file_punch_hole(struct file *f, uint64_t first, uint64_t end)
         if (!f->inode->i_op->punch)
                 return -EOPNOTSUPP;
         rwlock_write_lock(&m->i_rwsem);
-        atomic_store(&m->hole_first, first);
-        atomic_store(&m->hole_end, end);
-        perturb_gap();
-        writeback_wait(m, first, end);
-        perturb_gap();
+        write_no_more(m, first, end);
         error = f->inode->i_op->punch(f->inode, first, end);
         perturb_gap();
         if (!error)
                 drop_pages(m, first, end);
-        atomic_store(&m->hole_end, 0);
+        write_again(m);
         rwlock_write_unlock(&m->i_rwsem);
         return error;
 }

@@ -88,7 +88,7 @@ static bool is_dirty(struct address_space *m, uint64_t index)
         return dirty;
 }
 
-/* Is the page about to be punched out of the file? */
+/* Is the page about to be punched out of the file, or cut off? */
 static bool in_hole(struct address_space *m, uint64_t index)
 {
         return index < atomic_load(&m->hole_end) && index >= atomic_load(&m->hole_first);
@@ -112,8 +112,10 @@ static unsigned start_pages(struct address_space *m, uint64_t index, unsigned nr
                         /* Looked at only now: a truncation, or who makes a hole, says so and then
                          * waits for what is in WRITEBACK. What is to go stays dirty until then. */
                         started = index + done < mapping_pages(m) && !in_hole(m, index + done);
-                        if (!started)
+                        if (!started) {
                                 page_end_writeback(c, p, -ENXIO);
+                                atomic_fetch_add(&m->passed_by, 1);
+                        }
                 }
                 page_unlock(c, p);
                 put_page(m, p);
@@ -265,6 +267,24 @@ void writeback_wait(struct address_space *m, uint64_t first, uint64_t end)
         }
 }
 
+/* All of the range that is dirty now is written. */
+static void write_and_wait(struct address_space *m, uint64_t first, uint64_t end)
+{
+        uint32_t passed_by = atomic_load(&m->passed_by);
+
+        /* What is being written now may have been stored to since: wait, then write again. */
+        writeback_wait(m, first, end);
+        writeback_start(m, first, end, UINT64_MAX, REQ_SYNC, WB_SYNC, 0);
+        writeback_wait(m, first, end);
+        if (passed_by == atomic_load(&m->passed_by))
+                return;
+        /* What was about to go may have stayed. While we have the lock nothing is. */
+        rwlock_read_lock(&m->i_rwsem);
+        writeback_start(m, first, end, UINT64_MAX, REQ_SYNC, WB_SYNC, 0);
+        rwlock_read_unlock(&m->i_rwsem);
+        writeback_wait(m, first, end);
+}
+
 int fsync_range(struct file *f, uint64_t first, uint64_t end, bool datasync)
 {
         struct address_space *m = f->mapping;
@@ -273,10 +293,7 @@ int fsync_range(struct file *f, uint64_t first, uint64_t end, bool datasync)
 
         if (m->swap_backed)
                 return 0;
-        /* What is being written now may have been stored to since: wait, then write again. */
-        writeback_wait(m, first, end);
-        writeback_start(m, first, end, UINT64_MAX, REQ_SYNC, WB_SYNC, 0);
-        writeback_wait(m, first, end);
+        write_and_wait(m, first, end);
         error = m->host->i_op->fsync(m->host, datasync);
         if (error) /* the pages are clean already: everybody who has the file open must hear it */
                 note_write_error(m, error, 0, 0);

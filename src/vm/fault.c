@@ -134,6 +134,18 @@ enum vm_fault_result raise_sigbus(struct vm_fault *vmf, int error, const char *t
         return poison_page(vmf, error);
 }
 
+/* Being cut short, its frames are still there: the thread would come back until they have gone. And
+ * perhaps they stay. */
+static bool wait_for_cut(struct vm_fault *vmf)
+{
+        struct address_space *m = vmf->vma->vm_file->mapping;
+
+        if (!atomic_load(&m->cutting))
+                return false;
+        vmf->rq.wait = (struct wait_on){ .kind = WAIT_CUT, .key = m, .mapping = m };
+        return true;
+}
+
 /* What the cache said, when it was not "here is the page". */
 enum vm_fault_result result_of(struct vm_fault *vmf, enum filemap_result r)
 {
@@ -143,11 +155,9 @@ enum vm_fault_result result_of(struct vm_fault *vmf, enum filemap_result r)
         case FILEMAP_PAST_END:
                 if (vmf->rq.error) /* the host's file has been cut short */
                         return raise_sigbus(vmf, ENXIO, "reading a page for a fault");
-                /* Being cut short: its frames are still there, and the thread would come back
-                 * until they have gone. The poison goes with them. */
+                if (wait_for_cut(vmf))
+                        return VM_FAULT_RETRY;
                 vmf->error = -ENXIO;
-                if (atomic_load(&vmf->vma->vm_file->mapping->cutting) && !vmf->asked)
-                        return poison_page(vmf, ENXIO);
                 trace_fault(vmf, SIGNAL, SIGBUS, BUS_ADRERR, vmf->address, 0);
                 return VM_FAULT_SIGBUS; /* the memfd ends here too: the kernel raises it */
         default:

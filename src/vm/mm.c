@@ -102,6 +102,7 @@ void mm_drain(struct mm *mm)
                 waitq_wake(&mm->cache->dirty_wq, NULL);
                 waitq_wake(&mm->cache->retry_wq, NULL);
                 waitq_wake(&mm->cache->room_wq, NULL);
+                waitq_wake(&mm->cache->cut_wq, NULL);
                 usleep(1000);
         }
 }

@@ -158,7 +158,7 @@ static int vm_cut(struct address_space *m, uint64_t size)
         error = m->frames->ops->resize(m->frames, size);
         if (mm && !error)
                 each_behind(m, pages_of(size), forget);
-        atomic_store(&m->cutting, false);
+        end_cut(m);
         if (mm)
                 rwlock_write_unlock(&mm->lock);
         return error;

@@ -37,6 +37,8 @@ static const char *why_text(int why)
                 return "for write-back";
         case WAIT_ROOM:
                 return "for room on the disk";
+        case WAIT_CUT:
+                return "for its file to be cut";
         case WAIT_RETRY:
                 return "to try again after an error";
         default:
