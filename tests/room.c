@@ -135,6 +135,32 @@ static void none_at_the_store(void)
                        "page %llu of the file", (unsigned long long)i);
 }
 
+/* What would make the file longer and has no room leaves it as long as it was. */
+static void none_to_append(void)
+{
+        const char *path = test_file("appended", BAD * PAGE - 100);
+        struct world w = begin(path, "enospc@40960+4096", CACHE);
+        char page[2 * PAGE];
+        struct stat st;
+
+        test_at("none to append");
+        memset(page, 'x', sizeof(page));
+        errno = 0;
+        expect(fl_pwrite(w.f, page, 10, BAD * PAGE + 50) == -1 && errno == ENOSPC, "behind: %s",
+               strerror(errno));
+        expect(fl_fstat(w.f, &st) == 0 && st.st_size == BAD * PAGE - 100, "the size is %lld",
+               (long long)st.st_size);
+        expect_eq(fl_pwrite(w.f, page, PAGE, BAD * PAGE - 100), 100,
+                  "bytes that there was room for");
+        expect(fl_fstat(w.f, &st) == 0 && st.st_size == BAD * PAGE, "the size is %lld",
+               (long long)st.st_size);
+        expect(try_load(w.p + BAD * PAGE, NULL).signo == SIGBUS, "there is a page behind the end");
+        expect(fl_pwrite(w.f, page, PAGE, (BAD + 1) * PAGE) == (ssize_t)PAGE, "%s", fl_strerror());
+        expect_eq(w.p[BAD * PAGE], 0, "what lies between");
+        end(&w);
+        expect_eq(file_size(path), (BAD + 2) * PAGE, "the size in the end");
+}
+
 /* A file system of 1 MiB, if this machine lets us have one. */
 static const char *small_fs(void)
 {
@@ -180,6 +206,7 @@ int main(int argc, char **argv)
         test_begin(argc, argv, 0, 0, 60);
         found_at_the_store();
         none_at_the_store();
+        none_to_append();
         if (why)
                 printf("no file system of its own: %s; that part is left out\n", why);
         else

@@ -151,8 +151,9 @@ int mapping_refresh(struct address_space *m);
 int file_truncate(struct file *f, uint64_t size);
 /* mapping_ops.cut: the frames end where the file does. Whoever waited for that (WAIT_CUT) goes on. */
 void end_cut(struct address_space *m);
-/* => i_rwsem held for writing, size >= i_size */
+/* => i_rwsem held for writing; size >= i_size, or not more */
 int file_grow(struct file *f, uint64_t size);
+int file_shrink(struct file *f, uint64_t size);
 /* The pages [first, end) become a hole, in the file and in every shared mapping. 0 or -errno. */
 int file_punch_hole(struct file *f, uint64_t first, uint64_t end);
 /* Behind `edge` its page is to read as zeros from now on: a file grows from there, or was cut there.

@@ -300,7 +300,7 @@ static int grow(struct file *f, uint64_t size)
         return f->inode->i_op->truncate ? file_grow(f, size) : -EFBIG;
 }
 
-/* => i_rwsem held; for writing if the write ends behind the end of the file */
+/* => i_rwsem held; for writing if the write ends behind the end of the file, which is there by now */
 static ssize_t write_in_page(struct file *f, const char *bounce, size_t n, uint64_t pos,
                              uint64_t fault)
 {
@@ -325,6 +325,26 @@ static ssize_t write_in_page(struct file *f, const char *bounce, size_t n, uint6
         return error ? error : (ssize_t)n;
 }
 
+/* What makes the file longer, or leaves it as it was. */
+static ssize_t write_behind(struct file *f, const char *bounce, size_t n, uint64_t pos,
+                            uint64_t fault)
+{
+        struct address_space *m = f->mapping;
+        uint64_t old;
+        ssize_t r;
+
+        rwlock_write_lock(&m->i_rwsem);
+        old = atomic_load(&f->inode->i_size);
+        r = grow(f, pos + n);
+        if (r == 0) {
+                r = write_in_page(f, bounce, n, pos, fault);
+                if (r < 0 && old < atomic_load(&f->inode->i_size))
+                        file_shrink(f, old);
+        }
+        rwlock_write_unlock(&m->i_rwsem);
+        return r;
+}
+
 static ssize_t write_some(struct file *f, const char *bounce, size_t n, uint64_t pos,
                           uint64_t fault)
 {
@@ -336,13 +356,8 @@ static ssize_t write_some(struct file *f, const char *bounce, size_t n, uint64_t
         in_place = pos + n <= atomic_load(&f->inode->i_size);
         r = in_place ? write_in_page(f, bounce, n, pos, fault) : 0;
         rwlock_read_unlock(&m->i_rwsem);
-        if (!in_place) {
-                rwlock_write_lock(&m->i_rwsem);
-                r = grow(f, pos + n);
-                if (r == 0)
-                        r = write_in_page(f, bounce, n, pos, fault);
-                rwlock_write_unlock(&m->i_rwsem);
-        }
+        if (!in_place)
+                r = write_behind(f, bounce, n, pos, fault);
         balance_dirty_pages(m->cache);
         return r;
 }

@@ -83,8 +83,7 @@ void end_cut(struct address_space *m)
         waitq_wake(&m->cache->cut_wq, m);
 }
 
-/* => i_rwsem held for writing */
-static int shrink(struct file *f, uint64_t size)
+int file_shrink(struct file *f, uint64_t size)
 {
         struct address_space *m = f->mapping;
         struct inode *inode = f->inode;
@@ -160,7 +159,7 @@ int file_truncate(struct file *f, uint64_t size)
         if (!f->inode->i_op->truncate)
                 return -EROFS;
         rwlock_write_lock(&m->i_rwsem);
-        error = size < atomic_load(&f->inode->i_size) ? shrink(f, size) : file_grow(f, size);
+        error = size < atomic_load(&f->inode->i_size) ? file_shrink(f, size) : file_grow(f, size);
         rwlock_write_unlock(&m->i_rwsem);
         return error;
 }
