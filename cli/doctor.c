@@ -74,7 +74,11 @@ static void print_io(const struct findings *f)
                 snprintf(disabled, sizeof(disabled), " (kernel.io_uring_disabled=%ld)",
                          f->uring_disabled);
         line(f->uring ? LESS : WELL, "io_uring", "%s%s%s", reason(f->uring), disabled,
-             f->uring ? "; a pool of threads does the I/O" : "");
+             f->uring                    ? "; a pool of threads does the I/O"
+             : f->uring_files            ? "; files and memory are not registered"
+             : f->uring_memory == ENOMEM ? "; memory is not registered (RLIMIT_MEMLOCK)"
+             : f->uring_memory           ? "; memory is not registered"
+                                         : "; files and memory registered");
         if (d->error)
                 line(LESS, "O_DIRECT", "%s: %s (%s)", f->path,
                      d->error == EOPNOTSUPP ? "not on this file system" : strerror(d->error),
@@ -186,8 +190,9 @@ static json_t *io_json(const struct findings *f)
 {
         const struct direct_findings *d = &f->direct;
 
-        return json_pack("{s:b, s:o, s:s, s:s, s:b, s:s, s:i, s:i}", "io_uring", !f->uring,
-                         "io_uring_disabled",
+        return json_pack("{s:b, s:b, s:b, s:o, s:s, s:s, s:b, s:s, s:i, s:i}", "io_uring",
+                         !f->uring, "io_uring_files", !f->uring && !f->uring_files,
+                         "io_uring_memory", !f->uring && !f->uring_memory, "io_uring_disabled",
                          json_or_null(f->uring_disabled != UNKNOWN, (uint64_t)f->uring_disabled),
                          "path", f->path, "file_system", d->type, "o_direct", !d->error,
                          "o_direct_reason", d->error ? strerror(d->error) : "", "memory_align",

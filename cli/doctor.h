@@ -54,7 +54,8 @@ struct findings {
         const char *path;
         bool root;
         struct uffd_findings uffd;
-        int uring; /* 0 or errno */
+        int uring;                     /* 0 or errno */
+        int uring_files, uring_memory; /* 0: they can be registered; or errno */
         long uring_disabled;
         struct direct_findings direct;
         char shmem_huge[32];                 /* the word in brackets; empty: not known */

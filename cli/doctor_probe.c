@@ -7,8 +7,10 @@
 #include <linux/io_uring.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "doctor.h"
@@ -89,13 +91,32 @@ static void probe_uffd(struct uffd_findings *u)
 
 /* --- io_uring ----------------------------------------------------------------------------- */
 
-static int probe_uring(void)
+/* What a ring can be told beforehand: two files that are not there yet, and as much memory as the
+ * driver registers. */
+static void probe_registering(struct findings *f, int ring)
+{
+        int files[2] = { -1, -1 };
+        struct iovec iov = { .iov_len = 2 << 20 };
+
+        if (syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, files, 2))
+                f->uring_files = errno;
+        iov.iov_base =
+                mmap(NULL, iov.iov_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (iov.iov_base == MAP_FAILED ||
+            syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1))
+                f->uring_memory = errno;
+        if (iov.iov_base != MAP_FAILED)
+                munmap(iov.iov_base, iov.iov_len);
+}
+
+static int probe_uring(struct findings *f)
 {
         struct io_uring_params params = { 0 };
         int fd = (int)syscall(SYS_io_uring_setup, 4, &params);
 
         if (fd < 0)
                 return errno;
+        probe_registering(f, fd);
         close(fd);
         return 0;
 }
@@ -156,7 +177,7 @@ void doctor_probe(struct findings *f)
 
         f->root = geteuid() == 0;
         probe_uffd(&f->uffd);
-        f->uring = probe_uring();
+        f->uring = probe_uring(f);
         f->uring_disabled = number_in("/proc/sys/kernel/io_uring_disabled");
         chosen_word("/sys/kernel/mm/transparent_hugepage/shmem_enabled", f->shmem_huge,
                     sizeof(f->shmem_huge));

@@ -129,6 +129,8 @@ static int open_upper(struct fl_engine *e, const struct fl_engine_config *cfg, c
                 .m_ops = &vm_mapping_ops,
         };
         int error = shmem_mount(&e->fs, e->swap, &e->tables, &cache_cfg.shmem);
+        size_t bytes;
+        void *staging;
 
         if (!error)
                 error = mm_create(&e->mm, &mm_cfg);
@@ -136,6 +138,8 @@ static int open_upper(struct fl_engine *e, const struct fl_engine_config *cfg, c
                 error = cache_create(&e->cache, &cache_cfg);
         if (error)
                 return error;
+        cache_staging(e->cache, &staging, &bytes);
+        driver_env_add_memory(&e->drivers, staging, bytes);
         e->mm->rules = default_rules();
         if (cfg->on_error)
                 on_error_of(cfg->on_error, &e->mm->rules.on_error);

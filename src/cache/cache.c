@@ -121,6 +121,12 @@ fail:
         return -ENOMEM;
 }
 
+void cache_staging(struct page_cache *c, void **base, size_t *bytes)
+{
+        *base = c->staging.base;
+        *bytes = (size_t)c->staging.pages << PAGE_SHIFT;
+}
+
 void cache_stop(struct page_cache *c)
 {
         worker_stop(&c->flusher);

@@ -123,6 +123,8 @@ struct cache_config {
 };
 
 int cache_create(struct page_cache **out, const struct cache_config *cfg);
+/* Where all I/O of the cache goes to and comes from; as long as the cache. */
+void cache_staging(struct page_cache *c, void **base, size_t *bytes);
 /* Ends its threads: nothing is reclaimed or written any more of its own accord. */
 void cache_stop(struct page_cache *c);
 /* All mappings are destroyed. */

@@ -51,8 +51,10 @@ struct driver_io {
 struct driver_env {
         struct loop *loop; /* io_uring is submitted to and reaped by its threads only */
         struct trace *trace;
-        unsigned depth;               /* I/Os in flight per device, default 64 */
-        struct uring *uring;          /* the one ring, made on first use; NULL: none yet */
+        unsigned depth;      /* I/Os in flight per device, default 64 */
+        struct uring *uring; /* the one ring, made on first use; NULL: none yet */
+        void *memory;        /* driver_env_add_memory() */
+        size_t memory_bytes;
         struct pool_threads *threads; /* posix's workers, made on first use */
         const char *driver;           /* "auto" (or NULL), "uring" or "posix", for host files */
         const char *faults;           /* --faults SPEC, or NULL: every device opened gets wrapped */
@@ -139,6 +141,20 @@ void device_commit(struct device *dev);
 void device_close(struct device *dev);
 /* The host's descriptor of a file device (buffered), -1 for others; the faulty one passes on. */
 int device_fd(const struct device *dev);
+
+/* Most I/O goes to and from this memory, which stays until the env is destroyed: the ring may know it
+ * beforehand, as far as RLIMIT_MEMLOCK lets it. Before the env has I/O, or while it has none. */
+void driver_env_add_memory(struct driver_env *env, void *base, size_t bytes);
+
+/* What io_uring has been asked for, for people and tests. */
+struct uring_state {
+        bool files;     /* descriptors are in the ring's table */
+        bool memory;    /* the memory above is registered */
+        uint64_t ios;   /* system calls that the ring has made for us, */
+        uint64_t calls; /* in so many of ours */
+};
+/* False: there is no ring. */
+bool uring_state(struct driver_env *env, struct uring_state *state);
 
 /* Frees the ring and the workers. Every device is closed; env->loop still runs. */
 void driver_env_destroy(struct driver_env *env);

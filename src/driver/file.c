@@ -86,6 +86,7 @@ void file_io_next(struct driver_io *io, struct file_part *part)
         part->offset = io->offset + io->priv[PRIV_MOVED];
         part->rw_flags = io->op == IO_WRITE && io->flags & DRIVER_FUA ? RWF_DSYNC : 0;
         part->fd = f->direct;
+        part->slot = f->slot;
         part->iov = io->iov;
         if (f->direct >= 0 && !(io->priv[PRIV_FLAGS] & PRIV_BUFFERED) &&
             aligned(part->offset, f->offset_align)) {
@@ -95,6 +96,7 @@ void file_io_next(struct driver_io *io, struct file_part *part)
                         return;
         }
         part->fd = f->buffered;
+        part->slot = f->slot < 0 ? -1 : f->slot + 1;
         part->iovcnt = io->iovcnt < MAX_SEGMENTS ? io->iovcnt : MAX_SEGMENTS;
 }
 
@@ -350,11 +352,13 @@ int device_open_file(struct driver_env *env, const char *path, int oflags, struc
                 return -ENOMEM;
         f->dev.ops = ops;
         f->dev.env = env;
-        f->buffered = f->direct = -1;
+        f->buffered = f->direct = f->slot = -1;
         err = file_device_open(f, path, oflags);
         if (err) {
                 file_close(&f->dev);
                 return err;
         }
+        if (ops == &uring_ops)
+                uring_add_file(f);
         return device_opened(env, &f->dev, out);
 }

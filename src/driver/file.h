@@ -23,11 +23,14 @@ struct file_device {
         uint32_t mem_align;    /* of buffers, for direct I/O; a power of two */
         uint32_t offset_align; /* of offset and length; a power of two */
         bool block;            /* a block device: its size is asked for differently */
+        int slot;              /* uring: of `direct` in the ring's table of files, `buffered` behind
+                                * it; -1: they are in none */
 };
 
 /* What one system call is to do. */
 struct file_part {
         int fd;
+        int slot;     /* of the ring's table of files; -1: none */
         int rw_flags; /* RWF_ */
         uint64_t offset;
         const struct iovec *iov;
@@ -59,6 +62,8 @@ extern const struct driver_ops posix_ops, uring_ops;
 /* Makes the workers, or the ring, of the env if there are none yet. 0 or -errno. */
 int posix_prepare(struct driver_env *env);
 int uring_prepare(struct driver_env *env);
+/* The file's descriptors into the ring's table, if there is one and it has room. */
+void uring_add_file(struct file_device *f);
 void posix_destroy(struct driver_env *env);
 void uring_destroy(struct driver_env *env);
 

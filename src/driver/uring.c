@@ -10,6 +10,11 @@
  *                                                                 io_uring_submit /  per batch
  *   ring readable --> reap CQEs --> go on after a short transfer, or done()
  *
+ * What the kernel would have to look up for each I/O it is told once, where it lets itself be told:
+ * descriptors are in the ring's table of files (FILE_SLOTS, two a file), and the memory that most I/O
+ * goes to and from is registered, which locks it (RLIMIT_MEMLOCK). Where that cannot be had, or is used
+ * up, an I/O goes as it did without; nobody but uring_state() knows.
+ *
  * At most `limit` I/Os are in the ring, so that completions cannot overflow; the others wait on
  * `waiting` and follow as those before them complete. Every I/O that is in no list is in the ring.
  */
@@ -27,13 +32,21 @@
 #define REAP_BATCH 32
 #define REAP_BYTES (512u << 10)  /* completed in one go; then faults that became ready run */
 #define MAX_TRANSFER 0x7ffff000u /* the kernel moves no more in one call */
+#define FILE_SLOTS 1024u
+/* Locking memory touches it, a millisecond for two megabytes; what gives it out begins at its front. */
+#define MAX_MEMORY (2ul << 20)
 
 struct uring {
-        struct io_uring ring;   /* [uring] */
-        struct mutex lock;      /* held over io_uring_submit, which waits for no I/O */
-        struct io_list waiting; /* [uring] to be prepared when there is room */
-        unsigned in_ring;       /* [uring] prepared and not yet reaped */
-        unsigned limit;         /* (c) */
+        struct io_uring ring;      /* [uring] */
+        struct mutex lock;         /* held over io_uring_submit, which waits for no I/O */
+        struct io_list waiting;    /* [uring] to be prepared when there is room */
+        unsigned in_ring;          /* [uring] prepared and not yet reaped */
+        unsigned limit;            /* (c) */
+        uint64_t ios, calls;       /* [uring] */
+        bool files;                /* (c) there is a table of files */
+        bool used[FILE_SLOTS / 2]; /* [uring] pairs of slots */
+        char *memory;              /* [uring] registered; NULL: none is */
+        size_t memory_bytes;
         struct mutex handover_lock;
         struct io_list handover; /* [handover] */
         struct loop *loop;       /* (c) */
@@ -43,22 +56,57 @@ struct uring {
 
 /* ---- submission ---- */
 
-static void prepare_transfer(struct io_uring_sqe *sqe, struct driver_io *io)
+/* Is it all in the memory the ring knows? => r->lock held */
+static bool is_registered(const struct uring *r, const struct iovec *iov)
 {
-        bool write = io->op == IO_WRITE;
+        uint64_t at = (uint64_t)((char *)iov->iov_base - r->memory);
+
+        mutex_assert_held(&r->lock);
+        return r->memory && at < r->memory_bytes && iov->iov_len <= r->memory_bytes - at;
+}
+
+static uint8_t opcode_of(const struct uring *r, bool write, const struct file_part *part)
+{
+        if (part->iovcnt > 1)
+                return write ? IORING_OP_WRITEV : IORING_OP_READV;
+        if (is_registered(r, part->iov))
+                return write ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED;
+        return write ? IORING_OP_WRITE : IORING_OP_READ;
+}
+
+static void set_file(struct io_uring_sqe *sqe, int slot)
+{
+        if (slot < 0)
+                return;
+        sqe->fd = slot;
+        sqe->flags |= IOSQE_FIXED_FILE;
+}
+
+static void prepare_transfer(struct uring *r, struct io_uring_sqe *sqe, struct driver_io *io)
+{
         struct file_part part;
+        uint8_t op;
 
         file_io_next(io, &part);
+        op = opcode_of(r, io->op == IO_WRITE, &part);
         if (part.iovcnt == 1) {
                 size_t len = min_u64(part.iov->iov_len, MAX_TRANSFER);
 
-                io_uring_prep_rw(write ? IORING_OP_WRITE : IORING_OP_READ, sqe, part.fd,
-                                 part.iov->iov_base, (unsigned)len, part.offset);
+                io_uring_prep_rw(op, sqe, part.fd, part.iov->iov_base, (unsigned)len, part.offset);
+                sqe->buf_index = 0;
         } else {
-                io_uring_prep_rw(write ? IORING_OP_WRITEV : IORING_OP_READV, sqe, part.fd, part.iov,
-                                 part.iovcnt, part.offset);
+                io_uring_prep_rw(op, sqe, part.fd, part.iov, part.iovcnt, part.offset);
         }
         sqe->rw_flags = part.rw_flags;
+        set_file(sqe, part.slot);
+}
+
+static void prepare_flush(struct io_uring_sqe *sqe, struct device *dev)
+{
+        int slot = to_file(dev)->slot;
+
+        io_uring_prep_fsync(sqe, file_fd(dev), IORING_FSYNC_DATASYNC);
+        set_file(sqe, slot < 0 ? -1 : slot + 1);
 }
 
 /* Submit what is prepared. False: the kernel cannot take it now; it stays, and is tried again by
@@ -71,6 +119,8 @@ static bool ring_submit(struct uring *r)
         do
                 ret = io_uring_submit(&r->ring);
         while (ret == -EINTR);
+        r->calls++;
+        r->ios += ret > 0 ? (unsigned)ret : 0;
         return ret >= 0;
 }
 
@@ -88,9 +138,9 @@ static bool prepare(struct uring *r, struct driver_io *io)
         if (!sqe)
                 return false;
         if (io->op == IO_FLUSH)
-                io_uring_prep_fsync(sqe, file_fd(io->dev), IORING_FSYNC_DATASYNC);
+                prepare_flush(sqe, io->dev);
         else
-                prepare_transfer(sqe, io);
+                prepare_transfer(r, sqe, io);
         io_uring_sqe_set_data(sqe, io);
         r->in_ring++;
         return true;
@@ -222,6 +272,91 @@ static bool uring_idle(struct loop_idle *idle)
         return reap(r) || did;
 }
 
+/* ---- what the ring knows beforehand ---- */
+
+/* A pair of slots, or -1. */
+static int take_slots(struct uring *r)
+{
+        int slot = -1;
+
+        mutex_lock(&r->lock);
+        for (unsigned i = 0; r->files && i < FILE_SLOTS / 2 && slot < 0; i++) {
+                if (r->used[i])
+                        continue;
+                r->used[i] = true;
+                slot = (int)(2 * i);
+        }
+        mutex_unlock(&r->lock);
+        return slot;
+}
+
+static void give_slots(struct uring *r, int slot)
+{
+        mutex_lock(&r->lock);
+        r->used[slot / 2] = false;
+        mutex_unlock(&r->lock);
+}
+
+void uring_add_file(struct file_device *f)
+{
+        struct uring *r = f->dev.env->uring;
+        int fd[2] = { f->direct, f->buffered }, slot = take_slots(r);
+
+        if (slot < 0)
+                return;
+        if (io_uring_register_files_update(&r->ring, (unsigned)slot, fd, 2) == 2)
+                f->slot = slot;
+        else
+                give_slots(r, slot);
+}
+
+static void uring_close(struct device *dev)
+{
+        struct file_device *f = to_file(dev);
+        int none[2] = { -1, -1 };
+
+        if (f->slot >= 0) {
+                io_uring_register_files_update(&dev->env->uring->ring, (unsigned)f->slot, none, 2);
+                give_slots(dev->env->uring, f->slot);
+        }
+        file_close(dev);
+}
+
+/* => nothing of the env is in flight */
+static void add_memory(struct uring *r, void *base, size_t bytes)
+{
+        struct iovec iov = { .iov_base = base, .iov_len = min_u64(bytes, MAX_MEMORY) };
+
+        if (!base || io_uring_register_buffers(&r->ring, &iov, 1))
+                return;
+        mutex_lock(&r->lock);
+        r->memory = base;
+        r->memory_bytes = iov.iov_len;
+        mutex_unlock(&r->lock);
+}
+
+void driver_env_add_memory(struct driver_env *env, void *base, size_t bytes)
+{
+        env->memory = base;
+        env->memory_bytes = bytes;
+        if (env->uring)
+                add_memory(env->uring, base, bytes);
+}
+
+bool uring_state(struct driver_env *env, struct uring_state *state)
+{
+        struct uring *r = env->uring;
+
+        if (!r)
+                return false;
+        mutex_lock(&r->lock);
+        *state = (struct uring_state){
+                .files = r->files, .memory = r->memory, .ios = r->ios, .calls = r->calls
+        };
+        mutex_unlock(&r->lock);
+        return true;
+}
+
 /* ---- the ring ---- */
 
 static int ring_init(struct uring *r)
@@ -274,6 +409,8 @@ static int ring_create(struct driver_env *env, struct uring **out)
                 return err;
         }
         loop_add_idle(r->loop, &r->idle);
+        r->files = io_uring_register_files_sparse(&r->ring, FILE_SLOTS) == 0;
+        add_memory(r, env->memory, env->memory_bytes);
         *out = r;
         return 0;
 }
@@ -309,7 +446,7 @@ const struct driver_ops uring_ops = {
         .signal_safe = true,
         .submit = uring_submit,
         .commit = uring_commit,
-        .close = file_close,
+        .close = uring_close,
         .refresh = file_refresh,
         .resize = file_resize,
         .punch = file_punch,
