@@ -106,6 +106,18 @@ static int store_window(struct session *s, struct source *source, uint64_t at, s
         return status;
 }
 
+/* A device has the size it has. */
+static int set_size(struct session *s, const struct stat *st, uint64_t size)
+{
+        if (S_ISBLK(st->st_mode))
+                return size <= (uint64_t)st->st_size ? 0
+                                                     : fail(s->uri, "put", "%s", strerror(ENOSPC));
+        /* To nothing first: the old pages need not be read before they are overwritten. */
+        if (fl_ftruncate(s->file, 0) || fl_ftruncate(s->file, (off_t)size))
+                return fail_library();
+        return 0;
+}
+
 static int put(struct session *s, struct source *source)
 {
         uint64_t size = (uint64_t)source->st.st_size;
@@ -118,9 +130,8 @@ static int put(struct session *s, struct source *source)
                 return fail_library();
         if (st.st_dev == source->st.st_dev && st.st_ino == source->st.st_ino)
                 return fail(s->uri, "put", "it is the same file as %s", source->path);
-        /* To nothing first: the old pages need not be read before they are overwritten. */
-        if (fl_ftruncate(s->file, 0) || fl_ftruncate(s->file, (off_t)size))
-                return fail_library();
+        if (set_size(s, &st, size))
+                return EXIT_FAILED;
         buf = malloc(CHUNK);
         if (!buf)
                 return fail(s->uri, "put", "%s", strerror(ENOMEM));

@@ -170,6 +170,8 @@ int fs_open(struct fs_env *env, const char *uri, int oflags, int mode, struct in
                 return hostfs_open(env, uri, u.path, oflags, mode, out, why);
         case URI_RAM:
                 return memfs_open_ram(env, uri, u.size, oflags, out);
+        case URI_DEVICE:
+                return devfs_open(env, uri, oflags, out, why);
         case URI_IMAGE:
                 err = get_type(env, &u, &type, why);
                 return err ? err : type->open(env, uri, &u, oflags, out, why);

@@ -13,6 +13,7 @@
 /* i_dev of what has no st_dev of its own; the host's numbers stay below. */
 #define I_DEV_BLOCK (UINT64_C(1) << 62) /* | st_rdev: two nodes of one disk are one inode */
 #define I_DEV_MEMFS (UINT64_C(1) << 63) /* | the super block */
+#define I_DEV_DEVFS (UINT64_C(3) << 62) /* likewise */
 
 /* => env->lock held. The inode, with a reference more, or NULL. */
 struct inode *inode_find_locked(struct fs_env *env, uint64_t dev, uint64_t ino);
@@ -31,6 +32,10 @@ int hostfs_open(struct fs_env *env, const char *uri, const char *path, int oflag
                 struct inode **out, const char **why);
 int memfs_open_ram(struct fs_env *env, const char *uri, uint64_t size, int oflags,
                    struct inode **out);
+
+/* A device that the host has no file for. */
+int devfs_open(struct fs_env *env, const char *uri, int oflags, struct inode **out,
+               const char **why);
 
 /* ---- what most file systems have in common ---- */
 

@@ -9,6 +9,8 @@
 CORE(uint64_t, now_ns, (void), ())
 CORE(uint32_t, thread_id, (void), ())
 CORE(bool, parse_size, (const char *text, uint64_t *out), (text, out))
+CORE(bool, take_number, (const char **s, uint64_t *out), (s, out))
+CORE(bool, take_time, (const char **s, uint64_t *out), (s, out))
 CORE(int, futex_wait, (_Atomic uint32_t *word, uint32_t value, uint64_t ns), (word, value, ns))
 CORE(void, futex_wake, (_Atomic uint32_t *word, int how_many), (word, how_many))
 #ifdef NDEBUG

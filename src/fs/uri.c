@@ -11,6 +11,7 @@
 #include "util/scheme.h"
 
 static const char *const image_types[] = { "ext4", "squashfs" };
+static const char *const device_schemes[] = { "nbd", "nbd+unix" };
 
 static int refuse(int error, const char **why, const char *phrase)
 {
@@ -102,7 +103,12 @@ int uri_parse(const char *text, struct uri *out, const char **why)
                         out->type = image_types[i];
                         return parse_image(text + n + 1, out, why);
                 }
+        for (unsigned i = 0; i < ARRAY_SIZE(device_schemes); i++)
+                if (scheme_is(text, device_schemes[i])) {
+                        out->scheme = URI_DEVICE;
+                        return 0;
+                }
         return refuse(-EINVAL, why,
-                      "unknown scheme; known are file:, ram:, ext4: and squashfs: (a path with a "
-                      "colon needs ./ before it)");
+                      "unknown scheme; known are file:, ram:, nbd:, nbd+unix:, ext4: and squashfs: "
+                      "(a path with a colon needs ./ before it)");
 }

@@ -4,6 +4,7 @@
  *
  *   PATH, file:PATH            a host file
  *   ram:SIZE                   memory, as a file
+ *   nbd://..., nbd+unix://...  a whole device, as a file (driver/nbd/target.c knows the rest)
  *   ext4:DEV#/path[?norecovery], squashfs:DEV#/path
  *                              a file in an image on a device (driver/open.c knows what DEV may be)
  *
@@ -16,7 +17,7 @@
 
 #include "util/base.h"
 
-enum uri_scheme { URI_FILE, URI_RAM, URI_IMAGE };
+enum uri_scheme { URI_FILE, URI_RAM, URI_IMAGE, URI_DEVICE };
 
 #define URI_PART_MAX 4096 /* PATH_MAX, the NUL included */
 

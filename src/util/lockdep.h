@@ -62,6 +62,8 @@
         X(HANDOVER, "handover_lock", 11, 0)                                                        \
         X(POSIX, "pool_threads.lock", 11, 0)                                                       \
         X(FAULTY, "faulty.lock", 11, 0)                                                            \
+        X(NBD, "nbd.lock", 11, 0)                                                                  \
+        X(NBD_LOG, "nbd_log.lock", 11, 0)                                                          \
         X(RAM, "ram.lock", 11, 0)                                                                  \
         X(SQUASHFS_BLOCKS, "squashfs blocks.lock", 11, 0)                                          \
         X(WORKER, "fs_worker.lock", 11, 0)
