@@ -4,8 +4,9 @@
 
 . "${0%/*}/lib.sh"
 server=
+http=
 uri="nbd+unix:///?socket=$work/socket"
-trap 'stop_server; rm -rf "$work"' EXIT
+trap 'stop_server; [ -z "$http" ] || kill "$http"; rm -rf "$work"' EXIT
 
 # Skips where the module was not built.
 need_nbd()

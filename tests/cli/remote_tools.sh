@@ -4,7 +4,8 @@
 # remote_tools.sh - the servers of docs/remote.md that one machine can run: nbdkit and qemu-nbd, with
 # the command lines printed there but for names of files.
 
-. "${0%/*}/remote_lib.sh"
+here=$(cd "${0%/*}" && pwd)
+. "$here/remote_lib.sh"
 need_nbd
 need_tool nbdkit qemu-nbd qemu-img
 need_engine
@@ -58,6 +59,41 @@ serve_by nbdkit -f -U "$work/socket" --filter=gzip file data.gz
 expect_bytes data "$uri"
 expect_error 1 'read-only' "$FAULTLINE" put new "$uri"
 stop_server
+if command -v xz >/dev/null; then
+        xz -k -0 data
+        serve_by nbdkit -f -U "$work/socket" --filter=xz file data.xz
+        expect_bytes data "$uri"
+        stop_server
+fi
+tar -cf archive.tar data
+serve_by nbdkit -f -U "$work/socket" --filter=tar file archive.tar tar-entry=data
+expect_bytes data "$uri"
+stop_server
+serve_by nbdkit -f -U "$work/socket" memory 4M
+"$FAULTLINE" put new "$uri" || fail "put in memory"
+"$FAULTLINE" cat "$uri" --length 3000000 >out || fail "cat from memory"
+cmp new out || fail "memory: other bytes"
+stop_server
+
+# HTTP
+if nbdkit --dump-plugin curl >/dev/null 2>&1 && command -v python3 >/dev/null; then
+        python3 "$here/range_server.py" data port 2>http.err &
+        http=$!
+        tries=0
+        until [ -s port ]; do
+                tries=$((tries + 1))
+                [ $tries -lt 300 ] || fail "the HTTP server does not start: $(cat http.err)"
+                sleep 0.05
+        done
+        serve_by nbdkit -f -r -U "$work/socket" --filter=cache --filter=retry curl \
+                "http://127.0.0.1:$(cat port)/disk.raw"
+        expect_bytes data "$uri"
+        stop_server
+        kill $http
+        wait $http 2>/dev/null
+        http=
+fi
+
 serve_by nbdkit -f -r -U "$work/socket" file disk
 expect_bytes disk "$uri"
 expect_error 1 'read-only' "$FAULTLINE" touch "$uri" --pattern seq --write
