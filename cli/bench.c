@@ -221,6 +221,7 @@ const struct command command_bench = {
                 "  first-touch            a first store to each page of memory that fits\n"
                 "  map-large              map and unmap 1 GiB of memory, untouched\n"
                 "  map-large-file         the same of a file\n"
+                "  nbd-seq                an NBD server's export in order, beside nbdcopy\n"
                 "  maps-50000             minor faults over so many mappings, beside one\n"
                 "  far-apart              loads over a sparse file of 16 TiB, beside one of 1 GiB\n"
                 "  pread-hit, pread-miss  fl_pread beside pread\n"

@@ -31,6 +31,7 @@ enum bench_side {
         SIDE_FIO_PSYNC,
         SIDE_FIO_URING,
         SIDE_MALLOC,
+        SIDE_NBDCOPY,
         NR_SIDES
 };
 
@@ -64,6 +65,7 @@ struct workload {
         bool swaps;             /* more than fits: the kernel's sides need a swap file */
         bool unlimited;         /* the kernel's sides have no memory limit */
         bool far;               /* on a sparse file, as large as they come; SIDE_SMALL: 1 GiB */
+        bool remote;            /* the file is the export of an NBD server */
         const char *mmu;        /* the best one for this, where --mmu names none; NULL: auto */
         int (*setup)(struct work *w); /* not measured; 0 or an errno value */
         int (*run)(struct work *w, struct bench_result *result); /* likewise */
@@ -106,6 +108,13 @@ struct stream {
         uint64_t state, at, pages;
 };
 
+/* A server with the file's bytes in memory. */
+struct bench_nbd {
+        pid_t server; /* 0: none */
+        uint64_t size;
+        char socket[4096], uri[4160];
+};
+
 /* What a running measurement has; the side's open() fills its part. */
 struct work {
         const struct options *options;
@@ -114,7 +123,8 @@ struct work {
         const struct side_ops *ops;
         struct session session; /* Faultline's, */
         struct options engine;  /* and what it was opened with */
-        char path[4096];        /* of the file */
+        char path[4160];        /* of the file */
+        struct bench_nbd nbd;   /* if that is remote */
         char swap[4160];        /* the engine's own swap area; "": none */
         int fd;                 /* the others' */
         uint64_t size;          /* of the file */
@@ -155,6 +165,8 @@ extern const struct side_ops bench_sides[NR_SIDES];
 const char *bench_side_absent(enum bench_side side, const char *path, char why[256]);
 /* Can an engine with this MMU be opened here? */
 bool bench_mmu_works(const char *mmu);
+/* Is there such a program? */
+bool bench_is_in_path(const char *program);
 /* NR_SIDES: no such key. */
 enum bench_side bench_find_side(const char *key, size_t length);
 
@@ -202,6 +214,16 @@ uint64_t zipf_next(const struct zipf *z, uint64_t *state);
 
 /* In the worker, for the fio sides. Exit status. */
 int bench_fio(const struct bench_job *job, struct bench_result *result);
+
+/* ---- bench_nbd.c ---- */
+
+/* Serves the bytes of the file at `path` as s->uri. 0 or an exit status. */
+int bench_nbd_start(struct bench_nbd *s, const char *path);
+void bench_nbd_stop(struct bench_nbd *s);
+/* In the worker, for SIDE_NBDCOPY. Exit status. */
+int bench_nbdcopy(const struct bench_job *job, struct bench_result *result);
+/* Why no workload that is remote can run here, or NULL. */
+const char *bench_nbd_problem(void);
 
 /* ---- bench_cgroup.c ---- */
 

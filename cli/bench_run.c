@@ -352,6 +352,8 @@ static int do_row(struct bench *b, const struct workload *load, bool busy)
                 row->sides &= 1u << SIDE_FAULTLINE | 1u << load->beside;
         if (busy) /* fio has no such thread */
                 row->sides &= ~(1u << SIDE_FIO_PSYNC | 1u << SIDE_FIO_URING);
+        if (load->remote && !(b->here & 1u << load->beside))
+                row->sides = 0; /* there is no server */
         if (load->mmu && !b->options->mmu && bench_mmu_works(load->mmu))
                 row->mmu = load->mmu;
         else

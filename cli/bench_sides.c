@@ -222,7 +222,7 @@ static int plain_unmap(struct work *w, void *at, uint64_t len)
 
 /* ---- what is here ---- */
 
-static bool is_in_path(const char *program)
+bool bench_is_in_path(const char *program)
 {
         const char *path = getenv("PATH");
 
@@ -268,8 +268,10 @@ const char *bench_side_absent(enum bench_side side, const char *path, char why[2
         bool fio = side == SIDE_FIO_PSYNC || side == SIDE_FIO_URING;
         const char *problem = NULL;
 
-        if (fio && !is_in_path("fio"))
+        if (fio && !bench_is_in_path("fio"))
                 return "fio is not installed";
+        if (side == SIDE_NBDCOPY)
+                return bench_nbd_problem();
         if (fio || side == SIDE_URING)
                 problem = direct_problem(path, why);
         if (!problem && (side == SIDE_URING || side == SIDE_FIO_URING))
@@ -368,5 +370,9 @@ const struct side_ops bench_sides[NR_SIDES] = {
                 .close = host_close,
                 .map = plain_map,
                 .unmap = plain_unmap,
+        },
+        [SIDE_NBDCOPY] = {
+                .key = "nbdcopy",
+                .name = "nbdcopy to nowhere",
         },
 };

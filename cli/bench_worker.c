@@ -208,6 +208,12 @@ static int choose_file(struct work *w)
         int error;
 
         snprintf(w->path, sizeof(w->path), "%s", w->job->path);
+        if (w->load->remote) {
+                int status = bench_nbd_start(&w->nbd, w->job->path);
+
+                memcpy(w->path, w->nbd.uri, sizeof(w->nbd.uri));
+                return status;
+        }
         if (!w->load->far)
                 return 0;
         error = bench_sparse_file(w->job->path, w->ops->small ? NEAR_BYTES : FAR_BYTES, w->path);
@@ -233,7 +239,9 @@ static int work_on_side(const struct options *o, const struct bench_job *job,
                 unlink(work.path); /* it is open, and nobody else's */
         if (!status)
                 status = measure(&work, result);
-        return clean_up(&work, status);
+        status = clean_up(&work, status);
+        bench_nbd_stop(&work.nbd);
+        return status;
 }
 
 int bench_work(const struct options *o, const struct bench_job *job)
@@ -243,6 +251,8 @@ int bench_work(const struct options *o, const struct bench_job *job)
 
         if (bench_sides[job->side].open)
                 status = work_on_side(o, job, &result);
+        else if (job->side == SIDE_NBDCOPY)
+                status = bench_nbdcopy(job, &result);
         else
                 status = bench_fio(job, &result);
         if (status)

@@ -19,7 +19,9 @@ static void own_folder(char *out, size_t size)
 
         *out = 0;
         if (dladdr((const void *)module_find, &info) && info.dli_fname) {
-                char *real = realpath(info.dli_fname, NULL);
+                /* A program's is what it was called by, which need not be where it is. */
+                bool path = strchr(info.dli_fname, '/') != NULL;
+                char *real = realpath(path ? info.dli_fname : "/proc/self/exe", NULL);
 
                 slash = real ? strrchr(real, '/') : NULL;
                 if (slash)
