@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "doctor.h"
+#include "util/module.h"
 
 /* How a line begins: all is well, it works with less, it does not work. */
 enum verdict { WELL, LESS, NOT };
@@ -113,6 +114,27 @@ static void print_limits(const struct findings *f)
              f->seccomp >= 0 && f->seccomp < 3 ? modes[f->seccomp] : "unknown");
 }
 
+/* Parts that are loaded when a name asks for them, and which those are. */
+static const struct {
+        const char *name, *serves;
+} modules[] = {
+        { "nbd", "nbd: and nbd+unix:" },
+};
+
+static void print_modules(void)
+{
+        char label[32], path[MODULE_PATH_MAX];
+
+        for (unsigned i = 0; i < ARRAY_SIZE(modules); i++) {
+                snprintf(label, sizeof(label), "module %s", modules[i].name);
+                if (module_find(modules[i].name, path))
+                        line(LESS, label, "not installed: there is no %s; %s cannot be opened",
+                             path, modules[i].serves);
+                else
+                        line(WELL, label, "%s", path);
+        }
+}
+
 static void print_mmu(const struct engine_findings *e, const struct mmu_findings *m)
 {
         bool pager = !strcmp(m->name, "uffd");
@@ -157,6 +179,7 @@ static int print_text(const struct findings *f, const struct advice *advice)
         print_uffd(f);
         print_io(f);
         print_limits(f);
+        print_modules();
         print_engine(f);
         if (*advice->command)
                 printf("\nWhat would improve it most (%s):\n  %s\n", advice->why, advice->command);
@@ -233,13 +256,25 @@ static json_t *engine_json(const struct engine_findings *e)
                          json_or_null(e->kernel_ns, e->kernel_ns), "fault_mmu_ns", faults);
 }
 
+static json_t *modules_json(void)
+{
+        json_t *all = json_object();
+        char path[MODULE_PATH_MAX];
+
+        for (unsigned i = 0; i < ARRAY_SIZE(modules); i++)
+                json_object_set_new(all, modules[i].name,
+                                    module_find(modules[i].name, path) ? json_null()
+                                                                       : json_string(path));
+        return all;
+}
+
 static int print_doctor_json(const struct findings *f, const struct advice *advice)
 {
         json_t *command = *advice->command ? json_string(advice->command) : json_null();
-        json_t *all =
-                json_pack("{s:o, s:o, s:o, s:o, s:o, s:s}", "userfaultfd", uffd_json(&f->uffd),
-                          "io", io_json(f), "limits", limits_json(f), "engine",
-                          engine_json(&f->engine), "command", command, "why", advice->why);
+        json_t *all = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "userfaultfd",
+                                uffd_json(&f->uffd), "io", io_json(f), "limits", limits_json(f),
+                                "modules", modules_json(), "engine", engine_json(&f->engine),
+                                "command", command, "why", advice->why);
 
         return print_json(stdout, all) ? 0 : fail("doctor", "print", "%s", strerror(ENOMEM));
 }

@@ -8,9 +8,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
@@ -64,6 +66,18 @@ static int reopen(const struct opening *o, int path_fd, int flags)
         return -ESTALE;
 }
 
+/* The kernel opens some disks that are read-only for writing, and then refuses each write. */
+static int check_read_only(struct opening *o)
+{
+        int read_only = 0;
+
+        if (!o->write || !S_ISBLK(o->st.st_mode) || ioctl(o->fd, BLKROGET, &read_only) ||
+            !read_only)
+                return 0;
+        o->why = "the device is read-only";
+        return -EACCES;
+}
+
 /* The file exists. */
 static int open_existing(struct opening *o, int path_fd)
 {
@@ -77,7 +91,7 @@ static int open_existing(struct opening *o, int path_fd)
         if (err)
                 return err;
         o->fd = reopen(o, path_fd, o->oflags & O_ACCMODE);
-        return o->fd < 0 ? o->fd : 0;
+        return o->fd < 0 ? o->fd : check_read_only(o);
 }
 
 /* The file did not exist a moment ago. -EEXIST: now it does. */

@@ -13,13 +13,14 @@ make_random new 8000000
 # put_on WORD...: the file is put on a server that does as it is told, and is there.
 put_on()
 {
-        head -c "${bytes:-9000001}" /dev/zero >disk
+        head -c "${bytes:-9000001}" /dev/zero | tr '\0' x >disk
         serve disk volatile "$@"
         "$FAULTLINE" put new "$uri" --cache 2M || fail "put on a server with: $*"
         "$FAULTLINE" cat "$uri" --length 8000000 >out || fail "cat from a server with: $*"
         stop_server KILL
         cmp new out || fail "other bytes from a server with: $*"
         cmp -n 8000000 new disk || fail "lost by a server with: $*"
+        [ -z "$(tail -c +8000001 disk | tr -d x)" ] || fail "something behind it changed with: $*"
 }
 
 put_on
