@@ -264,11 +264,11 @@ static bool serve(const struct request *r)
         case CMD_READ:
                 return answer_read(r);
         case CMD_ZEROES:
-                memset(cache + r->offset, 0, r->len);
-                /* fall through */
         case CMD_WRITE:
                 if (told.readonly)
                         return answer(r, EPERM);
+                if (r->type == CMD_ZEROES)
+                        memset(cache + r->offset, 0, r->len);
                 change(r->offset, r->len, fua || !told.is_volatile);
                 return answer(r, 0);
         case CMD_FLUSH:
