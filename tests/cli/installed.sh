@@ -21,7 +21,8 @@ pc=$(find "$dest" -name 'faultline.pc')
 [ -n "$so" ] && [ -n "$archive" ] && [ -n "$pc" ] || fail "not installed: $(find "$dest")"
 others=$(cd "$dest" && find . \( -type f -o -type l \) | grep -v -E -e '/bin/faultline$' \
         -e '/include/faultline/faultline\.h$' -e '/libfaultline\.(a|so|so\.0|so\.0\.1\.0)$' \
-        -e '/faultline/faultline-[a-z0-9]*\.so$' -e '/pkgconfig/faultline\.pc$' -e '/man/man[137]/f(l_|aultline)[a-z_0-9]*\.[137]$')
+        -e '/faultline/faultline-[a-z0-9]*\.so$' -e '/pkgconfig/faultline\.pc$' \
+        -e '/man/man[137]/f(l_|aultline)[a-z_0-9]*\.[137]$')
 [ -z "$others" ] || fail "installed as well: $others"
 
 # --- the shared library: each function of the header, versioned, and no other symbol ----------

@@ -18,7 +18,7 @@ cmp image out || fail "a disk: other bytes"
 "$FAULTLINE" put new "$loop" || fail "put on a disk"
 cmp -n 1000000 new image || fail "what was put on a disk is not in the image"
 [ "$(wc -c <image)" -eq 3000320 ] || fail "the image has another size"
-expect_error 1 'No space left' "$FAULTLINE" put out "$loop" --faults enospc@0+1M
+expect_error 1 'No space left' "$FAULTLINE" put new "$loop" --faults enospc@0+1M
 head -c 4000000 /dev/zero >long
 expect_error 1 'No space left' "$FAULTLINE" put long "$loop"
 losetup -d "$loop"
