@@ -18,16 +18,28 @@ struct bio_slot {
         struct request request;
 };
 
-struct block_pool {
-        struct mutex lock;
-        struct bio *free_bios;  /* [bios] */
+struct bio_stock {
+        struct bio *free;       /* [bios] linked by bi_next */
         unsigned used;          /* [bios] slots; those behind were never in use */
-        unsigned waiting;       /* [bios] threads that wait for a bio */
-        _Atomic uint32_t freed; /* futex word: bumped when a bio is freed and one waits */
+        unsigned left;          /* [bios] bios that can be had */
         unsigned size;          /* (c) */
         struct bio_slot *slots; /* (c) */
+};
+
+struct block_pool {
+        struct mutex lock;
+        struct bio_stock bios, parts; /* [bios] what callers get, and what split.c does */
+        unsigned waiting;             /* [bios] threads that wait for a bio */
+        _Atomic uint32_t freed;       /* futex word: bumped when a bio is freed and one waits */
         const struct elevator_ops *elevator; /* (c) once there is a queue */
 };
+
+static bool stock_init(struct bio_stock *s, unsigned bios)
+{
+        s->size = s->left = bios;
+        s->slots = calloc(bios, sizeof *s->slots);
+        return s->slots;
+}
 
 int block_pool_create(struct block_pool **out, unsigned bios)
 {
@@ -37,10 +49,8 @@ int block_pool_create(struct block_pool **out, unsigned bios)
                 return -ENOMEM;
         mutex_init(&p->lock, LOCK_BIOS);
         p->elevator = elevator_find(NULL);
-        p->size = bios;
-        p->slots = calloc(bios, sizeof *p->slots);
-        if (!p->slots) {
-                free(p);
+        if (!stock_init(&p->bios, bios) || !stock_init(&p->parts, BLK_PARTS)) {
+                block_pool_destroy(p);
                 return -ENOMEM;
         }
         *out = p;
@@ -49,7 +59,8 @@ int block_pool_create(struct block_pool **out, unsigned bios)
 
 void block_pool_destroy(struct block_pool *p)
 {
-        free(p->slots);
+        free(p->bios.slots);
+        free(p->parts.slots);
         free(p);
 }
 
@@ -70,17 +81,34 @@ const struct elevator_ops *block_pool_elevator(const struct block_pool *p)
 
 /* ---- bios ---- */
 
-/* => p->lock held */
-static struct bio *take_bio(struct block_pool *p)
+/* => the pool's lock held */
+static struct bio *take_bio(struct bio_stock *s)
 {
-        struct bio *bio = p->free_bios;
+        struct bio *bio = s->free;
 
-        mutex_assert_held(&p->lock);
+        if (!s->left)
+                return NULL;
+        s->left--;
         if (bio)
-                p->free_bios = bio->bi_next;
-        else if (p->used < p->size)
-                bio = &p->slots[p->used++].bio;
+                s->free = bio->bi_next;
+        else
+                bio = &s->slots[s->used++].bio;
         return bio;
+}
+
+struct bio *bio_alloc_parts(struct block_pool *p, unsigned n)
+{
+        struct bio *first = NULL;
+
+        mutex_lock(&p->lock);
+        for (unsigned left = p->parts.left; n && left >= n; n--, left--) {
+                struct bio *bio = take_bio(&p->parts);
+
+                bio->bi_next = first;
+                first = bio;
+        }
+        mutex_unlock(&p->lock);
+        return first;
 }
 
 static struct bio *bio_init(struct bio *bio, struct request_queue *q, uint32_t opf, uint64_t sector,
@@ -103,7 +131,7 @@ struct bio *bio_alloc(struct request_queue *q, uint32_t opf, uint64_t sector, vo
         struct bio *bio;
 
         mutex_lock(&p->lock);
-        bio = take_bio(p);
+        bio = take_bio(&p->bios);
         mutex_unlock(&p->lock);
         return bio ? bio_init(bio, q, opf, sector, buf, bytes) : NULL;
 }
@@ -115,7 +143,7 @@ static struct bio *bio_alloc_wait(struct request_queue *q)
         struct bio *bio;
 
         mutex_lock(&p->lock);
-        while (!(bio = take_bio(p))) {
+        while (!(bio = take_bio(&p->bios))) {
                 uint32_t seen = atomic_load(&p->freed);
 
                 p->waiting++;
@@ -132,11 +160,13 @@ static struct bio *bio_alloc_wait(struct request_queue *q)
 static void bio_free(struct bio *bio)
 {
         struct block_pool *p = bio->bi_queue->pool;
+        struct bio_stock *s = bio->bi_is_part ? &p->parts : &p->bios;
         bool wake;
 
         mutex_lock(&p->lock);
-        bio->bi_next = p->free_bios;
-        p->free_bios = bio;
+        bio->bi_next = s->free;
+        s->free = bio;
+        s->left++;
         wake = p->waiting > 0;
         if (wake)
                 atomic_fetch_add(&p->freed, 1);
@@ -147,7 +177,7 @@ static void bio_free(struct bio *bio)
 
 void bio_end(struct bio *bio)
 {
-        if (bio->bi_status)
+        if (bio->bi_status && !bio->bi_is_part)
                 stat_add(&bio->bi_queue->trace->stats, STAT_io_errors, 1);
         lock_assert_below(LOCK_EVICT);
         bio->bi_end_io(bio);
@@ -169,6 +199,7 @@ struct request *request_alloc(struct request_queue *q, struct bio *bio)
         rq->sector = bio->bi_sector;
         rq->bytes = bio->bi_size;
         rq->nr_bios = 1;
+        rq->nr_segments = bio_segments(bio);
         rq->bio = rq->biotail = rq->cur = bio;
         rq->nomerge = rq->started = rq->single = false;
         memset(rq->time, 0, sizeof rq->time);
@@ -198,6 +229,14 @@ static void submit_alone(struct request_queue *q, struct bio *bio)
         blk_queue_run(q);
 }
 
+/* 0, or why nothing of it can be done. */
+static int check_op(const struct request_queue *q, const struct bio *bio)
+{
+        enum io_op op = opf_op(bio->bi_opf);
+
+        return op == IO_FLUSH || blk_max_bytes(q, op, bio_offset(bio)) ? 0 : -EOPNOTSUPP;
+}
+
 void submit_bio(struct bio *bio, struct blk_plug *plug)
 {
         struct request_queue *q = bio->bi_queue;
@@ -206,21 +245,23 @@ void submit_bio(struct bio *bio, struct blk_plug *plug)
         /* One for the bio, one for ourselves: the bio may be gone before we return. */
         blk_queue_get(q, 2);
         bio->bi_next = NULL;
-        bio->bi_status = 0;
+        bio->bi_status = check_op(q, bio);
         bio->bi_done = 0;
         bio->bi_queued = q->now();
         trace_emit(q->trace, TRACE_BIO, bio->bi_fault, bio->bi_sector, bio->bi_size, bio->bi_opf,
                    0);
-        if (!blk_flush_steps(q, bio)) {
+        if (bio->bi_status || !blk_flush_steps(q, bio)) {
                 bio_end(bio);
                 blk_queue_put(q, 2);
                 return;
         }
-        stat_add(&q->trace->stats, STAT_bios, 1);
-        if (plug && !passes)
-                blk_plug_bio(plug, bio);
-        else if (passes || !blk_queue_merge_bio(q, bio))
-                submit_alone(q, bio);
+        if (!blk_split_bio(q, bio, plug)) {
+                stat_add(&q->trace->stats, STAT_bios, 1);
+                if (plug && !passes)
+                        blk_plug_bio(plug, bio);
+                else if (passes || !blk_queue_merge_bio(q, bio))
+                        submit_alone(q, bio);
+        }
         blk_queue_put(q, 1);
 }
 

@@ -27,6 +27,7 @@
 #define REQ_PREFLUSH (1u << 18)
 #define REQ_RAHEAD (1u << 19)
 #define REQ_BACKGROUND (1u << 20)
+#define REQ_NOUNMAP (1u << 23)  /* IO_WRITE_ZEROES: what has room keeps it */
 #define REQ_BUFFERED (1u << 30) /* ours: through the host's page cache, never around it */
 #define REQ_NOMERGE_FLAGS (REQ_NOMERGE | REQ_PREFLUSH | REQ_FUA)
 
@@ -38,15 +39,17 @@ struct bio {
         uint32_t bi_opf;
         uint32_t bi_size;   /* bytes; need not be whole sectors at the end of a host file */
         uint64_t bi_sector; /* 512-byte units */
-        void *bi_buf;       /* bi_size bytes; NULL for an empty PREFLUSH */
+        void *bi_buf; /* bi_size bytes; NULL for an empty PREFLUSH, IO_DISCARD, IO_WRITE_ZEROES */
         uint16_t bi_ioprio; /* BLK_IOPRIO(); 0: by what it is */
         int bi_status;      /* 0 or -errno, at the end */
         uint32_t bi_done;   /* bytes moved; fewer than bi_size only beyond the device's end */
         void (*bi_end_io)(struct bio *); /* once, from any thread; then the bio is freed */
         void *bi_private;
-        uint64_t bi_fault;   /* fault id for the trace */
-        struct bio *bi_next; /* the block layer's, as all that follows */
-        uint64_t bi_queued;  /* when it was submitted */
+        uint64_t bi_fault;         /* fault id for the trace */
+        struct bio *bi_next;       /* the block layer's, as all that follows */
+        uint64_t bi_queued;        /* when it was submitted */
+        bool bi_is_part;           /* of a bio that was larger than the device takes, */
+        _Atomic uint32_t bi_parts; /* which has so many that have not ended */
         struct request_queue *bi_queue;
 };
 
@@ -61,9 +64,14 @@ struct blk_plug {
 };
 
 struct queue_limits {
-        uint32_t max_sectors;  /* of one request */
-        uint32_t max_segments; /* bios of one request */
-        uint32_t depth;        /* requests at the driver */
+        uint32_t max_sectors;              /* of one request */
+        uint32_t max_discard_sectors;      /* of one that discards; 0: the device does not */
+        uint32_t max_write_zeroes_sectors; /* likewise */
+        uint32_t max_segments;             /* buffers of one request */
+        uint32_t max_segment_size;         /* bytes of a buffer; larger ones count as several */
+        uint32_t chunk_sectors;            /* no request crosses a multiple of it; 0: any may */
+        uint32_t block_size;               /* bytes: where a large bio is cut */
+        uint32_t depth;                    /* requests at the driver */
 };
 
 struct request_queue;
@@ -92,8 +100,13 @@ struct bio *bio_alloc(struct request_queue *q, uint32_t opf, uint64_t sector, vo
                       uint32_t bytes);
 /* Hands the bio over; bi_end_io may be called before this returns. plug may be NULL: then it goes
  * to the queue at once. An empty write with REQ_PREFLUSH is a flush: everything written before
- * is durable when it ends. May be called from bi_end_io. */
+ * is durable when it ends. What is larger than one request may be goes in several. An operation that the
+ * device has not: -EOPNOTSUPP. May be called from bi_end_io. */
 void submit_bio(struct bio *bio, struct blk_plug *plug);
+/* Both wait, for a range of any length, whole sectors: 0 or -errno. As IO_DISCARD, -EOPNOTSUPP if the
+ * device cannot. As IO_WRITE_ZEROES; where the device cannot, zeros are written. Not on a loop thread. */
+int blkdev_issue_discard(struct request_queue *q, uint64_t sector, uint64_t sectors);
+int blkdev_issue_zeroout(struct request_queue *q, uint64_t sector, uint64_t sectors);
 /* submit_bio and wait; 0 or -errno, -EIO if the device ends before `bytes`. Waits for a free bio
  * too. Not on a loop thread. */
 int submit_bio_wait(struct request_queue *q, uint32_t opf, uint64_t sector, void *buf,

@@ -11,7 +11,7 @@
 static void check_bios(const struct request *rq)
 {
         uint64_t at = rq_offset(rq);
-        unsigned n = 0;
+        unsigned n = 0, segments = 0;
 
         for (const struct bio *bio = rq->bio; bio; bio = bio->bi_next, n++) {
                 assert(bio->bi_queue == rq->q && opf_op(bio->bi_opf) == opf_op(rq->opf));
@@ -20,21 +20,20 @@ static void check_bios(const struct request *rq)
                 assert(rq->nr_bios == 1 || bio_offset(bio) == at);
                 assert(bio->bi_next || bio == rq->biotail);
                 at += bio->bi_size;
+                segments += bio_segments(bio);
         }
-        assert(n == rq->nr_bios && n > 0);
+        assert(n == rq->nr_bios && n > 0 && segments == rq->nr_segments);
         assert(at == rq_end_offset(rq));
 }
 
 void blk_request_check(const struct request *rq)
 {
-        const struct queue_limits *l = &rq->q->limits;
-
         assert(rq->state == RQ_QUEUED && rq->steps);
         assert(rq->time[TIME_Q] && rq->time[TIME_Q] <= rq->time[TIME_I]);
         if (rq->nr_bios > 1) {
                 assert(!(rq->opf & REQ_NOMERGE_FLAGS));
-                assert(rq->nr_bios <= l->max_segments);
-                assert(rq->bytes <= (uint64_t)l->max_sectors << SECTOR_SHIFT);
+                assert(rq->nr_segments <= blk_max_segments(rq->q));
+                assert(rq->bytes <= blk_max_bytes(rq->q, opf_op(rq->opf), rq_offset(rq)));
         }
         check_bios(rq);
 }

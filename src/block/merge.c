@@ -7,7 +7,7 @@
  * from what it is. A fault read that became part of a read-ahead would wait for all of it, and what
  * is merged must be found in one priority's tree.
  * Kind (blk_try_merge): the request ends where the bio starts, BACK; the other way, FRONT.
- * Limits: sectors and segments of the sum; a request that has met a limit is not tried again.
+ * Limits: sectors and segments of the sum, which also may not cross a chunk's end; a request that has met a limit is not tried again.
  * A bio that ends within a sector is the end of its file: nothing starts there.
  */
 #include "block/request.h"
@@ -18,7 +18,7 @@ static bool mergeable(uint32_t opf)
 {
         enum io_op op = opf_op(opf);
 
-        return !(opf & REQ_NOMERGE_FLAGS) && (op == IO_READ || op == IO_WRITE);
+        return !(opf & REQ_NOMERGE_FLAGS) && (op_has_data(op) || op == IO_DISCARD);
 }
 
 static bool rq_can_grow(const struct request *rq)
@@ -35,13 +35,14 @@ static enum merge_kind adjacency(uint64_t offset, uint64_t bytes, uint64_t offse
         return MERGE_NONE;
 }
 
-/* Is there room for so much more? If not, the request is closed. */
-static bool within_limits(struct request *rq, uint64_t bytes, unsigned bios)
+/* Is there room for so much more, the first of it at `offset`? If not, the request is closed. */
+static bool within_limits(struct request *rq, uint64_t offset, uint64_t bytes, unsigned segments)
 {
-        const struct queue_limits *l = &rq->q->limits;
+        const struct request_queue *q = rq->q;
+        uint64_t start = min_u64(rq_offset(rq), offset);
 
-        if (rq->bytes + bytes <= (uint64_t)l->max_sectors << SECTOR_SHIFT &&
-            rq->nr_bios + bios <= min_u64(l->max_segments, BLK_MAX_SEGMENTS))
+        if (rq->bytes + bytes <= blk_max_bytes(q, opf_op(rq->opf), start) &&
+            rq->nr_segments + segments <= blk_max_segments(q))
                 return true;
         rq->nomerge = true;
         return false;
@@ -60,7 +61,7 @@ static void count_merge(struct request *rq, enum merge_kind kind, const struct b
 
 /* The bios first..last join those of rq, behind or in front. */
 static void add_bios(struct request *rq, struct bio *first, struct bio *last, uint64_t bytes,
-                     unsigned bios, enum merge_kind kind)
+                     enum merge_kind kind)
 {
         if (kind == MERGE_BACK) {
                 rq->biotail->bi_next = first;
@@ -71,7 +72,6 @@ static void add_bios(struct request *rq, struct bio *first, struct bio *last, ui
                 rq->sector = first->bi_sector;
         }
         rq->bytes += bytes;
-        rq->nr_bios += bios;
 }
 
 /* Hints that hold for the whole once they hold for a part; those that say that nobody waits only if for all. */
@@ -89,9 +89,11 @@ bool blk_merge_bio(struct request *rq, struct bio *bio)
         if (kind == MERGE_NONE || rq->q != bio->bi_queue || !rq_can_grow(rq) ||
             !mergeable(bio->bi_opf) || opf_op(rq->opf) != opf_op(bio->bi_opf) ||
             rq->ioprio != bio->bi_ioprio || rq->prio != blk_prio(bio->bi_opf, bio->bi_ioprio) ||
-            !within_limits(rq, bio->bi_size, 1))
+            !within_limits(rq, bio_offset(bio), bio->bi_size, bio_segments(bio)))
                 return false;
-        add_bios(rq, bio, bio, bio->bi_size, 1, kind);
+        add_bios(rq, bio, bio, bio->bi_size, kind);
+        rq->nr_bios++;
+        rq->nr_segments += bio_segments(bio);
         rq->opf = merged_opf(rq->opf, bio->bi_opf);
         rq->time[TIME_M] = bio->bi_queued;
         count_merge(rq, kind, bio, bio->bi_size, kind == MERGE_BACK ? "back" : "front");
@@ -105,10 +107,13 @@ bool blk_merge_requests(struct request *keep, struct request *gone)
 
         if (kind == MERGE_NONE || keep->q != gone->q || !rq_can_grow(keep) || !rq_can_grow(gone) ||
             opf_op(keep->opf) != opf_op(gone->opf) || keep->ioprio != gone->ioprio ||
-            keep->prio != gone->prio || !within_limits(keep, gone->bytes, gone->nr_bios))
+            keep->prio != gone->prio ||
+            !within_limits(keep, rq_offset(gone), gone->bytes, gone->nr_segments))
                 return false;
         count_merge(keep, kind, gone->bio, gone->bytes, "request");
-        add_bios(keep, gone->bio, gone->biotail, gone->bytes, gone->nr_bios, kind);
+        add_bios(keep, gone->bio, gone->biotail, gone->bytes, kind);
+        keep->nr_bios += gone->nr_bios;
+        keep->nr_segments += gone->nr_segments;
         keep->opf = merged_opf(keep->opf, gone->opf);
         keep->time[TIME_Q] = min_u64(keep->time[TIME_Q], gone->time[TIME_Q]);
         keep->time[TIME_M] = keep->q->now();

@@ -243,6 +243,12 @@ void blk_queue_put(struct request_queue *q, unsigned n)
                 futex_wake(&q->refs, INT_MAX);
 }
 
+/* No bio has more, since it counts bytes in 32 bits. */
+static uint32_t sectors_of(uint64_t bytes)
+{
+        return (uint32_t)min_u64(bytes, UINT32_MAX) >> SECTOR_SHIFT;
+}
+
 static void set_limits(struct request_queue *q)
 {
         struct device *dev = q->dev;
@@ -251,11 +257,16 @@ static void set_limits(struct request_queue *q)
 
         if (dev->max_bytes)
                 max = max_u64(1, min_u64(max, dev->max_bytes >> SECTOR_SHIFT));
-        q->limits.max_sectors = (uint32_t)max;
-        q->limits.max_segments = BLK_MAX_SEGMENTS;
-        if (dev->max_segments && dev->max_segments < BLK_MAX_SEGMENTS)
-                q->limits.max_segments = dev->max_segments;
-        q->limits.depth = depth ? depth : DEFAULT_DEPTH;
+        q->limits = (struct queue_limits){
+                .max_sectors = (uint32_t)max,
+                .max_discard_sectors = sectors_of(dev->max_discard),
+                .max_write_zeroes_sectors = sectors_of(dev->max_write_zeroes),
+                .max_segments = dev->max_segments ? dev->max_segments : BLK_MAX_SEGMENTS,
+                .max_segment_size = dev->max_segment_bytes ? dev->max_segment_bytes : UINT32_MAX,
+                .chunk_sectors = dev->chunk_bytes >> SECTOR_SHIFT,
+                .block_size = dev->block_size > SECTOR_SIZE ? dev->block_size : SECTOR_SIZE,
+                .depth = depth ? depth : DEFAULT_DEPTH,
+        };
 }
 
 static void free_queue(struct request_queue *q)

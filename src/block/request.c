@@ -15,33 +15,44 @@
 /* ---- to the driver ---- */
 
 /* One more buffer of the I/O; neighbours in memory share an iovec. */
-static void add_buffer(struct driver_io *io, char *buf, uint64_t bytes)
+static void add_buffer(struct driver_io *io, char *buf, uint64_t bytes, uint64_t most)
 {
-        struct iovec *next = &io->iov[io->iovcnt];
+        struct iovec *last = io->iovcnt ? &io->iov[io->iovcnt - 1] : NULL;
 
-        io->len += bytes;
-        if (io->iovcnt && (char *)next[-1].iov_base + next[-1].iov_len == buf) {
-                next[-1].iov_len += bytes;
-                return;
+        if (last && (char *)last->iov_base + last->iov_len == buf) {
+                uint64_t n = min_u64(bytes, most - last->iov_len);
+
+                last->iov_len += n;
+                buf += n;
+                bytes -= n;
         }
-        *next = (struct iovec){ .iov_base = buf, .iov_len = bytes };
-        io->iovcnt++;
+        while (bytes) {
+                uint64_t n = min_u64(bytes, most);
+
+                io->iov[io->iovcnt++] = (struct iovec){ .iov_base = buf, .iov_len = n };
+                buf += n;
+                bytes -= n;
+        }
 }
 
 /* From the first bio that is not done, as far as one I/O goes. */
 static void fill_data(struct request *rq)
 {
+        const struct request_queue *q = rq->q;
         struct driver_io *io = &rq->io;
-        uint64_t room = rq->q->dev->max_bytes ? rq->q->dev->max_bytes : UINT64_MAX;
+        uint64_t offset = bio_offset(rq->cur) + rq->cur_done;
+        uint64_t room = blk_piece_bytes(q, opf_op(rq->opf), offset, rq_end_offset(rq) - offset);
         uint32_t skip = rq->cur_done;
 
         io->op = opf_op(rq->opf);
         io->fault = rq->cur->bi_fault;
-        io->offset = bio_offset(rq->cur) + skip;
+        io->offset = offset;
         for (struct bio *bio = rq->cur; bio && room; bio = bio->bi_next, skip = 0) {
                 uint64_t n = min_u64(bio->bi_size - skip, room);
 
-                add_buffer(io, (char *)bio->bi_buf + skip, n);
+                io->len += n;
+                if (op_has_data(io->op))
+                        add_buffer(io, (char *)bio->bi_buf + skip, n, q->limits.max_segment_size);
                 room -= n;
                 rq->span++;
                 if (rq->single)
@@ -59,6 +70,8 @@ static uint32_t driver_flags(const struct request *rq)
                 flags |= DRIVER_BUFFERED;
         if (rq->opf & REQ_META)
                 flags |= DRIVER_META;
+        if (rq->opf & REQ_NOUNMAP)
+                flags |= DRIVER_NOUNMAP;
         if (rq->opf & REQ_FUA && rq->q->dev->fua && opf_op(rq->opf) == IO_WRITE)
                 flags |= DRIVER_FUA;
         return flags;

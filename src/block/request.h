@@ -3,6 +3,8 @@
  * request.h - inside the block layer: requests, the queue, and what its files offer each other.
  *
  *   bio.c       the pool of bios and requests; submit_bio
+ *   split.c     bios that are larger than the device takes
+ *   lib.c       discarding and zeroing whole ranges
  *   plug.c      requests a thread holds back
  *   merge.c     which bios and requests may become one
  *   elevator.c  the table of elevators, and the hash in which back merges are found
@@ -34,6 +36,7 @@
 #define BLK_DEF_MAX_SECTORS 2560         /* 1280 KiB */
 #define BLK_MAX_REQUEST_COUNT 32         /* of a plug, before it is flushed */
 #define BLK_PLUG_FLUSH_SIZE (128u << 10) /* bytes of its last request, likewise */
+#define BLK_PARTS 64                     /* parts of bios at once, over all queues of a pool */
 #define BLK_MERGE_SEARCH 8               /* requests of a list looked at for a merge */
 #define BLK_FLUSH_PATIENCE 5000000000u   /* ns that a flush waits for data steps under way */
 
@@ -62,7 +65,7 @@ struct request {
         enum rq_prio prio;
         uint64_t sector; /* of the first bio */
         uint64_t bytes;
-        unsigned nr_bios;
+        unsigned nr_bios, nr_segments;
         struct bio *bio, *biotail; /* in the order of their sectors */
         bool nomerge;              /* a limit has been met */
         /* now_ns() of: Q, its oldest bio submitted; G, made; M, the last merge; I, queued; D, first
@@ -116,6 +119,8 @@ struct request_queue {
 /* bio.c */
 /* The request that goes with the bio's memory: never fails. */
 struct request *request_alloc(struct request_queue *q, struct bio *bio);
+/* `n` of those that are kept for parts of bios, linked by bi_next; NULL: there are not so many. */
+struct bio *bio_alloc_parts(struct block_pool *p, unsigned n);
 /* Ends the bio and frees it, and the memory of its request. */
 void bio_end(struct bio *bio);
 const struct elevator_ops *block_pool_elevator(const struct block_pool *p);
@@ -141,6 +146,10 @@ static inline enum io_op opf_op(uint32_t opf)
 {
         return (enum io_op)(opf & REQ_OP_MASK);
 }
+static inline bool op_has_data(enum io_op op)
+{
+        return op == IO_READ || op == IO_WRITE;
+}
 static inline bool opf_is_write(uint32_t opf)
 {
         return opf & 1;
@@ -159,6 +168,22 @@ void rq_list_append(struct rq_list *l, struct request *rq);
 void rq_list_prepend(struct rq_list *l, struct request *rq);
 void rq_list_remove(struct rq_list *l, struct request *rq);
 unsigned rq_list_count(const struct rq_list *l);
+
+/* split.c */
+/* The largest I/O of the kind that may begin there, in bytes; 0: the device has no such operation. */
+uint64_t blk_max_bytes(const struct request_queue *q, enum io_op op, uint64_t offset);
+/* Of a run of `bytes` that begins there as much as one I/O takes, so that what follows is aligned. */
+uint64_t blk_piece_bytes(const struct request_queue *q, enum io_op op, uint64_t offset,
+                         uint64_t bytes);
+static inline unsigned blk_max_segments(const struct request_queue *q)
+{
+        return (unsigned)min_u64(q->limits.max_segments, BLK_MAX_SEGMENTS);
+}
+/* How many of the device's buffers it takes. */
+unsigned bio_segments(const struct bio *bio);
+/* It is too large for one request: parts of it are submitted, and end it. False: it is not, or has to go
+ * as it is. => a reference to the queue for the bio is held */
+bool blk_split_bio(struct request_queue *q, struct bio *bio, struct blk_plug *plug);
 
 /* merge.c: with the lock of whatever the requests are in held, or by the plug's thread. */
 /* The bio becomes part of the request, behind or in front of it. False: it does not fit. */

@@ -15,7 +15,9 @@
 #include "util/base.h"
 #include "util/loop.h"
 
-/* Numbers as in Linux's enum req_op. Odd = data goes out. */
+/* Numbers as in Linux's enum req_op. Odd = data goes out.
+ * IO_DISCARD: nobody wants these bytes any more; what is read there until it is written again may be
+ * anything that was ever there, or zeros. IO_WRITE_ZEROES: zeros are read there. Neither has buffers. */
 enum io_op { IO_READ = 0, IO_WRITE = 1, IO_FLUSH = 2, IO_DISCARD = 3, IO_WRITE_ZEROES = 9 };
 
 #define DRIVER_FUA (1u << 0)  /* on a write: durable when it completes */
@@ -24,7 +26,8 @@ enum io_op { IO_READ = 0, IO_WRITE = 1, IO_FLUSH = 2, IO_DISCARD = 3, IO_WRITE_Z
  * to that page there when the file grows, and fails the next flush if it finds a direct write of
  * the page under way. */
 #define DRIVER_BUFFERED (1u << 2)
-#define DRIVER_META (1u << 3) /* a file system's own: faulty tears it between its blocks only */
+#define DRIVER_META (1u << 3)    /* a file system's own: faulty tears it between its blocks only */
+#define DRIVER_NOUNMAP (1u << 4) /* on IO_WRITE_ZEROES: what has room keeps it */
 
 struct device;
 
@@ -32,7 +35,7 @@ struct driver_io {
         enum io_op op;
         uint32_t flags;
         uint64_t offset;   /* bytes */
-        uint64_t len;      /* bytes; the sum of iov */
+        uint64_t len;      /* bytes; the sum of iov, where there are buffers */
         struct iovec *iov; /* the driver may change it, to go on after a short transfer */
         unsigned iovcnt;
         uint64_t fault; /* for the trace */
@@ -96,6 +99,10 @@ struct device {
         uint32_t max_bytes;    /* of one I/O; 0 = no limit */
         uint32_t max_segments; /* of one I/O */
         uint32_t meta_block;   /* bytes; writes of metadata count on blocks as whole; 0: 4096 */
+        uint32_t max_segment_bytes; /* 0 = no limit */
+        uint32_t chunk_bytes;       /* no I/O crosses a multiple of it; 0 = any may */
+        uint64_t max_discard;       /* bytes of one IO_DISCARD; 0 = it takes none */
+        uint64_t max_write_zeroes;  /* likewise */
         bool read_only;
         bool fua; /* takes DRIVER_FUA */
         /* What a write has moved stays, whatever happens: flushes are of no use, and none is sent (an NBD

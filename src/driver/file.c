@@ -37,14 +37,16 @@ bool file_io_begin(struct driver_io *io, int64_t *result)
 {
         bool write = io->op == IO_WRITE;
 
+        bool zero = io->op == IO_DISCARD || io->op == IO_WRITE_ZEROES;
+
         *result = 0;
         io->priv[PRIV_MOVED] = 0;
         io->priv[PRIV_FLAGS] = io->flags & DRIVER_BUFFERED ? PRIV_BUFFERED : 0;
         if (io->op == IO_FLUSH)
                 return false;
-        if (io->op != IO_READ && !write)
+        if (io->op != IO_READ && !write && !zero)
                 *result = -EOPNOTSUPP;
-        else if (write && io->dev->read_only)
+        else if (io->op != IO_READ && io->dev->read_only)
                 *result = -EROFS;
         return *result || !io->len;
 }
@@ -100,6 +102,17 @@ void file_io_next(struct driver_io *io, struct file_part *part)
         part->iovcnt = io->iovcnt < MAX_SEGMENTS ? io->iovcnt : MAX_SEGMENTS;
 }
 
+/* A host file gives its blocks back, or keeps them; a block device discards, or is written over, as it
+ * can. It does not grow. */
+int file_io_fallocate(const struct driver_io *io)
+{
+        if (io->op == IO_WRITE_ZEROES && io->flags & DRIVER_NOUNMAP)
+                return FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
+        if (io->op == IO_DISCARD || io->op == IO_WRITE_ZEROES)
+                return FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+        return 0;
+}
+
 /* The first `bytes` are done: let iov begin behind them. */
 static void advance(struct driver_io *io, uint64_t bytes)
 {
@@ -123,6 +136,10 @@ bool file_io_end(struct driver_io *io, int64_t res, int64_t *result)
                 return false;
         if (io->op == IO_FLUSH) {
                 *result = res;
+                return true;
+        }
+        if (file_io_fallocate(io)) {
+                *result = res < 0 ? res : (int64_t)io->len;
                 return true;
         }
         if (res == -EINVAL && !(io->priv[PRIV_FLAGS] & PRIV_BUFFERED)) {
@@ -315,6 +332,7 @@ static int file_device_open(struct file_device *f, const char *path, int oflags)
         f->direct = open_direct(f, path, oflags, &st);
         f->dev.block_size = f->direct >= 0 ? f->offset_align : SECTOR_SIZE;
         f->dev.max_segments = MAX_SEGMENTS;
+        f->dev.max_discard = f->dev.max_write_zeroes = oflags == O_RDONLY ? 0 : UINT64_MAX;
         f->dev.read_only = oflags == O_RDONLY;
         f->dev.fua = true;
         snprintf(f->dev.name, sizeof f->dev.name, "%s", len > keep ? path + len - keep : path);

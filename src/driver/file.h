@@ -41,6 +41,8 @@ struct file_part {
 bool file_io_begin(struct driver_io *io, int64_t *result);
 /* The next system call of an I/O that reads or writes. */
 void file_io_next(struct driver_io *io, struct file_part *part);
+/* FALLOC_FL_ flags, if fallocate(2) of its range on file_fd() is all that the I/O needs; else 0. */
+int file_io_fallocate(const struct driver_io *io);
 /* The system call returned `res` (bytes, or -errno). True if the I/O is over with *result. */
 bool file_io_end(struct driver_io *io, int64_t res, int64_t *result);
 

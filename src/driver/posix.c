@@ -6,6 +6,7 @@
  * device: making a thread allocates, which submit() must not.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -37,9 +38,14 @@ static int64_t perform_part(struct driver_io *io)
 {
         struct file_part part;
         ssize_t n;
+        int mode;
 
         if (io->op == IO_FLUSH)
                 return fdatasync(file_fd(io->dev)) ? -errno : 0;
+        mode = file_io_fallocate(io);
+        if (mode)
+                return fallocate(file_fd(io->dev), mode, (off_t)io->offset, (off_t)io->len) ? -errno
+                                                                                            : 0;
         file_io_next(io, &part);
         if (io->op == IO_READ)
                 n = preadv2(part.fd, part.iov, (int)part.iovcnt, (off_t)part.offset, 0);

@@ -53,6 +53,21 @@ static void copy(const struct driver_io *io, char *disk, uint64_t bytes)
         }
 }
 
+/* Whole pages go back to the host, if they may. */
+static void clear(char *from, uint64_t bytes, bool give_back)
+{
+        char *end = from + bytes;
+        char *first = (char *)round_up_u64((uintptr_t)from, PAGE_SIZE);
+        char *last = (char *)round_down_u64((uintptr_t)end, PAGE_SIZE);
+
+        if (!give_back || first >= last || madvise(first, (size_t)(last - first), MADV_DONTNEED)) {
+                memset(from, 0, bytes);
+                return;
+        }
+        memset(from, 0, (size_t)(first - from));
+        memset(last, 0, (size_t)(end - last));
+}
+
 /* Bytes moved, or -errno. */
 static int64_t transfer(struct ram *ram, struct driver_io *io)
 {
@@ -60,11 +75,15 @@ static int64_t transfer(struct ram *ram, struct driver_io *io)
 
         if (io->op == IO_FLUSH)
                 return 0; /* there is nothing behind the memory */
+        room = io->offset < ram->dev.size ? ram->dev.size - io->offset : 0;
+        if (io->op != IO_READ && io->len > room)
+                return -ENOSPC; /* a write moves all or fails */
+        if (io->op == IO_DISCARD || io->op == IO_WRITE_ZEROES) {
+                clear(ram->memory + io->offset, io->len, !(io->flags & DRIVER_NOUNMAP));
+                return (int64_t)io->len;
+        }
         if (io->op != IO_READ && io->op != IO_WRITE)
                 return -EOPNOTSUPP;
-        room = io->offset < ram->dev.size ? ram->dev.size - io->offset : 0;
-        if (io->op == IO_WRITE && io->len > room)
-                return -ENOSPC;
         copy(io, ram->memory + io->offset, min_u64(io->len, room));
         return (int64_t)min_u64(io->len, room); /* a read ends where the device ends */
 }
@@ -146,6 +165,8 @@ int device_open_ram(struct driver_env *env, uint64_t size, struct device **out)
                 .size = size,
                 .block_size = SECTOR_SIZE,
                 .max_segments = MAX_SEGMENTS,
+                .max_discard = UINT64_MAX,
+                .max_write_zeroes = UINT64_MAX,
                 .fua = true,
         };
         snprintf(ram->dev.name, sizeof ram->dev.name, "ram:%llu", (unsigned long long)size);

@@ -139,6 +139,9 @@ static bool prepare(struct uring *r, struct driver_io *io)
                 return false;
         if (io->op == IO_FLUSH)
                 prepare_flush(sqe, io->dev);
+        else if (file_io_fallocate(io))
+                io_uring_prep_fallocate(sqe, file_fd(io->dev), file_io_fallocate(io), io->offset,
+                                        io->len);
         else
                 prepare_transfer(r, sqe, io);
         io_uring_sqe_set_data(sqe, io);

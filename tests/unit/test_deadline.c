@@ -206,9 +206,16 @@ Test(deadline, requests_may_overlap)
         submit('a', IO_WRITE, 10);
         submit_bio(fake_bio(&t, 'b', IO_WRITE, 10, 2), NULL);
         submit('c', IO_WRITE, 10);
+        submit('d', IO_WRITE, 30);
+        submit('e', IO_WRITE, 29); /* joins d */
+        submit_bio(fake_bio(&t, 'f', IO_WRITE, 20, 3), NULL);
+        submit('g', IO_WRITE, 23);                            /* joins f */
+        submit('h', IO_WRITE, 21);                            /* begins within f */
+        submit_bio(fake_bio(&t, 'i', IO_WRITE, 18, 2), NULL); /* joins f */
+        submit_bio(fake_bio(&t, 'j', IO_WRITE, 16, 5), NULL); /* ends where h begins: joins h */
         blk_queue_check(t.q);
         fake_complete_all(&t.fake);
-        cr_expect_eq(t.fake.ended, 4);
+        cr_expect_eq(t.fake.ended, 11);
         fake_queue_close(&t);
 }
 

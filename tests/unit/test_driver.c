@@ -265,11 +265,73 @@ static void durable_writes(struct fixture *f)
         free(buf);
 }
 
+static int64_t do_range(struct device *dev, enum io_op op, uint32_t flags, uint64_t offset,
+                        uint64_t len)
+{
+        struct sync_io s = {
+                .io = { .op = op, .flags = flags, .offset = offset, .len = len, .done = sync_done },
+        };
+
+        device_submit(dev, &s.io);
+        device_commit(dev);
+        return sync_wait(&s);
+}
+
+/* A host may be without the second kind; then nothing has changed. */
+static void zeroes_ranges(struct fixture *f)
+{
+        static const struct {
+                uint32_t flags;
+                uint64_t offset, len;
+        } range[] = {
+                { 0, 4096, 8192 },        { 0, 20000, 100 },
+                { 0, 28000, 20000 },      { DRIVER_NOUNMAP, 65536, 4096 },
+                { 0, SIZE - 4096, 4096 },
+        };
+        char *want = aligned_buffer(), *got = aligned_buffer();
+        uint64_t seen;
+
+        cr_assert_gt(f->dev->max_write_zeroes, 0, "%s", f->what);
+        memset(want, 'x', SIZE);
+        cr_assert_eq(do_io(f->dev, IO_WRITE, 0, 0, want, SIZE), SIZE, "%s", f->what);
+        for (unsigned i = 0; i < ARRAY_SIZE(range); i++) {
+                int64_t n = do_range(f->dev, IO_WRITE_ZEROES, range[i].flags, range[i].offset,
+                                     range[i].len);
+
+                if (n == -EOPNOTSUPP && range[i].flags)
+                        continue;
+                cr_assert_eq(n, range[i].len, "%s: range %u: %ld", f->what, i, n);
+                memset(want + range[i].offset, 0, range[i].len);
+        }
+        cr_assert_eq(do_io(f->dev, IO_READ, 0, 0, got, SIZE), SIZE, "%s", f->what);
+        cr_assert_arr_eq(got, want, SIZE, "%s", f->what);
+        if (f->dev->ops->refresh)
+                cr_assert_eq(f->dev->ops->refresh(f->dev, &seen), 0);
+        cr_assert_eq(f->dev->size, SIZE, "%s", f->what);
+        free(want);
+        free(got);
+}
+
+static void discards_ranges(struct fixture *f)
+{
+        char *buf = aligned_buffer();
+
+        cr_assert_gt(f->dev->max_discard, 0, "%s", f->what);
+        memset(buf, 'x', SIZE);
+        cr_assert_eq(do_io(f->dev, IO_WRITE, 0, 0, buf, SIZE), SIZE, "%s", f->what);
+        cr_assert_eq(do_range(f->dev, IO_DISCARD, 0, 65536, 131072), 131072, "%s", f->what);
+        cr_assert_eq(do_io(f->dev, IO_READ, 0, 0, buf, SIZE), SIZE, "%s", f->what);
+        for (unsigned i = 0; i < SIZE; i++)
+                cr_assert(buf[i] == 'x' || (i >= 65536 && i < 65536 + 131072), "%s: byte %u",
+                          f->what, i);
+        free(buf);
+}
+
 static void refuses_what_it_cannot(struct fixture *f)
 {
         char *buf = aligned_buffer();
 
-        cr_expect_eq(do_io(f->dev, IO_DISCARD, 0, 0, buf, 4096), -EOPNOTSUPP, "%s", f->what);
+        cr_expect_eq(do_io(f->dev, (enum io_op)5, 0, 0, buf, 4096), -EOPNOTSUPP, "%s", f->what);
         cr_expect_eq(do_io(f->dev, IO_READ, 0, 0, NULL, 0), 0, "%s", f->what);
         free(buf);
 }
@@ -382,6 +444,8 @@ ON_ALL(reads_end_with_the_device)
 ON_ALL(an_odd_size_is_kept)
 ON_ALL(what_is_cut_off_comes_back_as_zeros)
 ON_ALL(durable_writes)
+ON_ALL(zeroes_ranges)
+ON_ALL(discards_ranges)
 ON_ALL(refuses_what_it_cannot)
 ON_ALL(sixty_four_in_flight)
 ON_ALL(three_thousand_in_flight)
@@ -397,6 +461,8 @@ Test(driver, ram_refuses_writes_beyond_its_end)
         fixture_open(&f, &subjects[0]);
         cr_expect_eq(do_io(f.dev, IO_WRITE, 0, SIZE - 100, buf, 101), -ENOSPC);
         cr_expect_eq(do_io(f.dev, IO_WRITE, 0, UINT64_MAX - 100, buf, 101), -ENOSPC);
+        cr_expect_eq(do_range(f.dev, IO_DISCARD, 0, SIZE - 100, 101), -ENOSPC);
+        cr_expect_eq(do_range(f.dev, IO_WRITE_ZEROES, 0, UINT64_MAX - 100, 101), -ENOSPC);
         cr_expect_eq(device_fd(f.dev), -1);
         cr_expect_eq(f.dev->ops->resize(f.dev, UINT64_MAX), -EFBIG);
         fixture_close(&f);

@@ -173,6 +173,61 @@ static const struct merge_case cases[] = {
                               "C" },
         },
         {
+                .name = "no request crosses the end of a chunk",
+                .bios = { "AA",
+                          "..BB",
+                          "....CC" },
+                .limits = { .chunk_sectors = 32 },
+                .requests = { "AABB",
+                              "....CC" },
+                .back = 1,
+        },
+        {
+                .name = "nor if it would be shorter than a chunk",
+                .bios = { "..AA",
+                          "....BB" },
+                .limits = { .chunk_sectors = 32 },
+                .requests = { "..AA",
+                              "....BB" },
+        },
+        {
+                .name = "buffers that the device counts twice",
+                .bios = { "AA",
+                          "..BB" },
+                .limits = { .max_segments = 3, .max_segment_size = PAGE_SIZE },
+                .requests = { "AA",
+                              "..BB" },
+        },
+        {
+                .name = "discards",
+                .bios = { "..AA",
+                          "BB",
+                          "....CC" },
+                .opf = { IO_DISCARD, IO_DISCARD, IO_DISCARD },
+                .limits = { .max_discard_sectors = 32 },
+                .requests = { "BBAA",
+                              "....CC" },
+                .front = 1,
+        },
+        {
+                .name = "a discard is no write",
+                .bios = { "AA",
+                          "..BB" },
+                .opf = { IO_DISCARD, W },
+                .limits = { .max_discard_sectors = 1024 },
+                .requests = { "AA",
+                              "..BB" },
+        },
+        {
+                .name = "zeroes do not merge",
+                .bios = { "AA",
+                          "..BB" },
+                .opf = { IO_WRITE_ZEROES, IO_WRITE_ZEROES },
+                .limits = { .max_write_zeroes_sectors = 1024 },
+                .requests = { "AA",
+                              "..BB" },
+        },
+        {
                 .name = "segments",
                 .bios = { "A",
                           ".B",
@@ -247,6 +302,11 @@ static void setup(const struct merge_case *c, const char *elevator)
                 l->max_sectors = c->limits.max_sectors;
         if (c->limits.max_segments)
                 l->max_segments = c->limits.max_segments;
+        if (c->limits.max_segment_size)
+                l->max_segment_size = c->limits.max_segment_size;
+        l->chunk_sectors = c->limits.chunk_sectors;
+        l->max_discard_sectors = c->limits.max_discard_sectors;
+        l->max_write_zeroes_sectors = c->limits.max_write_zeroes_sectors;
 }
 
 static void submit_all(const struct merge_case *c, struct blk_plug *plug)

@@ -276,20 +276,6 @@ Test(queue, a_read_ends_with_the_device)
         close_all();
 }
 
-Test(queue, a_large_bio_goes_in_pieces_the_device_takes)
-{
-        fake_queue_open(&t);
-        t.fake.dev.max_bytes = 3 * PAGE_SIZE;
-        submit_bio(fake_bio(&t, 'A', IO_READ, 0, 8), NULL);
-        fake_complete_all(&t.fake);
-        cr_expect_eq(t.fake.logged, 3);
-        cr_expect_eq(t.fake.log[1].offset, 3 * PAGE_SIZE);
-        cr_expect_eq(t.fake.log[2].len, 2 * PAGE_SIZE);
-        cr_expect_eq(t.fake.done['A'], 8 * PAGE_SIZE);
-        cr_expect_eq(fake_stat(&t, STAT_requests), 1);
-        close_all();
-}
-
 Test(queue, an_empty_bio_ends_at_once)
 {
         fake_queue_open(&t);
