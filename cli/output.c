@@ -179,6 +179,36 @@ void print_stats_lines(FILE *stream, const struct fl_stats *stats)
 #undef X
 }
 
+static void print_io_stats(FILE *stream, const char *device, const char *op,
+                           const struct fl_io_stats *s)
+{
+        char bytes[TEXT_MAX], queue[TEXT_MAX], at_device[TEXT_MAX];
+
+        if (s->requests)
+                fprintf(stream, "%-32.32s %-12s %10" PRIu64 " %10" PRIu64 " %10s %10s %10s\n",
+                        device, op, s->bios, s->requests, text_bytes(bytes, s->bytes),
+                        text_time(queue, s->queue_ns / s->requests),
+                        text_time(at_device, s->device_ns / s->requests));
+}
+
+/* What each device did, and how long a request waited for it and was there, on average. */
+static void print_device_stats(FILE *stream, struct fl_engine *engine)
+{
+        struct fl_device_stats s = { .size = sizeof(s) };
+
+        for (unsigned i = 0; !fl_device_stats(engine, i, &s); i++) {
+                if (!i)
+                        fprintf(stream, "\n%-32s %-12s %10s %10s %10s %10s %10s\n", "device",
+                                "operation", "bios", "requests", "bytes", "waits", "takes");
+                text_one_line(s.name);
+                print_io_stats(stream, s.name, "read", &s.read);
+                print_io_stats(stream, s.name, "write", &s.write);
+                print_io_stats(stream, s.name, "flush", &s.flush);
+                print_io_stats(stream, s.name, "discard", &s.discard);
+                print_io_stats(stream, s.name, "write-zeroes", &s.write_zeroes);
+        }
+}
+
 /* What locks were waited for and held; of a debug build, others have no rows. */
 static void print_lock_stats(FILE *stream)
 {
@@ -211,6 +241,7 @@ void print_stats(const struct options *o, struct fl_engine *engine)
         }
         if (!o->json) {
                 print_stats_lines(stderr, &stats);
+                print_device_stats(stderr, engine);
                 print_lock_stats(stderr);
         } else if (!print_json(stderr, stats_json(&stats)))
                 fail("--stats", "print", "%s", strerror(ENOMEM));

@@ -307,6 +307,21 @@ struct fl_stats {
         uint64_t io_errors, fault_ns_p50, fault_ns_p99, fault_ns_max, elapsed_ns;
 };
 FL_API int fl_stats(struct fl_engine *engine, struct fl_stats *stats);
+/* What one device has done since it was opened, and with it each kind of operation. */
+struct fl_io_stats {
+        uint64_t requests, bios; /* complete; the more bios, the more was merged */
+        uint64_t bytes;          /* moved */
+        uint64_t queue_ns;       /* in sum: from its first bio until a request goes to the driver */
+        uint64_t device_ns;      /* and from there to its end */
+};
+struct fl_device_stats {
+        size_t size; /* sizeof(struct fl_device_stats), set by the caller */
+        char name[64];
+        struct fl_io_stats read, write, flush, discard, write_zeroes;
+};
+/* Devices are numbered from 0, in no order, as long as none is opened or closed. 0, or -1 and errno:
+ * EINVAL (size), ENOENT (there are not so many). */
+FL_API int fl_device_stats(struct fl_engine *engine, unsigned index, struct fl_device_stats *stats);
 /* Verifies every invariant of a quiet engine (nothing in flight); 0 if all hold. Slow. */
 FL_API int fl_engine_check(struct fl_engine *engine);
 

@@ -331,6 +331,40 @@ int fl_stats(struct fl_engine *e, struct fl_stats *out)
         return 0;
 }
 
+static struct fl_io_stats io_stats(const struct blk_op_stats *s)
+{
+        return (struct fl_io_stats){
+                .requests = s->requests,
+                .bios = s->bios,
+                .bytes = s->bytes,
+                .queue_ns = s->queue_ns,
+                .device_ns = s->device_ns,
+        };
+}
+
+int fl_device_stats(struct fl_engine *e, unsigned index, struct fl_device_stats *out)
+{
+        struct fl_device_stats v = { .size = out->size };
+        struct blk_queue_stats s;
+        size_t size = out->size;
+
+        begin_call();
+        if (fl_refuse(e, "reading a device's statistics"))
+                return -1;
+        if (size < sizeof(size_t))
+                return fl_fail(EINVAL, NULL, "reading a device's statistics", "size is not set");
+        if (!block_pool_stats(e->block_pool, index, v.name, &s))
+                return fl_fail(ENOENT, NULL, "reading a device's statistics",
+                               "there are not so many devices");
+        v.read = io_stats(&s.op[BLK_READ]);
+        v.write = io_stats(&s.op[BLK_WRITE]);
+        v.flush = io_stats(&s.op[BLK_FLUSH]);
+        v.discard = io_stats(&s.op[BLK_DISCARD]);
+        v.write_zeroes = io_stats(&s.op[BLK_WRITE_ZEROES]);
+        memcpy(out, &v, size < sizeof(v) ? size : sizeof(v));
+        return 0;
+}
+
 int fl_engine_check(struct fl_engine *e)
 {
         int error;

@@ -28,9 +28,10 @@ struct bio_stock {
 
 struct block_pool {
         struct mutex lock;
-        struct bio_stock bios, parts; /* [bios] what callers get, and what split.c does */
-        unsigned waiting;             /* [bios] threads that wait for a bio */
-        _Atomic uint32_t freed;       /* futex word: bumped when a bio is freed and one waits */
+        struct bio_stock bios, parts;      /* [bios] what callers get, and what split.c does */
+        LIST_HEAD(, request_queue) queues; /* [bios] */
+        unsigned waiting;                  /* [bios] threads that wait for a bio */
+        _Atomic uint32_t freed; /* futex word: bumped when a bio is freed and one waits */
         const struct elevator_ops *elevator; /* (c) once there is a queue */
 };
 
@@ -77,6 +78,40 @@ int block_pool_set_elevator(struct block_pool *p, const char *name)
 const struct elevator_ops *block_pool_elevator(const struct block_pool *p)
 {
         return p->elevator;
+}
+
+void block_pool_add(struct block_pool *p, struct request_queue *q)
+{
+        mutex_lock(&p->lock);
+        LIST_INSERT_HEAD(&p->queues, q, of_pool);
+        mutex_unlock(&p->lock);
+}
+
+void block_pool_remove(struct block_pool *p, struct request_queue *q)
+{
+        mutex_lock(&p->lock);
+        LIST_REMOVE(q, of_pool);
+        mutex_unlock(&p->lock);
+}
+
+bool block_pool_stats(struct block_pool *p, unsigned index, char name[64],
+                      struct blk_queue_stats *stats)
+{
+        struct request_queue *q;
+
+        mutex_lock(&p->lock);
+        LIST_FOREACH (q, &p->queues, of_pool)
+                if (!index--)
+                        break;
+        if (q)
+                blk_queue_get(q, 1);
+        mutex_unlock(&p->lock);
+        if (!q)
+                return false;
+        memcpy(name, q->dev->name, sizeof q->dev->name);
+        blk_queue_stats(q, stats);
+        blk_queue_put(q, 1);
+        return true;
 }
 
 /* ---- bios ---- */

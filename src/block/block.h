@@ -115,6 +115,23 @@ int submit_bio_wait(struct request_queue *q, uint32_t opf, uint64_t sector, void
 void blk_start_plug(struct blk_plug *plug);
 void blk_finish_plug(struct blk_plug *plug);
 
+/* What a queue has done since it was made. */
+enum blk_stat { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_WRITE_ZEROES, BLK_STATS };
+struct blk_op_stats {
+        uint64_t requests, bios; /* complete; what is more in bios was merged */
+        uint64_t bytes;          /* moved */
+        uint64_t queue_ns;       /* in sum, from its first bio to the driver */
+        uint64_t device_ns;      /* from there to its end; further pieces and tries included */
+};
+struct blk_queue_stats {
+        struct blk_op_stats op[BLK_STATS];
+};
+void blk_queue_stats(struct request_queue *q, struct blk_queue_stats *stats);
+/* The same of the index-th queue of a pool, in no order, and its device's name. False: there are not so
+ * many. */
+bool block_pool_stats(struct block_pool *p, unsigned index, char name[64],
+                      struct blk_queue_stats *stats);
+
 /* What a queue holds at this moment, for people. */
 struct blk_queue_state {
         unsigned queued[3]; /* waiting: real-time, best effort, idle */

@@ -85,6 +85,8 @@ static void kick(struct request_queue *q)
         f->running = true;
         f->rq->started = false;
         memset(f->rq->time, 0, sizeof f->rq->time);
+        f->rq->time[TIME_Q] = f->rq->time[TIME_I] = f->pending_since;
+        f->rq->nr_bios = rq_list_count(&f->waiting[f->pending]);
         blk_queue_insert_at_head(q, f->rq);
         f->pending ^= 1;
 }
@@ -173,6 +175,8 @@ void blk_flush_done(struct request *rq, int error)
         mutex_lock(&q->lock);
         q->in_flight--;
         q->flush.running = false;
+        rq->time[TIME_C] = q->now();
+        blk_account(q, rq, 0);
         done = end_flush_step(q, error);
         kick(q);
         mutex_unlock(&q->lock);

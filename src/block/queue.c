@@ -136,7 +136,44 @@ static bool somebody_waits(const struct request_queue *q)
         return q->at_head.head || q->nr_queued;
 }
 
-bool blk_queue_leave(struct request_queue *q, struct request *rq)
+static enum blk_stat stat_of(enum io_op op)
+{
+        switch (op) {
+        case IO_READ:
+                return BLK_READ;
+        case IO_FLUSH:
+                return BLK_FLUSH;
+        case IO_DISCARD:
+                return BLK_DISCARD;
+        case IO_WRITE_ZEROES:
+                return BLK_WRITE_ZEROES;
+        default:
+                return BLK_WRITE;
+        }
+}
+
+void blk_account(struct request_queue *q, const struct request *rq, uint64_t bytes)
+{
+        struct blk_op_stats *s = &q->stats.op[stat_of(opf_op(rq->opf))];
+
+        mutex_assert_held(&q->lock);
+        if (!rq->time[TIME_D]) /* it was to follow a flush, which failed */
+                return;
+        s->requests++;
+        s->bios += rq->nr_bios;
+        s->bytes += bytes;
+        s->queue_ns += rq->time[TIME_D] - rq->time[TIME_Q];
+        s->device_ns += rq->time[TIME_C] - rq->time[TIME_D];
+}
+
+void blk_queue_stats(struct request_queue *q, struct blk_queue_stats *stats)
+{
+        mutex_lock(&q->lock);
+        *stats = q->stats;
+        mutex_unlock(&q->lock);
+}
+
+bool blk_queue_leave(struct request_queue *q, struct request *rq, uint64_t bytes)
 {
         bool waiting;
 
@@ -144,6 +181,7 @@ bool blk_queue_leave(struct request_queue *q, struct request *rq)
         if (rq->state == RQ_DISPATCHED) /* it may have ended waiting for a flush */
                 q->in_flight--;
         rq->state = RQ_COMPLETE;
+        blk_account(q, rq, bytes);
         waiting = somebody_waits(q);
         mutex_unlock(&q->lock);
         return waiting;
@@ -295,14 +333,17 @@ int blk_queue_create(struct request_queue **out, struct device *dev, struct bloc
                 free_queue(q);
                 return -ENOMEM;
         }
+        block_pool_add(pool, q);
         *out = q;
         return 0;
 }
 
 void blk_queue_destroy(struct request_queue *q)
 {
-        uint32_t refs = atomic_fetch_or(&q->refs, QUEUE_DYING) | QUEUE_DYING;
+        uint32_t refs;
 
+        block_pool_remove(q->pool, q);
+        refs = atomic_fetch_or(&q->refs, QUEUE_DYING) | QUEUE_DYING;
         lock_assert_may_sleep();
         while (refs != QUEUE_DYING) {
                 futex_wait(&q->refs, refs, 0);

@@ -84,8 +84,7 @@ static void count_dispatch(struct request *rq)
         if (rq->started)
                 return;
         rq->started = true;
-        if (!rq->bio)
-                stat_add(&t->stats, STAT_flushes, 1);
+        stat_add(&t->stats, rq->bio ? STAT_requests : STAT_flushes, 1);
         trace_emit(t, TRACE_REQUEST, rq->io.fault, rq->sector, rq->bytes, rq->opf, rq->nr_bios);
 }
 
@@ -164,24 +163,26 @@ static bool data_done(struct request *rq)
         return !rq->cur;
 }
 
-/* Bytes moved, or the first error; emits it, too. */
-static int64_t request_result(const struct request *rq)
+/* Bytes moved; *error is the first one. */
+static uint64_t request_result(const struct request *rq, int *error)
 {
         struct trace *t = rq->q->trace;
-        int64_t moved = 0, error = 0;
+        uint64_t moved = 0;
 
+        *error = 0;
         for (const struct bio *bio = rq->bio; bio; bio = bio->bi_next) {
                 moved += bio->bi_done;
                 if (!bio->bi_status)
                         continue;
                 trace_emit(t, TRACE_ERROR, bio->bi_fault, (uint64_t)-bio->bi_status,
                            bio_offset(bio), bio->bi_size, 0);
-                if (!error)
-                        error = bio->bi_status;
+                if (!*error)
+                        *error = bio->bi_status;
         }
-        stat_add(&t->stats, opf_op(rq->opf) == IO_READ ? STAT_read_bytes : STAT_write_bytes,
-                 (uint64_t)moved);
-        return error ? error : moved;
+        if (op_has_data(opf_op(rq->opf)))
+                stat_add(&t->stats, opf_op(rq->opf) == IO_READ ? STAT_read_bytes : STAT_write_bytes,
+                         moved);
+        return moved;
 }
 
 /* The memory of the request goes with a bio's: nothing of it is used once the first has ended. */
@@ -190,13 +191,17 @@ void request_complete(struct request *rq)
         struct request_queue *q = rq->q;
         struct bio *bio = rq->bio, *next;
         unsigned bios = rq->nr_bios;
+        uint64_t moved;
         bool waiting;
+        int error;
 
         rq->time[TIME_C] = q->now();
-        stat_add(&q->trace->stats, STAT_requests, 1);
+        moved = request_result(rq, &error);
+        if (!rq->started) /* a flush was all of it */
+                stat_add(&q->trace->stats, STAT_requests, 1);
         trace_emit(q->trace, TRACE_COMPLETE, bio->bi_fault, rq->sector, rq->bytes,
-                   (uint64_t)request_result(rq), rq->time[TIME_C] - rq->time[TIME_Q]);
-        waiting = blk_queue_leave(q, rq);
+                   error ? (uint64_t)error : moved, rq->time[TIME_C] - rq->time[TIME_Q]);
+        waiting = blk_queue_leave(q, rq, moved);
         for (; bio; bio = next) {
                 next = bio->bi_next;
                 bio_end(bio);

@@ -108,10 +108,12 @@ struct request_queue {
         uint64_t (*now)(void);          /* (c) now_ns, or a test's clock */
         struct queue_limits limits;     /* (c) while anything is in flight */
         struct mutex lock;
-        struct rq_list at_head;     /* [queue] QUEUED, and before all that the elevator has */
-        _Atomic unsigned nr_queued; /* [queue] to write: requests that the elevator has */
-        unsigned in_flight;         /* [queue] requests at the driver */
-        struct blk_flush flush;     /* [queue] */
+        struct rq_list at_head;       /* [queue] QUEUED, and before all that the elevator has */
+        _Atomic unsigned nr_queued;   /* [queue] to write: requests that the elevator has */
+        unsigned in_flight;           /* [queue] requests at the driver */
+        struct blk_queue_stats stats; /* [queue] */
+        LIST_ENTRY(request_queue) of_pool; /* [bios] */
+        struct blk_flush flush;            /* [queue] */
         /* Bios not yet ended and calls not yet returned; QUEUE_DYING once somebody waits. */
         _Atomic uint32_t refs;
 };
@@ -124,6 +126,8 @@ struct bio *bio_alloc_parts(struct block_pool *p, unsigned n);
 /* Ends the bio and frees it, and the memory of its request. */
 void bio_end(struct bio *bio);
 const struct elevator_ops *block_pool_elevator(const struct block_pool *p);
+void block_pool_add(struct block_pool *p, struct request_queue *q);
+void block_pool_remove(struct block_pool *p, struct request_queue *q);
 
 /* Position and priority */
 static inline uint64_t bio_offset(const struct bio *bio)
@@ -214,8 +218,11 @@ void blk_queue_insert(struct request_queue *q, struct rq_list *l);
 void blk_queue_insert_at_head(struct request_queue *q, struct request *rq);
 /* DISPATCHED -> QUEUED, at the head: it has another I/O to do. */
 void blk_queue_requeue(struct request_queue *q, struct request *rq);
-/* The request is COMPLETE, which frees a place at the driver. True if somebody waits for it. */
-bool blk_queue_leave(struct request_queue *q, struct request *rq);
+/* The request is COMPLETE, which frees a place at the driver; `bytes` have been moved. True if somebody
+ * waits for the place. */
+bool blk_queue_leave(struct request_queue *q, struct request *rq, uint64_t bytes);
+/* Counts a request that has ended at the driver. => q->lock held */
+void blk_account(struct request_queue *q, const struct request *rq, uint64_t bytes);
 /* Dispatch what fits. The caller holds a reference. */
 void blk_queue_run(struct request_queue *q);
 

@@ -49,6 +49,12 @@ at_most stats write_bytes 0
         $(json_value stats merges_back) + $(json_value stats merges_front))) ] ||
         fail "bios are not requests and merges: $(cat stats)"
 
+# for people, with what each device did: its bios and requests are all that there were
+"$FAULTLINE" cat file --cache 2M --stats >/dev/null 2>stats || fail "cat --stats"
+awk '$1 == "bios" { bios = $2 } $1 == "requests" { requests = $2 }
+     $2 == "read" && NF > 8 { if ($3 != bios || $4 != requests) exit 1; n++ }
+     END { exit n != 1 }' stats || fail "the table of devices: $(cat stats)"
+
 # touch: on stdout, with what it did
 "$FAULTLINE" touch file --cache 2M --write --count 100 --json >stats || fail "touch"
 check_keys stats

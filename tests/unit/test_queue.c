@@ -291,6 +291,84 @@ static int64_t fails(struct fake_device *f, struct driver_io *io)
         return -EIO;
 }
 
+/* ---- times and numbers ---- */
+
+static uint64_t stamps[RQ_TIMES];
+
+static int64_t keeps_stamps(struct fake_device *f, struct driver_io *io)
+{
+        (void)f;
+        memcpy(stamps, container_of(io, struct request, io)->time, sizeof stamps);
+        return (int64_t)io->len;
+}
+
+/*  clock   100  110        120       130         150      180
+ *   A       Q G             I                     D        C
+ *   B            Q: joins A
+ *   x                               its end lets A go
+ */
+Test(queue, each_step_leaves_its_time)
+{
+        struct blk_queue_stats s;
+        struct blk_plug plug;
+
+        open_full();
+        t.fake.result = keeps_stamps;
+        fake_clock = 100;
+        blk_start_plug(&plug);
+        submit_bio(fake_bio(&t, 'A', IO_WRITE, 0, 1), &plug);
+        fake_clock = 110;
+        submit_bio(fake_bio(&t, 'B', IO_WRITE, 1, 1), &plug);
+        fake_clock = 120;
+        blk_finish_plug(&plug);
+        fake_clock = 150;
+        fake_complete(&t.fake);
+        fake_clock = 180;
+        fake_complete(&t.fake);
+        cr_expect_eq(stamps[TIME_Q], 100);
+        cr_expect_eq(stamps[TIME_G], 100);
+        cr_expect_eq(stamps[TIME_M], 110);
+        cr_expect_eq(stamps[TIME_I], 120);
+        cr_expect_eq(stamps[TIME_D], 150);
+        blk_queue_stats(t.q, &s);
+        cr_expect_eq(s.op[BLK_WRITE].requests, 1);
+        cr_expect_eq(s.op[BLK_WRITE].bios, 2);
+        cr_expect_eq(s.op[BLK_WRITE].bytes, 2 * PAGE_SIZE);
+        cr_expect_eq(s.op[BLK_WRITE].queue_ns, 50);
+        cr_expect_eq(s.op[BLK_WRITE].device_ns, 30);
+        cr_expect_eq(s.op[BLK_READ].requests, 1, "x");
+        close_all();
+}
+
+Test(queue, every_kind_is_counted_by_itself)
+{
+        struct blk_queue_stats s;
+        char name[64] = "";
+
+        fake_queue_open(&t);
+        strcpy(t.fake.dev.name, "fake");
+        t.fake.immediate = true;
+        blk_queue_limits(t.q)->max_discard_sectors = 1024;
+        blk_queue_limits(t.q)->max_write_zeroes_sectors = 1024;
+        submit('r', IO_READ, 0);
+        submit('d', IO_DISCARD, 0);
+        submit('z', IO_WRITE_ZEROES, 0);
+        submit('w', IO_WRITE | REQ_PREFLUSH, 0);
+        submit('w', IO_WRITE, 0);
+        cr_expect(block_pool_stats(t.pool, 0, name, &s));
+        cr_expect_str_eq(name, "fake");
+        cr_expect_eq(s.op[BLK_READ].requests, 1);
+        cr_expect_eq(s.op[BLK_WRITE].requests, 2);
+        cr_expect_eq(s.op[BLK_WRITE].bytes, 2 * PAGE_SIZE);
+        cr_expect_eq(s.op[BLK_DISCARD].bytes, PAGE_SIZE);
+        cr_expect_eq(s.op[BLK_WRITE_ZEROES].bytes, PAGE_SIZE);
+        cr_expect_eq(s.op[BLK_FLUSH].requests, 1);
+        cr_expect_eq(s.op[BLK_FLUSH].bios, 1);
+        cr_expect_eq(fake_stat(&t, STAT_write_bytes), 2 * PAGE_SIZE);
+        cr_expect_not(block_pool_stats(t.pool, 1, name, &s));
+        close_all();
+}
+
 /* ---- completion within submit, submission within completion ---- */
 
 #define CHAIN 20000
