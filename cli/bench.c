@@ -226,6 +226,8 @@ const struct command command_bench = {
                 "  far-apart              loads over a sparse file of 16 TiB, beside one of 1 GiB\n"
                 "  pread-hit, pread-miss  fl_pread beside pread\n"
                 "  mapped                 memory that is all mapped, beside memory from malloc\n"
+                "  block-read-32          the block layer by itself, 32 reads at the disk, beside fio\n"
+                "  block-ram              what it costs a request, beside the ram driver alone\n"
                 "\n"
                 "Every row runs on each side that has a meaning for it: faultline, mmap (no\n"
                 "advice), mmap-advice (the best), pread, io_uring, fio-psync, fio-io_uring,\n"

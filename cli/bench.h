@@ -170,8 +170,8 @@ bool bench_is_in_path(const char *program);
 /* NR_SIDES: no such key. */
 enum bench_side bench_find_side(const char *key, size_t length);
 
-/* ---- bench_loads.c, bench_memory.c, bench_ring.c, bench_zipf.c, bench_fio.c: what the table is made
- * of ---- */
+/* ---- bench_loads.c, bench_memory.c, bench_ring.c, bench_block.c, bench_zipf.c, bench_fio.c: what the
+ * table is made of ---- */
 
 int setup_nothing(struct work *w);
 int setup_map(struct work *w);
@@ -190,6 +190,8 @@ int run_map_large(struct work *w, struct bench_result *result);
 int run_first_touch(struct work *w, struct bench_result *result);
 int run_maps(struct work *w, struct bench_result *result);
 int run_touches_ring(struct work *w, struct bench_result *result);
+int run_block_ram(struct work *w, struct bench_result *result);
+int run_block_reads(struct work *w, struct bench_result *result);
 int run_pass_ring(struct work *w, struct bench_result *result);
 
 uint64_t next_random(struct stream *s);

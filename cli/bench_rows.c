@@ -256,6 +256,31 @@ const struct workload bench_rows[] = {
                 .advice = MADV_NORMAL,
                 .run = run_mapped,
         },
+        {
+                .name = "block-read-32",
+                .title = "random 4 KiB reads through the block layer, 32 in flight",
+                .sides = BIT(FAULTLINE) | BIT(FIO_URING),
+                .beside = SIDE_FIO_URING,
+                .floor = 95,
+                .threads = 1,
+                .depth = 32,
+                .block = PAGE_SIZE,
+                .advice = MADV_RANDOM,
+                .setup = setup_nothing,
+                .run = run_block_reads,
+                .next = next_random,
+                .fio = "randread",
+        },
+        {
+                .name = "block-ram",
+                .title = "4 KiB writes to memory, two a request, beside the driver alone",
+                GROWS,
+                .block = PAGE_SIZE,
+                .hot = true,
+                .advice = MADV_NORMAL,
+                .setup = setup_nothing,
+                .run = run_block_ram,
+        },
 };
 const unsigned bench_nr_rows = sizeof(bench_rows) / sizeof(*bench_rows);
 
