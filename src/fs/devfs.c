@@ -56,10 +56,12 @@ static void devfs_writepages(struct fs_run *run, struct blk_plug *plug)
         fs_run_end(run);
 }
 
-static int64_t devfs_bmap(struct inode *inode, uint64_t index)
+/* There are no holes that we could know of; the first sector is not one. */
+static int devfs_place(struct inode *inode, uint64_t index, uint64_t *at)
 {
         (void)inode;
-        return (int64_t)(index << (PAGE_SHIFT - SECTOR_SHIFT));
+        *at = index << PAGE_SHIFT;
+        return 1;
 }
 
 /* As ftruncate(2) of a block device. */
@@ -226,7 +228,7 @@ static const struct inode_operations devfs_inode_ops = {
 static const struct address_space_operations devfs_aops = {
         .readahead = devfs_readahead,
         .writepages = devfs_writepages,
-        .bmap = devfs_bmap,
+        .place = devfs_place,
         .signal_safe = true,
 };
 

@@ -55,6 +55,34 @@ for mmu in sigbus sigsegv; do
         FAULTLINE_MMU=$mmu compare squashfs:$work/zstd.img# 5
 done
 
+# From a server, which takes its time.
+serve() # IMAGE [nbdkit OPTION...]: at $work/socket
+{
+        image=$1
+        shift
+        nbdkit -r -U "$work/socket" -P "$work/pid" "$@" file "$image" || fail "nbdkit"
+}
+stop()
+{
+        kill "$(cat pid)"
+        while kill -0 "$(cat pid)" 2>/dev/null; do sleep 0.05; done
+        rm -f pid socket
+}
+if has_module nbd && command -v nbdkit >/dev/null; then
+        trap '[ ! -f "$work/pid" ] || kill "$(cat "$work/pid")"; rm -rf "$work"' EXIT
+        serve zstd.img
+        compare "squashfs:nbd+unix:///?socket=$work/socket#" 2
+        stop
+        serve zstd.img --filter=delay rdelay=2ms
+        compare "squashfs:nbd+unix:///?socket=$work/socket#" 10
+        stop
+fi
+if has_module ext4 && command -v mke2fs >/dev/null; then
+        mke2fs -q -F -t ext4 -d source ext4.img 256M >log 2>&1 || fail "mke2fs: $(cat log)"
+        compare "ext4:$work/ext4.img#"
+        e2fsck -fn ext4.img >log 2>&1 || fail "e2fsck: $(cat log)"
+fi
+
 # By the command, a few: all of it goes the same way.
 for file in source/d0/file0 source/d1/file1 source/d0/link source/d5/*/file*; do
         [ -f "$file" ] || continue

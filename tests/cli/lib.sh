@@ -80,10 +80,16 @@ expect_sequence()
         done
 }
 
-# need_module NAME: skips where it has not been built.
-need_module()
+# has_module NAME
+has_module()
 {
         : "${FAULTLINE_MODULES:=${FAULTLINE%/*}/modules}"
         export FAULTLINE_MODULES
-        [ -e "$FAULTLINE_MODULES/faultline-$1.so" ] || skip "the module $1 has not been built"
+        [ -e "$FAULTLINE_MODULES/faultline-$1.so" ]
+}
+
+# need_module NAME: skips where it has not been built.
+need_module()
+{
+        has_module "$1" || skip "the module $1 has not been built"
 }

@@ -531,10 +531,8 @@ static const struct file_operations squashfs_file_ops = {
         .map = generic_file_map,
 };
 
-static const struct file_system_type squashfs_type = {
+const struct file_system_type squashfs_type = {
         .name = "squashfs",
         .open = squashfs_open,
         .list = squashfs_list,
 };
-
-MODULE(squashfs_type);

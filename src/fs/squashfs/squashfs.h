@@ -32,6 +32,8 @@
 #include "fs/module.h"
 #include "fs/worker.h"
 
+extern const struct file_system_type squashfs_type;
+
 /* ---- image.c ---- */
 
 #define WINDOWS 4 /* the tables that a look-up goes to and fro between are fewer */
