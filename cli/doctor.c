@@ -119,6 +119,7 @@ static const struct {
         const char *name, *serves;
 } modules[] = {
         { "nbd", "nbd: and nbd+unix:" },
+        { "squashfs", "squashfs:" },
 };
 
 static void print_modules(void)

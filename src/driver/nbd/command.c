@@ -160,6 +160,7 @@ static int64_t send_op(struct nbd_conn *c, struct nbd_command *cmd)
         nbd_completion_callback done = { .callback = on_done, .user_data = cmd };
         nbd_chunk_callback chunk = { .callback = on_chunk, .user_data = cmd };
         uint32_t flags = cmd->fua ? LIBNBD_CMD_FLAG_FUA : 0;
+        bool keep_room = cmd->io && cmd->io->flags & DRIVER_NOUNMAP;
 
         switch (cmd->op) {
         case IO_READ:
@@ -172,7 +173,8 @@ static int64_t send_op(struct nbd_conn *c, struct nbd_command *cmd)
         case IO_DISCARD:
                 return nbd_aio_trim(c->h, cmd->len, cmd->offset, done, flags);
         case IO_WRITE_ZEROES:
-                return nbd_aio_zero(c->h, cmd->len, cmd->offset, done, flags);
+                return nbd_aio_zero(c->h, cmd->len, cmd->offset, done,
+                                    flags | (keep_room ? LIBNBD_CMD_FLAG_NO_HOLE : 0));
         }
         return -1;
 }

@@ -10,6 +10,11 @@
 
 #include "driver/nbd/nbd.h"
 
+/* Multiples of every block size. A server without holes writes its zeroes, within the time that an I/O
+ * has. */
+#define MAX_TRIM (1u << 30)
+#define MAX_ZEROES (64u << 20)
+
 static const struct driver_ops nbd_ops;
 
 /* ---- I/O ---- */
@@ -145,6 +150,8 @@ static void describe(struct nbd_device *d, struct driver_env *env, const char *u
         d->dev.read_only = e->read_only; /* who opened it for reading may be followed */
         d->dev.fua = e->fua && e->flush;
         d->dev.write_through = !e->flush;
+        d->dev.max_discard = e->trim ? MAX_TRIM : 0;
+        d->dev.max_write_zeroes = e->zero ? MAX_ZEROES : 0;
         snprintf(d->dev.name, sizeof d->dev.name, "%s", uri);
 }
 
