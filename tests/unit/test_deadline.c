@@ -199,6 +199,15 @@ Test(deadline, a_merge_is_found_among_many)
         fake_queue_close(&t);
 }
 
+static void submit_pages(char letter, uint64_t page, uint32_t pages)
+{
+        struct bio *bio = fake_bio(&t, letter, IO_WRITE, page, pages);
+
+        bio->bi_ioprio = BE;
+        submit_bio(bio, NULL);
+        blk_queue_check(t.q);
+}
+
 /* Two that begin at one sector, and end at different ones, are two. */
 Test(deadline, requests_may_overlap)
 {
@@ -208,11 +217,11 @@ Test(deadline, requests_may_overlap)
         submit('c', IO_WRITE, 10);
         submit('d', IO_WRITE, 30);
         submit('e', IO_WRITE, 29); /* joins d */
-        submit_bio(fake_bio(&t, 'f', IO_WRITE, 20, 3), NULL);
-        submit('g', IO_WRITE, 23);                            /* joins f */
-        submit('h', IO_WRITE, 21);                            /* begins within f */
-        submit_bio(fake_bio(&t, 'i', IO_WRITE, 18, 2), NULL); /* joins f */
-        submit_bio(fake_bio(&t, 'j', IO_WRITE, 16, 5), NULL); /* ends where h begins: joins h */
+        submit_pages('f', 20, 3);
+        submit('g', IO_WRITE, 23); /* joins f */
+        submit('h', IO_WRITE, 21); /* begins within f */
+        submit_pages('i', 18, 2);  /* joins f */
+        submit_pages('j', 16, 5);  /* ends where h begins: joins h, which is before f now */
         blk_queue_check(t.q);
         fake_complete_all(&t.fake);
         cr_expect_eq(t.fake.ended, 11);
