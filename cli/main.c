@@ -40,8 +40,8 @@ static const char common_help[] =
         "  --help             this text; with a command, its own\n"
         "\n"
         "A URI is PATH, file:PATH, ram:SIZE, nbd://HOST[:PORT]/EXPORT,\n"
-        "nbd+unix:///EXPORT?socket=PATH, or DEV#/path after squashfs: for a file in an image,\n"
-        "where DEV is one of these too (faultline(7)).\n"
+        "nbd+unix:///EXPORT?socket=PATH, or DEV#/path after ext4: or squashfs: for a file in an\n"
+        "image, where DEV is one of these too (faultline(7)).\n"
         "Exit status: 0 done, 1 failed, 2 used wrongly.\n";
 
 static int print_help(void)

@@ -104,7 +104,8 @@ struct fl_file_config {
         mode_t mode;        /* for O_CREAT; default 0666 less umask */
         uint64_t readahead; /* largest window of this open; default the engine's */
 };
-/* URI: a host path, file:PATH, ram:SIZE, or squashfs:DEV#/path, a file in an image (faultline(7)).
+/* URI: a host path, file:PATH, ram:SIZE, or a file in an image, ext4:DEV#/path[?norecovery] or
+ * squashfs:DEV#/path (faultline(7)).
  * flags as in open(2): O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC. Errors of open(2); EISDIR
  * also for reading; ENODEV for what has no pages (FIFO, socket, terminal); E2BIG as for an engine;
  * of images also EUCLEAN (damaged), EOPNOTSUPP (made in a way that is not known here), ENOPKG,

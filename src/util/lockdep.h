@@ -66,7 +66,8 @@
         X(NBD_LOG, "nbd_log.lock", 11, 0)                                                          \
         X(RAM, "ram.lock", 11, 0)                                                                  \
         X(SQUASHFS_BLOCKS, "squashfs blocks.lock", 11, 0)                                          \
-        X(WORKER, "fs_worker.lock", 11, 0)
+        X(WORKER, "fs_worker.lock", 11, 0)                                                         \
+        X(EXT4_MAP, "ext4_map.lock", 11, 0)
 
 enum lock_class {
 #define X(class, name, rank, flags) LOCK_##class,
