@@ -21,6 +21,7 @@ struct image {
         char path[256];
         char options[256];
         uint64_t bytes;
+        char text[400];
 };
 
 /* The exit status of a command of the shell's; -1: it has none. */
@@ -122,6 +123,23 @@ bool image_is_clean(const struct image *image)
         if (status)
                 run("cat %s/log >&2", image->folder);
         return status == 0;
+}
+
+const char *image_log(struct image *image)
+{
+        char path[512];
+        ssize_t n;
+        int fd;
+
+        snprintf(path, sizeof(path), "%s/log", image->folder);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        n = fd < 0 ? 0 : read(fd, image->text, sizeof(image->text) - 1);
+        if (fd >= 0)
+                close(fd);
+        image->text[n > 0 ? n : 0] = 0;
+        for (char *p = image->text; (p = strchr(p, '\n'));)
+                *p = ';';
+        return image->text;
 }
 
 void *image_read(const struct image *image, const char *name, size_t *size)

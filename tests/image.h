@@ -25,6 +25,8 @@ void image_use(struct image *image, const char *path);
 bool image_is_clean(const struct image *image);
 /* The exit status of e2fsck with these options; its words go to the image's log. */
 int image_check(const struct image *image, const char *options);
+/* What it said last, on one line; good until the next call. */
+const char *image_log(struct image *image);
 /* A file holds exactly these bytes. */
 void image_expect(const struct image *image, const char *name, const void *bytes, size_t size);
 /* The bytes of a file, NULL if it cannot be read; free() them. */

@@ -126,6 +126,18 @@ done <<'END'
 -t ext2 -b 2048
 END
 
+# Unwritten extents read as zeros, and become blocks as they are stored to.
+make_image image -t ext4 -b 1024
+debugfs -w -R 'fallocate /sparse 0 1100' image >log 2>&1 || fail "$(cat log)"
+"$FAULTLINE" cat 'ext4:image#/sparse' | cmp - tree/sparse || fail "unwritten extents"
+"$FAULTLINE" touch 'ext4:image#/sparse' --pattern random --count 100 --seed 3 --write >log ||
+        fail "$(cat log)"
+clean image
+"$FAULTLINE" touch 'ext4:image#/sparse' --pattern random --count 100 --seed 3 --verify >log ||
+        fail "$(cat log)"
+debugfs -R 'dump /sparse dumped' image >log 2>&1 || fail "$(cat log)"
+"$FAULTLINE" cat 'ext4:image#/sparse' | cmp - dumped || fail "unwritten extents, stored to"
+
 # A full one: nothing is lost of what was there.
 make_image image -t ext4
 make_random huge 30000000

@@ -171,6 +171,7 @@ static int check_geometry(struct mounting *m)
                 return refuse(m, -EUCLEAN, "its super block is corrupt");
         e->block_shift = 10 + s->s_log_block_size;
         e->block_size = 1u << e->block_shift;
+        blk_queue_device(e->queue)->meta_block = e->block_size;
         e->nr_blocks = s->s_blocks_count | (wide ? (uint64_t)s->s_blocks_count_hi << 32 : 0);
         if (e->nr_blocks > size >> e->block_shift)
                 return refuse(m, -EUCLEAN,
