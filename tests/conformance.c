@@ -153,7 +153,8 @@ static const char *make_ext4(struct row *r)
         snprintf(path, sizeof(path), "%s/file", folder);
         write_content(path);
         r->device = test_file("ext4", 0);
-        require(run("mke2fs -q -F -t ext4 -d '%s' '%s' 16M >/dev/null 2>&1", folder, r->device),
+        require(run("mke2fs -q -F -t ext4 -b 4096 -d '%s' '%s' 16M >/dev/null 2>&1", folder,
+                    r->device),
                 "mke2fs failed");
         require(run("rm -rf '%s'", folder), "%s", folder);
         snprintf(r->uri, sizeof(r->uri), "ext4:%s#/file", r->device);
@@ -492,6 +493,7 @@ static enum verdict test_eio(struct world *w)
         else if (fl_bmap(w->f, (off_t)(30 * PAGE), &where) != 1)
                 return bad(w, "page 30 is nowhere");
         snprintf(spec, sizeof(spec), "eio@%jd+512", (intmax_t)where);
+        end(w); /* who writes may have the device alone */
         f = begin(w->r, spec);
         expect(fl_madvise(f.e, f.p, SIZE, MADV_RANDOM) == 0, "%s", fl_strerror());
         c = try_load(f.p + 30 * PAGE, &byte);
@@ -502,6 +504,9 @@ static enum verdict test_eio(struct world *w)
                 v = bad(w, "page 0: %s", caught_name(c));
         expect(fl_error_clear(f.e, f.p, SIZE) == 0, "%s", fl_strerror());
         end(&f);
+        f = begin(w->r, NULL);
+        strcpy(f.why, w->why);
+        *w = f;
         return v;
 }
 

@@ -56,11 +56,10 @@ for mmu in sigbus sigsegv; do
 done
 
 # From a server, which takes its time.
-serve() # IMAGE [nbdkit OPTION...]: at $work/socket
+serve() # IMAGE [FILTER PARAMETER]: at $work/socket
 {
-        image=$1
-        shift
-        nbdkit -r -U "$work/socket" -P "$work/pid" "$@" file "$image" || fail "nbdkit"
+        nbdkit -r -U "$work/socket" -P "$work/pid" ${2:+--filter="$2"} file "$1" ${3:+"$3"} ||
+                fail "nbdkit"
 }
 stop()
 {
@@ -73,7 +72,7 @@ if has_module nbd && command -v nbdkit >/dev/null; then
         serve zstd.img
         compare "squashfs:nbd+unix:///?socket=$work/socket#" 2
         stop
-        serve zstd.img --filter=delay rdelay=2ms
+        serve zstd.img delay rdelay=2ms
         compare "squashfs:nbd+unix:///?socket=$work/socket#" 10
         stop
 fi
