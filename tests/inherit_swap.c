@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -23,7 +24,8 @@ struct scene {
         struct fl_engine *e;
         char *p;
         uint64_t bad; /* the page that the parent cannot read */
-        int go[2];    /* pipes: the one waits for the word of the other */
+        _Atomic int *stop;
+        int go[2]; /* pipes: the one waits for the word of the other */
         int told[2];
 };
 
@@ -132,6 +134,48 @@ static void both_ways(void)
         end(&s);
 }
 
+/* --- pages that a child stores to without a pause ------------------------------------------- */
+
+#define HOT 8u
+
+static int store_all_the_time(void *arg)
+{
+        struct scene *s = arg;
+
+        for (uint64_t version = 1; !atomic_load(s->stop); version++)
+                for (uint64_t n = 0; n < HOT; n++) {
+                        if (stamp_wrong(s->p + n * PAGE, n, version - 1)) {
+                                fprintf(stderr, "%s\n",
+                                        stamp_wrong(s->p + n * PAGE, n, version - 1));
+                                return 1;
+                        }
+                        stamp_write(s->p + n * PAGE, n, version);
+                }
+        return 0;
+}
+
+/* While the parent needs all the room: they go and come, and no store is lost on the way out. The parent
+ * cannot see that a child uses them. */
+static void hot_pages(void)
+{
+        struct scene s = begin(NULL, MAP_SHARED);
+        pid_t pid;
+
+        test_at("pages that a child stores to all the time");
+        s.stop = mmap(NULL, PAGE, BOTH, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        require(s.stop != MAP_FAILED, "%s", strerror(errno));
+        for (uint64_t n = 0; n < PAGES; n++)
+                stamp_write(s.p + n * PAGE, n, 0);
+        pid = start_child(store_all_the_time, &s);
+        for (uint64_t version = 1; version < 20 || test_left() > 0; version++)
+                for (uint64_t n = HOT; n < PAGES; n++)
+                        stamp_write(s.p + n * PAGE, n, version);
+        atomic_store(s.stop, 1);
+        expect_child(pid, 0, "a child that stores all the time");
+        munmap((void *)s.stop, PAGE);
+        end(&s);
+}
+
 /* --- a private page that could not be read ------------------------------------------------- */
 
 static int try_again(void *arg)
@@ -173,6 +217,7 @@ int main(int argc, char **argv)
         if (CHILDREN_MAY_HANG)
                 test_skip("this sanitizer's allocator may stay locked in a forked child");
         both_ways();
+        hot_pages();
         unreadable();
         return test_end();
 }

@@ -2,7 +2,7 @@
  *
  * siblings.c - eight children that inherit one shared mapping store to it, each to pages of its own,
  * in a cache a quarter of its size, while the parent stores too and writes back: no store is lost, in
- * memory or in the file, and the budget holds as seen from outside. Then: private pages in swap that
+ * memory, in the file or in swap, and the budget holds as seen from outside. Then: private pages in swap that
  * parent and children have in common, and a fork for which there is no room.
  */
 #include <errno.h>
@@ -53,7 +53,8 @@ static int store_to_own(void *arg)
         return 0;
 }
 
-static void eight_writers(void)
+/* Of a file, or of memory without one, which goes to swap instead. */
+static void eight_writers(bool of_file)
 {
         const char *path = test_stamped_file("file", PAGES);
         struct scene s = { .rounds = test.perturb ? 200 : 600 };
@@ -61,12 +62,16 @@ static void eight_writers(void)
         uint64_t most = 0;
         char buf[PAGE];
 
-        test_at("eight writers");
+        test_at(of_file ? "eight writers" : "eight writers, of memory");
         s.version = mmap(NULL, PAGES * sizeof(uint64_t), BOTH, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         require(s.version != MAP_FAILED, "mmap: %s", strerror(errno));
-        s.e = open_family((struct fl_engine_config){ .cache = CACHE });
+        s.e = open_family(
+                (struct fl_engine_config){ .cache = CACHE, .swap = of_file ? NULL : "ram:16M" });
         s.f = open_file(s.e, path, O_RDWR);
-        s.shared = map_file(s.e, s.f, PAGES * PAGE, BOTH, MAP_SHARED, 0);
+        s.shared = map_file(s.e, s.f, PAGES * PAGE, BOTH,
+                            MAP_SHARED | (of_file ? 0 : MAP_ANONYMOUS), 0);
+        for (uint64_t i = 0; !of_file && i < PAGES; i++)
+                stamp_write(s.shared + i * PAGE, i, 0);
         do {
                 for (s.number = 0; s.number < CHILDREN; s.number++)
                         pid[s.number] = start_child(store_to_own, &s);
@@ -87,9 +92,9 @@ static void eight_writers(void)
                                "in the parent: %s",
                                stamp_wrong(s.shared + i * PAGE, i, s.version[i]));
                 check_engine(s.e);
-        } while (test_left() > 0 && !test_failures());
+        } while (of_file && test_left() > 0 && !test_failures());
         expect(fl_msync(s.e, s.shared, PAGES * PAGE, MS_SYNC) == 0, "%s", fl_strerror());
-        for (uint64_t i = 0; i < PAGES && file_read(path, buf, PAGE, i * PAGE); i++)
+        for (uint64_t i = 0; of_file && i < PAGES && file_read(path, buf, PAGE, i * PAGE); i++)
                 expect(!stamp_wrong(buf, i, s.version[i]), "in the file: %s",
                        stamp_wrong(buf, i, s.version[i]));
         expect(most > CACHE / 2 && most <= CACHE, "%llu bytes in the memfds, %lu allowed",
@@ -194,7 +199,8 @@ int main(int argc, char **argv)
         test_begin(argc, argv, 1, 30, 100);
         if (CHILDREN_MAY_HANG)
                 test_skip("this sanitizer's allocator may stay locked in a forked child");
-        eight_writers();
+        eight_writers(false);
+        eight_writers(true);
         in_swap();
         no_room();
         return test_end();

@@ -52,16 +52,9 @@ static void each_shown(struct vma *v, uint64_t index, uint64_t nr, bool clear,
 
 static void zap_shown(struct vma *v, uint64_t addr, uint64_t nr, void *arg)
 {
-        /* What a child shows goes with the frame, and cannot be stored to till then. */
+        /* What a child shows goes with the frame, and is protected till then. */
         if (space_of(addr) == 0)
                 batch_add(v->vm_mm->cache, v, addr, nr, arg);
-}
-
-static void vm_zap_run(struct page_cache *c, struct mapping_view *view, uint64_t index, uint64_t nr,
-                       struct zap_batch *b)
-{
-        (void)c;
-        each_shown(vma_of(view), index, nr, true, zap_shown, b);
 }
 
 static void vm_zap_flush(struct page_cache *c, struct zap_batch *b)
@@ -80,6 +73,21 @@ static void protect_shown(struct vma *v, uint64_t addr, uint64_t nr, void *arg)
         /* ENOENT: the program has unmapped it behind our back, nobody can store there. */
         if (r && r != -ENOENT && !*error)
                 *error = r;
+}
+
+/* A page of memory that is shared may be dirty when it is unmapped, and a child shows it all the same:
+ * once its PTE has gone, nobody would know to protect it for write-back. So it is protected before. */
+static void vm_zap_run(struct page_cache *c, struct mapping_view *view, uint64_t index, uint64_t nr,
+                       struct zap_batch *b)
+{
+        struct vma *v = vma_of(view);
+        int error = 0;
+
+        (void)c;
+        if (space_of(v->vm_start) && v->vm_file->mapping->swap_backed)
+                each_shown(v, index, nr, false, protect_shown, &error);
+        if (!error) /* else it is shown as before, and known to be */
+                each_shown(v, index, nr, true, zap_shown, b);
 }
 
 static int vm_protect_run(struct page_cache *c, struct mapping_view *view, uint64_t index,
