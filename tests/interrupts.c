@@ -4,9 +4,13 @@
  * interrupts is in a call of the library: the handler's fault may need what the call has locked, so
  * it has to wait for the end of the call. Signals come one after the other, from another thread, as
  * fast as they are taken; the test ends when enough of them have come in the middle of a call.
+ *
+ * And a handler that interrupts malloc, while another thread is in a call: what the call has locked it
+ * must not hold while it waits for memory.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -186,6 +190,51 @@ static void storm(uint64_t enough)
                (unsigned long long)s.taken, (unsigned long long)s.sent_in_call);
 }
 
+/* Another thread's calls; what they hold, the handler's fault waits for. */
+static void *call_on(void *arg)
+{
+        uint64_t seed = test.seed + 2;
+        sigset_t usr1;
+
+        sigemptyset(&usr1);
+        sigaddset(&usr1, SIGUSR1);
+        pthread_sigmask(SIG_BLOCK, &usr1, NULL);
+        test_at("calling");
+        while (!atomic_load(&s.stop))
+                calls[random_below(&seed, NR_CALLS)](&seed);
+        return arg;
+}
+
+/* The handler interrupts malloc, which has its one arena locked: a call that wanted memory from it with
+ * something locked that a fault needs would wait for us, as our fault would for the call. */
+static void in_malloc(uint64_t enough)
+{
+        uint64_t seed = test.seed + 3;
+        pthread_t sender, caller;
+        void *block[64] = { NULL };
+
+        if (!strcmp(fl_engine_mmu(s.engine), "sigsegv")) {
+                printf("sigsegv wants memory with its lock held: that part is left out\n");
+                return;
+        }
+        atomic_store(&s.stop, false);
+        atomic_store(&s.sent, 0);
+        atomic_store(&s.taken, 0);
+        require(!pthread_create(&caller, NULL, call_on, NULL), "pthread_create");
+        require(!pthread_create(&sender, NULL, send, NULL), "pthread_create");
+        while (atomic_load(&s.taken) < enough && !test_failures()) {
+                void **b = &block[random_below(&seed, 64)];
+
+                free(*b);
+                *b = malloc(2000 + random_below(&seed, 6000)); /* beyond what is kept a thread */
+        }
+        atomic_store(&s.stop, true);
+        pthread_join(sender, NULL);
+        pthread_join(caller, NULL);
+        for (unsigned i = 0; i < 64; i++)
+                free(block[i]);
+}
+
 /* A call leaves the thread's mask and cancellation as they were. */
 static void mask_stays(void)
 {
@@ -212,6 +261,7 @@ int main(int argc, char **argv)
         const char *path;
         uint64_t bytes = PAGES * PAGE;
 
+        mallopt(M_ARENA_MAX, 1);
         test_begin(argc, argv, 0, 0, 80);
         path = test_stamped_file("file", PAGES);
         s.engine = open_engine_with((struct fl_engine_config){ .cache = CACHE, .swap = "ram:16M" });
@@ -223,6 +273,8 @@ int main(int argc, char **argv)
         mask_stays();
         test_at("in the storm");
         storm(is_long && *is_long ? 20000 : 2000);
+        test_at("in malloc");
+        in_malloc(is_long && *is_long ? 20000 : 2000);
         test_at("after it");
         expect_eq(s.wrong, 0, "pages that were not what they should be");
         mask_stays();

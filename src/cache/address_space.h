@@ -58,11 +58,13 @@ struct address_space {
         _Atomic uint64_t hole_first, hole_end; /* pages about to go: not to be written */
         _Atomic uint32_t passed_by;            /* counts dirty pages that were not, therefore */
         struct rwlock i_mmap_lock;
-        struct view_tree i_mmap;   /* [i_mmap] */
-        _Atomic uint64_t nr_pages; /* charged */
-        _Atomic uint64_t share;    /* [cache] to write; so many of these reclaim leaves it */
-        unsigned nr_taken;         /* [evict] of these, in the hands of reclaim */
-        _Atomic uint64_t nr_dirty; /* DIRTY */
+        struct view_tree i_mmap;          /* [i_mmap] */
+        struct address_space *guard_next; /* vm's, [mm] to write: the next that it guards (map.h) */
+        bool guarded;                     /* likewise: it is among them */
+        _Atomic uint64_t nr_pages;        /* charged */
+        _Atomic uint64_t share;           /* [cache] to write; so many of these reclaim leaves it */
+        unsigned nr_taken;                /* [evict] of these, in the hands of reclaim */
+        _Atomic uint64_t nr_dirty;        /* DIRTY */
         _Atomic uint64_t nr_writeback;
         _Atomic uint64_t dirtied_at; /* ns, when it last went from no dirty page to one; 0: none */
         _Atomic uint64_t failed_at;  /* ns, of the last failed write-back; 0: none */

@@ -206,10 +206,9 @@ static int copy_all(struct mm *mm)
         struct vma_list made = TAILQ_HEAD_INITIALIZER(made);
         struct rmap_guard guard;
         struct vma *v;
-        int error = guard_lock(&guard, mm, 0, SPACE_SIZE, NULL);
+        int error = 0;
 
-        if (error)
-                return error;
+        guard_lock(&guard, mm, 0, SPACE_SIZE, NULL);
         OWN_VMA_FOREACH(v, mm)
         if (!error && is_inherited(v))
                 error = copy_vma(mm, v, &made);

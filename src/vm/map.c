@@ -18,47 +18,64 @@
         (MAP_TYPE | MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_NORESERVE | MAP_ANONYMOUS | MAP_LOCKED | \
          MAP_POPULATE | MAP_NONBLOCK | MAP_GROWSDOWN | MAP_STACK | MAP_DENYWRITE | MAP_EXECUTABLE)
 
-static int compare_pointers(const void *a, const void *b)
+/* The two lists, each in the order of addresses, as one. */
+static struct address_space *merge_lists(struct address_space *a, struct address_space *b)
 {
-        uintptr_t x = (uintptr_t) * (struct address_space *const *)a;
-        uintptr_t y = (uintptr_t) * (struct address_space *const *)b;
+        struct address_space *first = NULL, **end = &first;
 
-        return x < y ? -1 : x > y;
+        while (a && b) {
+                struct address_space **less = (uintptr_t)a < (uintptr_t)b ? &a : &b;
+
+                *end = *less;
+                end = &(*less)->guard_next;
+                *less = *end;
+        }
+        *end = a ? a : b;
+        return first;
 }
 
-int guard_lock(struct rmap_guard *g, struct mm *mm, uint64_t start, uint64_t end,
-               struct address_space *extra)
+static struct address_space *sort_list(struct address_space *list)
 {
-        unsigned n = extra ? 1 : 0, unique = 0;
+        struct address_space *middle = list, *end = list;
 
+        if (!list || !list->guard_next)
+                return list;
+        while ((end = end->guard_next) && (end = end->guard_next))
+                middle = middle->guard_next;
+        end = middle->guard_next;
+        middle->guard_next = NULL;
+        return merge_lists(sort_list(list), sort_list(end));
+}
+
+static void guard_add(struct rmap_guard *g, struct address_space *m)
+{
+        if (!m || m->guarded)
+                return;
+        m->guarded = true;
+        m->guard_next = g->first;
+        g->first = m;
+}
+
+void guard_lock(struct rmap_guard *g, struct mm *mm, uint64_t start, uint64_t end,
+                struct address_space *extra)
+{
         rwlock_assert_write_held(&mm->lock);
+        g->first = NULL;
+        guard_add(g, extra);
         for (struct vma *v = find_vma(mm, start); v && v->vm_start < end; v = vma_next(v))
-                n++;
-        g->nr = 0;
-        g->m = calloc(n ? n : 1, sizeof(struct address_space *));
-        if (!g->m)
-                return -ENOMEM;
-        n = 0;
-        if (extra)
-                g->m[n++] = extra;
-        for (struct vma *v = find_vma(mm, start); v && v->vm_start < end; v = vma_next(v))
-                if (v->vm_file)
-                        g->m[n++] = v->vm_file->mapping;
-        qsort(g->m, n, sizeof(struct address_space *), compare_pointers);
-        for (unsigned i = 0; i < n; i++)
-                if (i == 0 || g->m[i] != g->m[unique - 1])
-                        g->m[unique++] = g->m[i];
-        for (unsigned i = 0; i < unique; i++)
-                rwlock_write_lock(&g->m[i]->i_mmap_lock);
-        g->nr = unique;
-        return 0;
+                guard_add(g, v->vm_file ? v->vm_file->mapping : NULL);
+        g->first = sort_list(g->first);
+        for (struct address_space *m = g->first; m; m = m->guard_next)
+                rwlock_write_lock(&m->i_mmap_lock);
 }
 
 void guard_unlock(struct rmap_guard *g)
 {
-        for (unsigned i = g->nr; i > 0; i--)
-                rwlock_write_unlock(&g->m[i - 1]->i_mmap_lock);
-        free(g->m);
+        for (struct address_space *m = g->first, *next; m; m = next) {
+                next = m->guard_next;
+                m->guarded = false;
+                rwlock_write_unlock(&m->i_mmap_lock);
+        }
 }
 
 void mm_clear_ptes(struct mm *mm, uint64_t addr, uint64_t len)
@@ -202,13 +219,12 @@ static int map_locked(struct mm *mm, struct vma *v, uint64_t len, int prot, int 
         if (flags & MAP_FIXED) {
                 end = *addr + len;
                 error = split_at(mm, *addr, end);
-                if (!error)
-                        error = guard_lock(&guard, mm, *addr, end, m);
+                if (error)
+                        return error;
+                guard_lock(&guard, mm, *addr, end, m);
         } else {
-                error = guard_lock(&guard, mm, 0, 0, m);
+                guard_lock(&guard, mm, 0, 0, m);
         }
-        if (error)
-                return error;
         if (flags & MAP_FIXED)
                 swap_cancel(mm, *addr, len);
         error = place(mm, addr, len, prot, flags, fd, offset);
@@ -332,10 +348,9 @@ int unmap_locked(struct mm *mm, uint64_t start, uint64_t end, struct vma_list *g
         int error = split_at(mm, start, end);
 
         rwlock_assert_write_held(&mm->lock);
-        if (!error)
-                error = guard_lock(&guard, mm, start, end, NULL);
         if (error)
                 return error;
+        guard_lock(&guard, mm, start, end, NULL);
         swap_cancel(mm, start, end - start);
         /* Ours only: what else lies in the range is not the engine's to unmap. What the kernel does
          * not let go of (it may want a mapping more for what is left) is mapped, and stays ours. */

@@ -13,14 +13,13 @@
 /* The files whose mappings a change touches, each with its i_mmap_lock held for writing: no
  * write-back or reclaim may act on an address that is about to be something else. */
 struct rmap_guard {
-        struct address_space **m;
-        unsigned nr;
+        struct address_space *first; /* by guard_next, in the order of their addresses */
 };
 
 /* The files mapped in [start, end), and extra, which may be NULL: all locks at once, in order of
- * their addresses. 0 or -ENOMEM. */
-int guard_lock(struct rmap_guard *g, struct mm *mm, uint64_t start, uint64_t end,
-               struct address_space *extra);
+ * their addresses. It takes no memory: malloc may be locked by a thread whose fault waits for us. */
+void guard_lock(struct rmap_guard *g, struct mm *mm, uint64_t start, uint64_t end,
+                struct address_space *extra);
 void guard_unlock(struct rmap_guard *g);
 /* Choose an address in our window, and map there; or let the kernel choose. MAP_FIXED: at *addr. */
 int place(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, int fd,

@@ -69,7 +69,6 @@ struct vma {
                                       * its address in pages, so that neighbours can merge */
         int vm_prot, vm_maxprot;     /* [mm] PROT_ */
         _Atomic uint64_t vm_swap_ra; /* where pages came back last, and how many (swapin.c) */
-        bool vm_pooled;              /* (c) vma_pool.h */
         bool vm_shared;              /* (c) MAP_SHARED of a file opened for writing, or read-only */
         enum vm_advice vm_advice;    /* [mm] */
         struct vma_rules vm_rules;   /* [mm] */

@@ -86,9 +86,9 @@ static bool grow_in_place(struct remap *r, struct vma *v)
         bool grown;
 
         if (r->from + r->old_len != v->vm_end || (next && next->vm_start - v->vm_end < delta) ||
-            at + delta > END_OF_ADDRESSES ||
-            guard_lock(&guard, r->mm, v->vm_start, v->vm_end, NULL))
+            at + delta > END_OF_ADDRESSES)
                 return false;
+        guard_lock(&guard, r->mm, v->vm_start, v->vm_end, NULL);
         grown = reserve_like(r, v, &at, delta, vma_index(v, at), MAP_FIXED_NOREPLACE) == 0;
         if (grown) {
                 vma_remove_view_locked(v);
@@ -199,12 +199,10 @@ static int move(struct remap *r, struct vma *v)
                 return -ENOMEM;
         if (!fixed)
                 r->to = 0;
-        error = guard_lock(&guard, mm, r->to, fixed ? r->to + r->new_len : r->to,
-                           v->vm_file ? v->vm_file->mapping : NULL);
-        if (!error) {
-                error = move_guarded(r, v, copy, fixed);
-                guard_unlock(&guard);
-        }
+        guard_lock(&guard, mm, r->to, fixed ? r->to + r->new_len : r->to,
+                   v->vm_file ? v->vm_file->mapping : NULL);
+        error = move_guarded(r, v, copy, fixed);
+        guard_unlock(&guard);
         if (error) {
                 TAILQ_INSERT_TAIL(&r->gone, copy, vm_list);
                 vma_merge(mm, v);

@@ -139,13 +139,11 @@ uint64_t get_unmapped_area(struct mm *mm, uint64_t hint, uint64_t len)
 
 struct vma *vma_alloc(struct mm *mm)
 {
-        bool pooled;
-        struct vma *v = vma_pool_get(&mm->vmas, &pooled);
+        struct vma *v = vma_pool_get(&mm->vmas);
 
         if (v) {
                 memset(v, 0, sizeof(*v));
                 v->vm_mm = mm;
-                v->vm_pooled = pooled;
         }
         return v;
 }
@@ -154,7 +152,7 @@ void vma_free(struct vma *v)
 {
         if (v->vm_ops && v->vm_ops->close)
                 v->vm_ops->close(v);
-        vma_pool_put(&v->vm_mm->vmas, v, v->vm_pooled);
+        vma_pool_put(&v->vm_mm->vmas, v);
 }
 
 void vma_link(struct mm *mm, struct vma *v)

@@ -4,17 +4,17 @@
  */
 #include "vm/vma_pool.h"
 
-#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "vm/mm.h"
 
-#define FROM_MALLOC 512
+#define FIRST_CHUNK (128ul << 10)
 #define CHUNK (2ul << 20) /* a huge page */
 #define ROOM round_up_u64(sizeof(struct vma), VMA_ALIGN)
 
 struct vma_chunk {
         struct vma_chunk *next;
+        size_t size;
 };
 _Static_assert(sizeof(struct vma_chunk) <= VMA_ALIGN, "at the head of a chunk");
 
@@ -29,17 +29,24 @@ void vma_pool_destroy(struct vma_pool *p)
 
         for (c = p->chunks; c; c = next) {
                 next = c->next;
-                munmap(c, CHUNK);
+                munmap(c, c->size);
         }
 }
 
-/* Aligned to its size. */
-static struct vma_chunk *make_chunk(void)
+static struct vma_chunk *map_chunk(size_t size)
 {
-        char *p = mmap(NULL, 2 * CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        return p == MAP_FAILED ? NULL : p;
+}
+
+/* Aligned to its size. */
+static struct vma_chunk *map_huge_chunk(void)
+{
+        char *p = (char *)map_chunk(2 * CHUNK);
         size_t before;
 
-        if (p == MAP_FAILED)
+        if (!p)
                 return NULL;
         before = -(uintptr_t)p % CHUNK;
         if (before)
@@ -51,21 +58,23 @@ static struct vma_chunk *make_chunk(void)
 
 static bool has_room(const struct vma_pool *p)
 {
-        return p->free || (p->chunks && p->used + ROOM <= CHUNK);
+        return p->free || (p->chunks && p->used + ROOM <= p->chunks->size);
 }
 
 /* => p->lock held, which is let go of meanwhile. False: no memory */
 static bool make_room(struct vma_pool *p)
 {
+        bool first = !p->chunks;
         struct vma_chunk *c;
 
         mutex_assert_held(&p->lock);
         if (has_room(p))
                 return true;
         mutex_unlock(&p->lock);
-        c = make_chunk();
+        c = first ? map_chunk(FIRST_CHUNK) : map_huge_chunk();
         mutex_lock(&p->lock);
         if (c) {
+                c->size = first ? FIRST_CHUNK : CHUNK;
                 c->next = p->chunks;
                 p->chunks = c;
                 p->used = VMA_ALIGN;
@@ -88,35 +97,21 @@ static void *take(struct vma_pool *p)
         return vma;
 }
 
-void *vma_pool_get(struct vma_pool *p, bool *pooled)
+void *vma_pool_get(struct vma_pool *p)
 {
         void *vma = NULL;
 
         mutex_lock(&p->lock);
-        *pooled = p->from_malloc >= FROM_MALLOC;
-        if (!*pooled)
-                p->from_malloc++;
-        else if (make_room(p))
+        if (make_room(p))
                 vma = take(p);
         mutex_unlock(&p->lock);
-        if (*pooled)
-                return vma;
-        vma = aligned_alloc(VMA_ALIGN, ROOM);
-        if (!vma)
-                vma_pool_put(p, NULL, false);
         return vma;
 }
 
-void vma_pool_put(struct vma_pool *p, void *vma, bool pooled)
+void vma_pool_put(struct vma_pool *p, void *vma)
 {
         mutex_lock(&p->lock);
-        if (pooled) {
-                *(void **)vma = p->free;
-                p->free = vma;
-        } else {
-                p->from_malloc--;
-        }
+        *(void **)vma = p->free;
+        p->free = vma;
         mutex_unlock(&p->lock);
-        if (!pooled)
-                free(vma);
 }
