@@ -128,7 +128,10 @@ struct mmu_ops {
         int (*map_run)(struct mmu *, uint64_t addr, uint64_t nr, bool wp, bool *existed);
         /* Give a private mapping pages of its own, nr from addr on, with these bytes, and wake.
          * Those it could make are counted in *done (which may be NULL if nr is 1); then -EEXIST:
-         * something is mapped at the next. */
+         * something is mapped at the next. With copies_by_file a page of a file's mapping is made by way
+         * of the file's frame, which may come and go meanwhile: => the file's page is locked, and not
+         * being read. */
+        bool copies_by_file;
         int (*copy)(struct mmu *, uint64_t addr, const void *pages, uint64_t nr, bool wp,
                     uint64_t *done);
         /* Show zeros, write-protected, on up to nr (at most 64) pages of private memory without a

@@ -160,6 +160,7 @@ const struct mmu_ops sigsegv_mmu_ops = {
         .move = sigsegv_move,
         .protect = sigsegv_protect,
         .map_run = sigsegv_map_run,
+        .copies_by_file = true,
         .copy = sigsegv_copy,
         .zero = sigsegv_zero,
         .read = sigsegv_read,

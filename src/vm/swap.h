@@ -68,6 +68,8 @@ struct swap_io {
         uint64_t wanted;              /* of a read: the address that a fault waits for; 0: none */
         bool write;                   /* of a read: by a store */
         bool all_stored;              /* of a read: every page of it is about to be stored to */
+        struct address_space *file;   /* of a read, where pages are made by way of their file's */
+        uint64_t file_index;          /* there, of the first page */
         struct swap_request *request; /* of a write: for whom; NULL: nobody */
         struct swap_io *next_free;
 };

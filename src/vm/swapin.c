@@ -80,6 +80,42 @@ static bool still_ours(const struct swap_io *io, const struct pte *p, unsigned i
         return pte_value(p + i) == make_value(PTE_SWAPIN, io->t.slot + i);
 }
 
+/* The page of the file that is below page i, locked, and not being read or taken away: its frame stays as
+ * it is. NULL: not now. => ptl, so it waits for nobody */
+static struct page *hold_file_page(struct swap_io *io, unsigned i)
+{
+        struct page *p = grab_page(io->file, io->file_index + i);
+
+        if (p && page_trylock(p)) {
+                if (!page_busy_reading(page_word(p) & ~PG_LOCKED))
+                        return p;
+                page_unlock(io->mm->cache, p);
+        }
+        if (p)
+                put_page(io->file, p);
+        return NULL;
+}
+
+/* As place_run(), where the MMU makes pages by way of the file's. => ptl */
+static unsigned place_run_in_file(struct swap_io *io, struct pte *p, unsigned first, unsigned end,
+                                  bool keep)
+{
+        unsigned placed = 0;
+
+        for (unsigned i = first; i < end; i++) {
+                struct page *below = hold_file_page(io, i);
+
+                if (!below) {
+                        pte_exchange(io->mm, p + i, make_value(PTE_SWAPPED, io->t.slot + i));
+                        continue;
+                }
+                placed += place_run(io, p, i, i + 1, keep);
+                page_unlock(io->mm->cache, below);
+                put_page(io->file, below);
+        }
+        return placed;
+}
+
 /* => ptl */
 static unsigned place_row(struct swap_io *io, struct pte *p)
 {
@@ -94,7 +130,8 @@ static unsigned place_row(struct swap_io *io, struct pte *p)
                         if (is_stored(io, i) != store)
                                 break;
                 if (i > first)
-                        placed += place_run(io, p, first, i, keep && !store);
+                        placed += (io->file ? place_run_in_file : place_run)(io, p, first, i,
+                                                                             keep && !store);
                 else
                         i++;
         }
@@ -224,6 +261,11 @@ static void begin_row(struct swapin *in, uint64_t page, uint64_t nr, bool wanted
         io->wanted = wanted ? vmf->address : 0;
         io->write = wanted && vmf->write;
         io->all_stored = in->all_stored;
+        io->file = NULL;
+        if (vmf->vma->vm_file && mm->mmu->ops->copies_by_file) {
+                io->file = vmf->vma->vm_file->mapping;
+                io->file_index = vma_index(vmf->vma, io->address);
+        }
         swap_get(mm->swap.area, io->t.slot, io->t.nr);
         for (uint64_t i = 0; i < nr; i++)
                 pte_exchange(mm, pte_at(in, page + i),
@@ -339,10 +381,14 @@ static enum vm_fault_result wait_for_page(struct vm_fault *vmf)
  * is no room, -EBUSY: no memory to read with now. => mm->lock; p is the entry of *addr */
 static int read_row(struct mm *mm, struct pte *p, uint64_t *addr, uint64_t n, struct blk_plug *plug)
 {
-        struct vm_fault vmf = { .mm = mm, .address = *addr, .pte = p, .rq = { .plug = plug } };
+        struct vma *v = find_vma(mm, *addr); /* it has a page in a slot, so there is one */
+        struct vm_fault vmf = {
+                .mm = mm, .vma = v, .address = *addr, .pte = p, .rq = { .plug = plug }
+        };
         struct swapin in = { .vmf = &vmf, .first = *addr >> PAGE_SHIFT };
         int error;
 
+        n = min_u64(n, (v->vm_end - *addr) >> PAGE_SHIFT);
         in.end = in.first + n;
         in.end = in.first + row_length(&in, in.first, n);
         if (in.end == in.first) { /* it could not be read: whoever touches it tries again */
