@@ -17,19 +17,19 @@
 /* One more buffer of the I/O; neighbours in memory share an iovec. */
 static void add_buffer(struct driver_io *io, char *buf, uint64_t bytes, uint64_t most)
 {
-        struct iovec *last = io->iovcnt ? &io->iov[io->iovcnt - 1] : NULL;
+        struct iovec *next = &io->iov[io->iovcnt];
 
-        if (last && (char *)last->iov_base + last->iov_len == buf) {
-                uint64_t n = min_u64(bytes, most - last->iov_len);
+        if (io->iovcnt && (char *)next[-1].iov_base + next[-1].iov_len == buf) {
+                uint64_t n = min_u64(bytes, most - next[-1].iov_len);
 
-                last->iov_len += n;
+                next[-1].iov_len += n;
                 buf += n;
                 bytes -= n;
         }
-        while (bytes) {
+        for (; bytes; io->iovcnt++) {
                 uint64_t n = min_u64(bytes, most);
 
-                io->iov[io->iovcnt++] = (struct iovec){ .iov_base = buf, .iov_len = n };
+                *next++ = (struct iovec){ .iov_base = buf, .iov_len = n };
                 buf += n;
                 bytes -= n;
         }

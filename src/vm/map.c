@@ -36,15 +36,16 @@ static struct address_space *merge_lists(struct address_space *a, struct address
 
 static struct address_space *sort_list(struct address_space *list)
 {
-        struct address_space *middle = list, *end = list;
+        struct address_space *middle = list, *rest, *at;
 
         if (!list || !list->guard_next)
                 return list;
-        while ((end = end->guard_next) && (end = end->guard_next))
+        /* The middle takes one step where the end takes two. */
+        for (at = list->guard_next; at && at->guard_next; at = at->guard_next->guard_next)
                 middle = middle->guard_next;
-        end = middle->guard_next;
+        rest = middle->guard_next;
         middle->guard_next = NULL;
-        return merge_lists(sort_list(list), sort_list(end));
+        return merge_lists(sort_list(list), sort_list(rest));
 }
 
 static void guard_add(struct rmap_guard *g, struct address_space *m)
