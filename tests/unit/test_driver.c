@@ -300,7 +300,7 @@ static void zeroes_ranges(struct fixture *f)
 
                 if (n == -EOPNOTSUPP && range[i].flags)
                         continue;
-                cr_assert_eq(n, range[i].len, "%s: range %u: %ld", f->what, i, n);
+                cr_assert_eq(n, (int64_t)range[i].len, "%s: range %u: %ld", f->what, i, n);
                 memset(want + range[i].offset, 0, range[i].len);
         }
         cr_assert_eq(do_io(f->dev, IO_READ, 0, 0, got, SIZE), SIZE, "%s", f->what);
