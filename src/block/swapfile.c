@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "util/quantity.h"
+#include "util/say.h"
 #include "util/text.h"
 
 #define MAGIC "faultline swap 1\n"
@@ -119,8 +120,8 @@ void swap_count_write(struct swap_area *a, int error)
                 atomic_store(&a->errors, 0);
         else if (atomic_fetch_add(&a->errors, 1) + 1 >= MAX_WRITE_ERRORS &&
                  atomic_compare_exchange_strong(&a->broken, &whole, true))
-                fprintf(stderr, "faultline: %s: writing to the swap area: %s: not used any more\n",
-                        a->name, strerror(-error));
+                say("faultline: %s: writing to the swap area: %s: not used any more", a->name,
+                    strerrordesc_np(-error));
 }
 
 static void transfer_end(struct bio *bio)

@@ -15,13 +15,12 @@
  * keeps its slot there as long, beside the errno, and fl_error_clear() has it read again.
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "util/perturb.h"
+#include "util/say.h"
 #include "util/text.h"
 #include "vm/fault.h"
 
@@ -37,7 +36,6 @@
 
 void say_failure(struct vm_fault *vmf, int error, const char *tried, const char *then)
 {
-        struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
         const char *reason = strerrordesc_np(error); /* strerror() is not for a signal handler */
         char line[512];
         struct text t = text_begin(line, sizeof(line) - 1);
@@ -51,12 +49,7 @@ void say_failure(struct vm_fault *vmf, int error, const char *tried, const char 
         text_add(&t, ": ");
         text_add(&t, reason ? reason : "unknown error");
         text_add(&t, then);
-        text_one_line(line);
-        *t.at++ = '\n';
-        /* A full pipe must not stop the faults of everybody; the signal tells too. */
-        if (poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) &&
-            write(STDERR_FILENO, line, (size_t)(t.at - line)) < 0)
-                errno = 0;
+        say_line(line);
 }
 
 /* ---- retry ---- */

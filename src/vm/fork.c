@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "util/perturb.h"
+#include "util/say.h"
 #include "vm/fault.h"
 #include "vm/map.h"
 
@@ -334,14 +335,11 @@ static void undo(struct mm *mm, struct pages n)
 static void say_why(const struct pages *n, int error)
 {
         if (error == -ENOMEM)
-                fprintf(stderr,
-                        "faultline: fork: no room in the cache for a copy of %lld private pages: "
-                        "the "
-                        "child has no mappings\n",
-                        (long long)n->charged);
+                say("faultline: fork: no room in the cache for a copy of %lld private pages: the "
+                    "child has no mappings",
+                    (long long)n->charged);
         else
-                fprintf(stderr, "faultline: fork: the child has no mappings: %s\n",
-                        strerror(-error));
+                say("faultline: fork: the child has no mappings: %s", strerrordesc_np(-error));
 }
 
 /* => returns with mm->lock held for writing */
@@ -449,8 +447,7 @@ static void settle_child(struct mm *mm)
                 return;
         forsake(mm);
         if (!mm->quiet)
-                fprintf(stderr, "faultline: fork: the child has no mappings: %s\n",
-                        strerror(-error));
+                say("faultline: fork: the child has no mappings: %s", strerrordesc_np(-error));
 }
 
 /* What we hold was taken by the thread that is this process now. */
