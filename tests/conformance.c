@@ -52,21 +52,9 @@ enum verdict { GOOD, BAD, NOT_SO };
 
 /* ---- making files ---- */
 
-static bool run(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static bool run(const char *format, ...)
-{
-        char command[2048];
-        va_list args;
-
-        va_start(args, format);
-        vsnprintf(command, sizeof(command), format, args);
-        va_end(args);
-        return system(command) == 0;
-}
-
 static bool there_is(const char *tool)
 {
-        return run("command -v %s >/dev/null 2>&1", tool);
+        return test_run("command -v %s >/dev/null 2>&1", tool);
 }
 
 static bool is_hole(uint64_t page)
@@ -133,9 +121,10 @@ static const char *make_squashfs(struct row *r)
         write_content(source);
         r->device = test_file("squashfs", 0);
         /* Large enough that no page of its data shares one of the device with its tables. */
-        require(run("mksquashfs '%s' '%s' -noappend -quiet -no-progress -noD -no-fragments -b 16K "
-                    ">/dev/null 2>&1",
-                    source, r->device),
+        require(test_run("mksquashfs '%s' '%s' -noappend -quiet -no-progress -noD -no-fragments -b "
+                         "16K "
+                         ">/dev/null 2>&1",
+                         source, r->device),
                 "mksquashfs failed");
         snprintf(r->uri, sizeof(r->uri), "squashfs:%s#/%s", r->device, source);
         return NULL;
@@ -153,10 +142,10 @@ static const char *make_ext4(struct row *r)
         snprintf(path, sizeof(path), "%s/file", folder);
         write_content(path);
         r->device = test_file("ext4", 0);
-        require(run("mke2fs -q -F -t ext4 -b 4096 -d '%s' '%s' 16M >/dev/null 2>&1", folder,
-                    r->device),
+        require(test_run("mke2fs -q -F -t ext4 -b 4096 -d '%s' '%s' 16M >/dev/null 2>&1", folder,
+                         r->device),
                 "mke2fs failed");
-        require(run("rm -rf '%s'", folder), "%s", folder);
+        require(test_run("rm -rf '%s'", folder), "%s", folder);
         snprintf(r->uri, sizeof(r->uri), "ext4:%s#/file", r->device);
         return NULL;
 }
@@ -198,8 +187,8 @@ static const char *serve(struct row *r, bool read_only)
 
         if (!there_is("nbdkit"))
                 return "nbdkit is not installed";
-        require(run("nbdkit -U '%s' -P '%s.pid' %s file '%s'", socket_path(), socket_path(),
-                    read_only ? "-r" : "", r->device),
+        require(test_run("nbdkit -U '%s' -P '%s.pid' %s file '%s'", socket_path(), socket_path(),
+                         read_only ? "-r" : "", r->device),
                 "nbdkit failed");
         r->pid = server_pid();
         require(r->pid, "nbdkit does not say its number");
@@ -219,7 +208,7 @@ static void unserve(struct row *r)
         for (unsigned i = 0; i < 1000 && !kill(r->pid, 0); i++)
                 usleep(10000);
         r->pid = 0;
-        run("rm -f '%s' '%s.pid'", socket_path(), socket_path());
+        test_run("rm -f '%s' '%s.pid'", socket_path(), socket_path());
 }
 
 static const char *make_squashfs_nbd(struct row *r)

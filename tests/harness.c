@@ -581,3 +581,14 @@ void close_engine(struct fl_engine *e)
 {
         expect(fl_engine_close(e) == 0, "%s", fl_strerror());
 }
+
+bool test_run(const char *format, ...)
+{
+        char command[2048];
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(command, sizeof(command), format, args);
+        va_end(args);
+        return system(command) == 0;
+}

@@ -124,4 +124,7 @@ void check_engine(struct fl_engine *e);
 void close_file(struct fl_file *f);
 void close_engine(struct fl_engine *e);
 
+/* Runs a shell's command, put together first. Did it end with 0? */
+bool test_run(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 #endif

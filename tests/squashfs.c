@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,18 +31,6 @@ static char uri[512];
 
 /* ---- an image ---- */
 
-static bool run(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static bool run(const char *format, ...)
-{
-        char command[2048];
-        va_list args;
-
-        va_start(args, format);
-        vsnprintf(command, sizeof(command), format, args);
-        va_end(args);
-        return system(command) == 0;
-}
-
 /* Numbers: they compress, and no two pages are the same. */
 static void make_plain(void)
 {
@@ -66,13 +53,13 @@ static const char *base_of(const char *path)
 
 static void make_image(void)
 {
-        if (!run("command -v mksquashfs >/dev/null 2>&1"))
+        if (!test_run("command -v mksquashfs >/dev/null 2>&1"))
                 test_skip("mksquashfs is not installed");
         make_plain();
         image = test_file("image", 0);
-        require(run("mksquashfs '%s' '%s' -noappend -quiet -no-progress -comp gzip -b %lu "
-                    ">/dev/null 2>&1",
-                    plain, image, BLOCK),
+        require(test_run("mksquashfs '%s' '%s' -noappend -quiet -no-progress -comp gzip -b %lu "
+                         ">/dev/null 2>&1",
+                         plain, image, BLOCK),
                 "mksquashfs failed");
         snprintf(uri, sizeof(uri), "squashfs:%s#/%s", image, base_of(plain));
 }
@@ -340,9 +327,9 @@ static void test_wrong_size(void)
         char name[600], *p;
 
         test_at("wrong size");
-        require(run("mksquashfs '%s' '%s' -noappend -quiet -no-progress -noI -noD -noF -b %lu "
-                    ">/dev/null 2>&1",
-                    plain, path, BLOCK),
+        require(test_run("mksquashfs '%s' '%s' -noappend -quiet -no-progress -noI -noD -noF -b %lu "
+                         ">/dev/null 2>&1",
+                         plain, path, BLOCK),
                 "mksquashfs failed");
         snprintf(name, sizeof(name), "squashfs:%s#/%s", path, base_of(plain));
         /* Shorter than the file has it: neither zeros nor what was there. */
@@ -464,15 +451,16 @@ static void make_small_image(const char *path)
         const char *folder = test_file("folder", 0);
 
         unlink(folder);
-        require(run("mkdir -p '%s/a/b' && cd '%s' && seq 1 9000 >a/numbers && seq 1 100 >a/b/few "
-                    "&& "
-                    "head -c 70000 /dev/zero >zeros && head -c 9000 /dev/urandom >random && "
-                    "ln -s a/numbers link && ln -s loop loop && ln -s ../.. a/b/up",
-                    folder, folder) &&
-                        run("mksquashfs '%s' '%s' -noappend -quiet -no-progress -b 16K "
-                            ">/dev/null 2>&1",
-                            folder, path) &&
-                        run("rm -rf '%s'", folder),
+        require(test_run("mkdir -p '%s/a/b' && cd '%s' && seq 1 9000 >a/numbers && seq 1 100 "
+                         ">a/b/few "
+                         "&& "
+                         "head -c 70000 /dev/zero >zeros && head -c 9000 /dev/urandom >random && "
+                         "ln -s a/numbers link && ln -s loop loop && ln -s ../.. a/b/up",
+                         folder, folder) &&
+                        test_run("mksquashfs '%s' '%s' -noappend -quiet -no-progress -b 16K "
+                                 ">/dev/null 2>&1",
+                                 folder, path) &&
+                        test_run("rm -rf '%s'", folder),
                 "no image could be made");
 }
 
