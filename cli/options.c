@@ -21,8 +21,8 @@ static void common_options(struct options *o, struct option_spec spec[NR_COMMON 
         const char *policies = o->command ? o->command->policies : NULL;
         const struct option_spec all[NR_COMMON + 1] = {
                 { "cache", OPTION_SIZE, &o->cache, NULL, 64 * PAGE_SIZE },
-                { "policy", OPTION_CHOICE, &o->policy, policies ? policies : "linux|linux-5.13",
-                  0 },
+                { "policy", OPTION_CHOICE, &o->policy,
+                  policies ? policies : "linux|linux-5.13|solaris", 0 },
                 { "mmu", OPTION_CHOICE, &o->mmu, "auto|uffd|sigbus|sigsegv", 0 },
                 { "driver", OPTION_CHOICE, &o->driver, "auto|uring|posix", 0 },
                 { "elevator", OPTION_CHOICE, &o->elevator, "deadline|none", 0 },

@@ -228,10 +228,11 @@ static int run(struct options *o, int argc, char **argv)
 const struct command command_replay = {
         .name = "replay",
         .summary = "accesses through a policy and a cache of any size, without I/O",
-        .policies = "linux|linux-5.13|lru|opt",
-        .help = "replay LIST [--policy linux|linux-5.13|lru|opt] [--cache SIZE] [--readahead "
-                "SIZE]\n"
-                "                [--advice normal|random|sequential] [--svg FILE] [OPTIONS]\n"
+        .policies = "linux|linux-5.13|solaris|lru|opt",
+        .help = "replay LIST [--policy linux|linux-5.13|solaris|lru|opt] [--cache SIZE]\n"
+                "                [--readahead SIZE] [--advice normal|random|sequential] [--svg "
+                "FILE] "
+                "[OPTIONS]\n"
                 "\n"
                 "Counts hits, and bytes read, for the cache given and for others of all sizes: "
                 "the\n"

@@ -121,7 +121,8 @@ static void usage(void)
 {
         fprintf(stderr,
                 "usage: %s [SECONDS [SEED]] [--faults SPEC] [--uri URI] [--driver NAME] "
-                "[--threads N] [--pagers N] [--cache BYTES] [--perturb SEED] [--mmu NAME]\n",
+                "[--threads N] [--pagers N] [--cache BYTES] [--perturb SEED] [--mmu NAME] "
+                "[--policy NAME]\n",
                 run.name);
         exit(2);
 }
@@ -157,6 +158,8 @@ static void parse(int argc, char **argv)
                         test.perturb = strtoull(value, NULL, 0);
                 else if (!strcmp(argv[i], "--mmu"))
                         test.mmu = value;
+                else if (!strcmp(argv[i], "--policy"))
+                        test.policy = value;
                 else if (!strcmp(argv[i], "--pagers"))
                         test.pagers = (unsigned)strtoul(value, NULL, 0);
                 else
@@ -495,6 +498,11 @@ uint64_t memfd_bytes(void)
 
 /* --- the engine --- */
 
+unsigned test_page_pages(void)
+{
+        return test.policy && !strncmp(test.policy, "solaris", 7) ? 2 : 1;
+}
+
 struct fl_engine *open_engine_with(struct fl_engine_config config)
 {
         struct fl_engine *e;
@@ -506,6 +514,8 @@ struct fl_engine *open_engine_with(struct fl_engine_config config)
                 config.faults = test.faults;
         if (!config.mmu)
                 config.mmu = test.mmu;
+        if (!config.policy)
+                config.policy = test.policy;
         if (!config.pagers)
                 config.pagers = test.pagers;
         if (!config.perturb)

@@ -29,6 +29,7 @@ struct test {
         const char *uri;    /* --uri ram:SIZE; NULL: a file of its own */
         const char *driver; /* --driver NAME */
         const char *mmu;    /* --mmu NAME; else FAULTLINE_MMU */
+        const char *policy; /* --policy NAME; NULL: the engine's own choice */
         unsigned threads;   /* --threads N; 0: the test's own number */
         unsigned pagers;    /* --pagers N */
         uint64_t cache;     /* --cache BYTES; 0: the test's own size */
@@ -37,7 +38,7 @@ struct test {
 extern struct test test;
 
 /* usage: NAME [SECONDS [SEED]] [--faults SPEC] [--uri URI] [--driver NAME] [--threads N]
- *        [--pagers N] [--cache BYTES] [--perturb SEED] [--mmu NAME]
+ *        [--pagers N] [--cache BYTES] [--perturb SEED] [--mmu NAME] [--policy NAME]
  * SECONDS: else FAULTLINE_TEST_SECONDS; else `longer` if FAULTLINE_TEST_LONG is set, or `shorter`.
  * A test that is not over `slack` seconds after that hangs: the watchdog says where and aborts. */
 void test_begin(int argc, char **argv, double shorter, double longer, unsigned slack);
@@ -111,6 +112,9 @@ unsigned count_fds(void);
 unsigned count_threads(void);
 /* Bytes of memory behind the engine's memfds, as the kernel counts them. */
 uint64_t memfd_bytes(void);
+
+/* Pages that go together under --policy: two of Solaris's are one of 8 KiB. */
+unsigned test_page_pages(void);
 
 /* --- the engine: failures are told and end the test */
 struct fl_engine *open_engine(uint64_t cache);

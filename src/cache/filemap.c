@@ -30,7 +30,41 @@ static struct ra_request ra_request_of(struct filemap_request *rq, const struct 
                 .advice = rq->advice,
                 .exec = rq->exec,
                 .write = rq->write,
+                .freemem = filemap_freemem(rq->file->mapping->cache),
+                .memory = (uint64_t)atomic_load(&rq->file->mapping->cache->budget.limit),
+                .kluster = rq->kluster,
+                .kluster_arg = rq->kluster_arg,
         };
+}
+
+static bool is_uptodate(struct address_space *m, uint64_t index)
+{
+        struct page *p = find_page(m, index);
+        bool yes = false;
+
+        if (p) {
+                yes = page_uptodate(p);
+                put_page(m, p);
+        }
+        return yes;
+}
+
+/* S19: of the pages that may be returned, those that are read for the answer, or are there behind
+ * that. => ra_lock */
+static void note_returned(struct filemap_request *rq, const struct ra_request *q,
+                          const struct ra_window *win)
+{
+        const struct vm_policy_ops *policy = rq->file->mapping->cache->policy;
+        uint64_t most = min_u64(max_u64(rq->getpage_end, rq->index + 1), q->file_pages);
+
+        if (!policy->returned)
+                return;
+        rq->returned = rq->index + 1;
+        while (rq->returned < most &&
+               ((rq->returned >= win->start && rq->returned < win->start + win->nr) ||
+                is_uptodate(rq->file->mapping, rq->returned)))
+                rq->returned++;
+        policy->returned(q, rq->returned);
 }
 
 static void do_async_mmap_readahead(struct filemap_request *rq, struct page *page)
@@ -41,7 +75,7 @@ static void do_async_mmap_readahead(struct filemap_request *rq, struct page *pag
         struct ra_request q = ra_request_of(rq, &probe);
         bool marker = page_test(page, PG_MARKER);
         struct marked marked = { rq->index, 1 };
-        struct ra_window win;
+        struct ra_window win, none = { .nr = 0 };
         uint32_t miss;
 
         q.locked = page_state(page) == PAGE_READING;
@@ -53,6 +87,7 @@ static void do_async_mmap_readahead(struct filemap_request *rq, struct page *pag
         mutex_lock(&f->ra_lock);
         ra_limit_locked(f, rq->ra_pages);
         win = c->policy->mmap_hit(&q, marker);
+        note_returned(rq, &q, &none);
         miss = f->ra.mmap_miss;
         mutex_unlock(&f->ra_lock);
         trace_emit(c->trace, TRACE_ASYNC_RA, rq->fault, rq->index, marker, miss, 0);
@@ -69,13 +104,16 @@ static void do_sync_mmap_readahead(struct filemap_request *rq)
         struct page_cache *c = f->mapping->cache;
         struct ra_probe probe = filemap_probe(f->mapping);
         struct ra_request q = ra_request_of(rq, &probe);
-        struct ra_window win = { .nr = 0 };
+        struct ra_window win = { .nr = 0 }, next = { .nr = 0 };
         uint32_t miss = 0;
 
         if (!f->mapping->swap_backed) {
                 mutex_lock(&f->ra_lock);
                 ra_limit_locked(f, rq->ra_pages);
                 win = c->policy->mmap_miss(&q);
+                if (c->policy->ahead)
+                        next = c->policy->ahead(&q);
+                note_returned(rq, &q, &win);
                 miss = f->ra.mmap_miss;
                 mutex_unlock(&f->ra_lock);
         } else if (rq->advice != ADVICE_RANDOM && page_is_swapped(f->mapping, rq->index)) {
@@ -84,6 +122,8 @@ static void do_sync_mmap_readahead(struct filemap_request *rq)
         trace_emit(c->trace, TRACE_SYNC_RA, rq->fault, rq->index, miss, 0, 0);
         if (win.nr)
                 do_page_cache_ra(f, &win, rq->index, 0, rq->fault, rq->plug);
+        if (next.nr)
+                do_page_cache_ra(f, &next, UINT64_MAX, 0, rq->fault, rq->plug);
 }
 
 static enum filemap_result retry_on(struct filemap_request *rq, struct page *p)

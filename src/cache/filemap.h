@@ -27,7 +27,10 @@ struct filemap_request {
         uint64_t index;
         uint64_t vma_first, vma_end; /* file pages the VMA covers */
         enum vm_advice advice;
-        uint32_t ra_pages; /* largest window; 0: the file's */
+        uint32_t ra_pages;    /* largest window; 0: the file's */
+        uint64_t getpage_end; /* pages from index up to here may be returned; 0: index alone (S9) */
+        bool (*kluster)(void *arg, uint64_t page); /* ra_request's; NULL: there is none */
+        void *kluster_arg;
         bool write, exec;
         bool tried; /* has waited once: read this page only */
         uint64_t fault;
@@ -37,6 +40,7 @@ struct filemap_request {
         bool major;
         int error;           /* -errno of FILEMAP_ERROR; -ENXIO with FILEMAP_PAST_END: the host's
                               * file is shorter than we know */
+        uint64_t returned;   /* pages from index up to here are the answer; kept over tries (S19) */
         struct page *page;   /* FILEMAP_PAGE: up to date, locked, pinned */
         struct wait_on wait; /* FILEMAP_RETRY */
 };
@@ -45,6 +49,14 @@ enum filemap_result { FILEMAP_PAGE, FILEMAP_RETRY, FILEMAP_PAST_END, FILEMAP_ERR
 /* The file as an argument of an event: the first letters of its last component; 0 when nothing
  * is being traced. */
 uint64_t file_trace_name(const struct file *f);
+
+/* Pages of the budget that are free. */
+static inline uint64_t filemap_freemem(struct page_cache *c)
+{
+        int64_t pages = budget_free(c);
+
+        return pages > 0 ? (uint64_t)pages : 0;
+}
 
 /* The largest window of the decision that comes next; 0: the file's. => ra_lock */
 static inline void ra_limit_locked(struct file *f, uint32_t pages)

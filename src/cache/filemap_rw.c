@@ -16,31 +16,69 @@
 #define BOUNCE_PAGES 4
 #define LET_IN (1ul << 20) /* so often a long call lets signals in */
 
-/* folio: pages that carried the marker that `index` is the first of; 0: the page is missing. */
-static void start_read(struct file *f, uint64_t index, uint64_t req, uint32_t folio, uint64_t fault)
+static struct ra_request read_request(struct file *f, const struct ra_probe *probe, uint64_t index,
+                                      uint64_t req, uint32_t folio)
 {
-        struct page_cache *c = f->mapping->cache;
-        struct ra_probe probe = filemap_probe(f->mapping);
-        struct ra_request q = {
+        return (struct ra_request){
                 .ra = &f->ra,
-                .probe = &probe,
+                .probe = probe,
                 .index = index,
                 .req = req,
                 .folio = folio,
                 .file_pages = mapping_pages(f->mapping),
                 .vma_end = mapping_pages(f->mapping),
+                .freemem = filemap_freemem(f->mapping->cache),
+                .memory = (uint64_t)atomic_load(&f->mapping->cache->budget.limit),
         };
-        struct ra_window win;
+}
+
+/* folio: pages that carried the marker that `index` is the first of; 0: the page is missing. */
+static void start_read(struct file *f, uint64_t index, uint64_t req, uint32_t folio, uint64_t fault)
+{
+        const struct vm_policy_ops *policy = f->mapping->cache->policy;
+        struct ra_probe probe = filemap_probe(f->mapping);
+        struct ra_request q = read_request(f, &probe, index, req, folio);
+        struct ra_window win, next = { .nr = 0 };
         struct blk_plug plug;
 
         mutex_lock(&f->ra_lock);
         ra_limit_locked(f, 0);
-        win = folio ? c->policy->read_marker(&q) : c->policy->read_miss(&q);
+        win = folio ? policy->read_marker(&q) : policy->read_miss(&q);
+        if (!folio && policy->ahead)
+                next = policy->ahead(&q);
+        if (!folio && policy->returned)
+                policy->returned(&q, index + 1);
         mutex_unlock(&f->ra_lock);
-        if (win.nr == 0)
+        if (win.nr == 0 && next.nr == 0)
                 return;
         blk_start_plug(&plug);
-        do_page_cache_ra(f, &win, folio ? UINT64_MAX : index, 0, fault, &plug);
+        if (win.nr)
+                do_page_cache_ra(f, &win, folio ? UINT64_MAX : index, 0, fault, &plug);
+        if (next.nr)
+                do_page_cache_ra(f, &next, UINT64_MAX, 0, fault, &plug);
+        blk_finish_plug(&plug);
+}
+
+/* The page is there. A policy without markers may want to know (S15). */
+static void found_page(struct file *f, uint64_t index, uint64_t fault)
+{
+        const struct vm_policy_ops *policy = f->mapping->cache->policy;
+        struct ra_probe probe = filemap_probe(f->mapping);
+        struct ra_request q = read_request(f, &probe, index, 1, 0);
+        struct ra_window next;
+        struct blk_plug plug;
+
+        if (!policy->read_hit)
+                return;
+        mutex_lock(&f->ra_lock);
+        ra_limit_locked(f, 0);
+        next = policy->read_hit(&q);
+        policy->returned(&q, index + 1);
+        mutex_unlock(&f->ra_lock);
+        if (next.nr == 0)
+                return;
+        blk_start_plug(&plug);
+        do_page_cache_ra(f, &next, UINT64_MAX, 0, fault, &plug);
         blk_finish_plug(&plug);
 }
 
@@ -105,6 +143,8 @@ static int get_page_for_read(struct file *f, uint64_t index, uint64_t req, uint6
                                    p && page_test(p, PG_MARKER));
                 if (hit) {
                         start_next(f, p, index, req, fault);
+                        if (!tried)
+                                found_page(f, index, fault);
                         if (s != PAGE_READING) {
                                 page_lock(c, p);
                                 if (page_uptodate(p)) {

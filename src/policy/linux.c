@@ -172,6 +172,7 @@ enum reclaim_choice linux_reclaim(const struct reclaim_page *page)
 
 const struct vm_policy_ops linux_policy = {
         .name = "linux",
+        .page_pages = 1,
         .fault_around = 16,
         .background_percent = 10,
         .dirty_percent = 20,

@@ -138,6 +138,7 @@ static struct ra_window read_marker(const struct ra_request *rq)
 
 const struct vm_policy_ops linux_5_13_policy = {
         .name = "linux-5.13",
+        .page_pages = 1,
         .fault_around = 16,
         .background_percent = 10,
         .dirty_percent = 20,

@@ -9,6 +9,7 @@
 static const struct vm_policy_ops *const policies[] = {
         &linux_policy, /* the default */
         &linux_5_13_policy,
+        &solaris_policy,
 };
 
 static const char *const why_texts[RA_NR_WHY] = {
@@ -30,6 +31,11 @@ static const char *const why_texts[RA_NR_WHY] = {
         [RA_5_13_MARKER] = "the marker of another window: behind what is cached (L26c)",
         [RA_5_13_CONTEXT] = "cached pages lie before it: a stream (L26f)",
         [RA_5_13_STANDALONE] = "no stream: what was asked (L26g)",
+        [RA_UFS_BLOCK] = "no stream, or its first block: one block (S16)",
+        [RA_UFS_CLUSTER] = "a stream: as far as the file is contiguous (S16)",
+        [RA_UFS_AHEAD] = "the next cluster of a stream (S15, S17)",
+        [RA_KLUSTER_REFUSED] = "MADV_RANDOM: this page only (S13, S18)",
+        [RA_UFS_WILLNEED] = "asked for by advice, page by page (S29)",
 };
 
 const char *ra_why_text(enum ra_why why)

@@ -15,6 +15,12 @@
 
 enum vm_advice { ADVICE_NORMAL, ADVICE_RANDOM, ADVICE_SEQUENTIAL };
 
+/* What an inode remembers of its stream; bytes (S14, S15). */
+struct ufs_stream {
+        uint64_t i_nextr;   /* the end of the pages returned last: an access here is sequential */
+        uint64_t i_nextrio; /* where the next cluster begins */
+};
+
 /* Per open file (rule L20): shared by all of its mappings. */
 struct file_ra_state {
         uint64_t start; /* the window */
@@ -25,6 +31,7 @@ struct file_ra_state {
         uint32_t mmap_miss;
         uint32_t order;   /* 6.18: folio order of the next window */
         int64_t prev_pos; /* bytes; of the last read by fl_pread, -1: none */
+        struct ufs_stream ufs;
 };
 
 /* Why a window is what it is: the reason goes into the trace and `explain`. */
@@ -47,6 +54,11 @@ enum ra_why {
         RA_5_13_MARKER,       /* L26c: a marker the state does not know */
         RA_5_13_CONTEXT,      /* L26f */
         RA_5_13_STANDALONE,   /* L26g */
+        RA_UFS_BLOCK,         /* S16: no stream, or the first block: a block of the file system */
+        RA_UFS_CLUSTER,       /* S16: a stream: as far as the file is contiguous */
+        RA_UFS_AHEAD,         /* S15, S17: the next cluster */
+        RA_KLUSTER_REFUSED,   /* S13, S18: the segment lets only the page itself be read */
+        RA_UFS_WILLNEED,      /* S29 */
         RA_NR_WHY
 };
 const char *ra_why_text(enum ra_why why);
@@ -81,7 +93,12 @@ struct ra_request {
         uint64_t vma_start, vma_end; /* file pages the mapping covers; for faults */
         enum vm_advice advice;
         bool exec, write;
-        bool locked; /* the page is still being read: mmap_miss stays as it is (L18) */
+        bool locked;              /* the page is still being read: mmap_miss stays as it is (L18) */
+        uint64_t freemem, memory; /* pages of the budget: free, and all */
+        /* S13: may that page of the file be read together with `index`? NULL: as vma_start, vma_end
+         * and advice say. */
+        bool (*kluster)(void *arg, uint64_t page);
+        void *kluster_arg;
 };
 
 enum reclaim_choice { RECLAIM_EVICT, RECLAIM_KEEP, RECLAIM_UNMAP };
@@ -93,7 +110,8 @@ struct reclaim_page {
 
 struct vm_policy_ops {
         const char *name;
-        uint32_t fault_around;                      /* pages, power of two; 1: none (L7) */
+        uint32_t page_pages;   /* that go together: 2 of 4 KiB are one of 8 KiB */
+        uint32_t fault_around; /* pages, power of two; 1: none (L7) */
         unsigned background_percent, dirty_percent; /* of the budget (L43) */
         unsigned writeback_ms, expire_ms;           /* L43 */
         unsigned swappiness;                        /* of 200: private pages' weight (L51) */
@@ -107,15 +125,23 @@ struct vm_policy_ops {
         /* fl_pread found no page; or the page with the mark. */
         struct ra_window (*read_miss)(const struct ra_request *);
         struct ra_window (*read_marker)(const struct ra_request *);
+        /* After mmap_miss or read_miss: what is read besides, with nobody waiting for it (S16). NULL:
+         * nothing. */
+        struct ra_window (*ahead)(const struct ra_request *);
+        /* fl_pread found the page (S15). NULL: nothing. */
+        struct ra_window (*read_hit)(const struct ra_request *);
+        /* The access has been answered with the file's pages from `index` to `end` (S14). NULL:
+         * nothing. */
+        void (*returned)(const struct ra_request *, uint64_t end);
         /* madvise(WILLNEED) over [start, end): how much of it one call reads. */
         struct ra_window (*willneed)(const struct ra_request *, uint64_t start, uint64_t end);
         enum reclaim_choice (*reclaim)(const struct reclaim_page *);
 };
 
-extern const struct vm_policy_ops linux_policy, linux_5_13_policy;
+extern const struct vm_policy_ops linux_policy, linux_5_13_policy, solaris_policy;
 /* NULL if there is none of that name. "" or NULL: the default. */
 const struct vm_policy_ops *policy_find(const char *name);
 /* All of them, for people. */
-#define POLICY_NAMES "linux, linux-5.13"
+#define POLICY_NAMES "linux, linux-5.13, solaris"
 
 #endif

@@ -9,12 +9,6 @@
 
 #include "policy/policy.h"
 
-/* What an inode remembers. */
-struct ufs_stream {
-        uint64_t i_nextr;   /* the end of the pages returned last: an access here is sequential */
-        uint64_t i_nextrio; /* where the next cluster begins */
-};
-
 struct ufs_layout {
         uint64_t i_size;
         uint32_t page, fs_bsize, fs_maxcontig;

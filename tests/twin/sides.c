@@ -76,6 +76,7 @@ struct fl_engine *open_drawn_engine(uint64_t cache, uint64_t *s, bool *inherits)
         /* What the command line says goes before. */
         cfg.cache = test.cache ? test.cache : cfg.cache;
         cfg.mmu = test.mmu ? test.mmu : cfg.mmu;
+        cfg.policy = test.policy;
         cfg.driver = test.driver ? test.driver : cfg.driver;
         cfg.pagers = test.pagers ? test.pagers : cfg.pagers;
         cfg.perturb = test.perturb ? test.perturb : cfg.perturb;

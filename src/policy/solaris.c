@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * solaris.c - the policy of Solaris: VOP_GETPAGE of UFS below seg_vn.
+ *
+ * The order in which rules are tried is that of ufs_getpage(): in a stream, a page that is there
+ * starts the next cluster when that is due; a page that is not is read with what follows it on the
+ * disk, and in a stream the cluster behind that as well. The arithmetic is in segvn.c, ufs.c and
+ * pageout.c; rule numbers are those of docs/policies.md.
+ *
+ * A page is 8 KiB here, two of the cache's. What UFS knows of the disk is taken from the device's
+ * read-ahead: so long is a cluster, and the file is contiguous for that long everywhere.
+ */
+#include "policy/pageout.h"
+#include "policy/segvn.h"
+#include "policy/ufs.h"
+
+#define FS_BSIZE 8192u
+
+/* A GETPAGE under way. */
+struct getpage {
+        const struct ra_request *rq;
+        struct ufs_stream *stream;
+        struct ufs_layout layout;
+        uint64_t off;
+        bool sequential;
+};
+
+static uint32_t page_pages(void)
+{
+        return solaris_policy.page_pages;
+}
+
+static struct getpage getpage_of(const struct ra_request *rq)
+{
+        uint64_t cluster = (uint64_t)rq->ra->ra_pages << PAGE_SHIFT;
+        struct getpage g = {
+                .rq = rq,
+                .stream = &rq->ra->ufs,
+                .layout = { .i_size = rq->file_pages << PAGE_SHIFT,
+                            .page = page_pages() << PAGE_SHIFT,
+                            .fs_bsize = FS_BSIZE,
+                            .fs_maxcontig = (uint32_t)max_u64(cluster / FS_BSIZE, 1) },
+                .off = round_down_u64(rq->index, page_pages()) << PAGE_SHIFT,
+        };
+
+        g.sequential = ufs_is_sequential(g.stream, g.off, false);
+        return g;
+}
+
+/* How far the file is contiguous from there. */
+static uint64_t contiguous(const struct getpage *g, uint64_t off)
+{
+        return off < g->layout.i_size ? min_u64(ufs_clustsz(&g->layout), g->layout.i_size - off)
+                                      : 0;
+}
+
+static bool is_cached(void *arg, uint64_t off)
+{
+        const struct getpage *g = arg;
+        const struct ra_probe *probe = g->rq->probe;
+        uint64_t index = off >> PAGE_SHIFT;
+        uint64_t nr = min_u64(page_pages(), g->rq->file_pages - index);
+
+        return probe->first_missing(probe->arg, index, nr) >= index + nr;
+}
+
+static bool may_kluster(void *arg, uint64_t off)
+{
+        const struct getpage *g = arg;
+        const struct ra_request *rq = g->rq;
+        uint64_t start = rq->vma_start << PAGE_SHIFT;
+        struct segvn_kluster k = {
+                .off = g->off > start ? g->off - start : 0,
+                .size = (rq->vma_end << PAGE_SHIFT) - start,
+                .delta = (int64_t)(off - g->off),
+                .advice = rq->advice,
+                .to_advice = rq->advice,
+        };
+
+        if (rq->kluster)
+                return rq->kluster(rq->kluster_arg, off >> PAGE_SHIFT);
+        return segvn_kluster(&k);
+}
+
+/* S18: of [io.off, io.off + io.len) what one request reads. */
+static struct ufs_io kluster(struct getpage *g, struct ufs_io io, bool ahead)
+{
+        struct pageout_limits limits = pageout_limits(g->rq->memory, g->layout.page);
+        struct pvn_ask ask = {
+                .off = io.off,
+                .vp_off = io.off,
+                .vp_end = io.off + io.len,
+                .page = g->layout.page,
+                .ahead = ahead,
+                .freemem = g->rq->freemem / page_pages(),
+                .minfree = limits.minfree,
+                .cached = is_cached,
+                .kluster = may_kluster,
+                .arg = g,
+        };
+
+        return pvn_read_kluster(&ask);
+}
+
+static struct ra_window window(const struct getpage *g, struct ufs_io io, enum ra_why why)
+{
+        uint64_t start = io.off >> PAGE_SHIFT;
+        uint64_t end = min_u64((io.off + io.len + PAGE_SIZE - 1) >> PAGE_SHIFT, g->rq->file_pages);
+
+        return (struct ra_window){ .start = start,
+                                   .nr = end > start ? (uint32_t)(end - start) : 0,
+                                   .why = why };
+}
+
+static const struct ra_window nothing = { .why = RA_NONE };
+
+/* S17, S18. */
+static struct ra_window next_cluster(struct getpage *g)
+{
+        uint64_t at = g->stream->i_nextrio;
+        bool off = !g->rq->ra->ra_pages;
+        struct ufs_io io;
+
+        if (at < g->layout.i_size && is_cached(g, at)) {
+                ufs_read_ahead_exists(g->stream, &g->layout);
+                return nothing;
+        }
+        io = ufs_read_ahead(g->stream, &g->layout, contiguous(g, at), g->rq->vma_end << PAGE_SHIFT,
+                            off);
+        if (io.len)
+                io = kluster(g, io, true);
+        g->stream->i_nextrio = io.off + io.len;
+        return window(g, io, RA_UFS_AHEAD);
+}
+
+/* S16, S18. */
+static struct ra_window solaris_miss(const struct ra_request *rq)
+{
+        struct getpage g = getpage_of(rq);
+        struct ufs_io io =
+                ufs_read_miss(g.stream, &g.layout, g.off, contiguous(&g, g.off), g.sequential);
+        uint64_t asked = io.len;
+        enum ra_why why = g.sequential && g.off ? RA_UFS_CLUSTER : RA_UFS_BLOCK;
+
+        io = kluster(&g, io, false);
+        g.stream->i_nextrio = io.off + io.len;
+        if (io.len < asked && rq->advice == ADVICE_RANDOM)
+                why = RA_KLUSTER_REFUSED;
+        return window(&g, io, why);
+}
+
+/* S16: the cluster behind what is waited for. */
+static struct ra_window solaris_ahead(const struct ra_request *rq)
+{
+        struct getpage g = getpage_of(rq);
+
+        return g.sequential ? next_cluster(&g) : nothing;
+}
+
+/* S15. */
+static struct ra_window solaris_read_hit(const struct ra_request *rq)
+{
+        struct getpage g = getpage_of(rq);
+
+        if (!g.sequential || !ufs_cluster_due(g.stream, &g.layout, g.off, true))
+                return nothing;
+        return next_cluster(&g);
+}
+
+static struct ra_window solaris_mmap_hit(const struct ra_request *rq, bool marker)
+{
+        (void)marker; /* there are none */
+        return solaris_read_hit(rq);
+}
+
+static struct ra_window solaris_read_marker(const struct ra_request *rq)
+{
+        (void)rq;
+        return nothing;
+}
+
+static void solaris_mapped_around(struct file_ra_state *ra, unsigned mapped)
+{
+        (void)ra, (void)mapped;
+}
+
+/* S14. */
+static void solaris_returned(const struct ra_request *rq, uint64_t end)
+{
+        ufs_returned(&rq->ra->ufs, round_up_u64(end, page_pages()) << PAGE_SHIFT);
+}
+
+/* S29: all of it, whatever a window may be. */
+static struct ra_window solaris_willneed(const struct ra_request *rq, uint64_t start, uint64_t end)
+{
+        uint64_t stop = min_u64(end, rq->file_pages);
+
+        return (struct ra_window){ .start = start,
+                                   .nr = stop > start ? (uint32_t)min_u64(stop - start, UINT32_MAX)
+                                                      : 0,
+                                   .why = RA_UFS_WILLNEED };
+}
+
+/* S36: the front hand takes the translation away, and the next touch is the reference bit. */
+static enum reclaim_choice solaris_reclaim(const struct reclaim_page *page)
+{
+        if (page->mapped)
+                return RECLAIM_UNMAP;
+        return page->referenced ? RECLAIM_KEEP : RECLAIM_EVICT;
+}
+
+const struct vm_policy_ops solaris_policy = {
+        .name = "solaris",
+        .page_pages = FS_BSIZE / PAGE_SIZE,
+        .fault_around = 1,
+        .background_percent = 80,
+        .dirty_percent = 80,
+        .writeback_ms = 1000,
+        .expire_ms = 30000,
+        .swappiness = 60,
+        .swap_window = 8,
+        .mmap_miss = solaris_miss,
+        .mmap_hit = solaris_mmap_hit,
+        .mapped_around = solaris_mapped_around,
+        .read_miss = solaris_miss,
+        .read_marker = solaris_read_marker,
+        .read_hit = solaris_read_hit,
+        .ahead = solaris_ahead,
+        .returned = solaris_returned,
+        .willneed = solaris_willneed,
+        .reclaim = solaris_reclaim,
+};
