@@ -125,15 +125,39 @@ static void distribute(struct request *rq, uint64_t bytes)
         }
 }
 
-/* The I/O failed. The bio gets the error if it was alone; else each is tried by itself. */
+/* May another place of the device, or less of it, have fared better? Not where the device itself is out
+ * of reach: whoever waited for that until a deadline would wait so long again for each bio. */
+static bool is_of_the_place(int error)
+{
+        switch (error) {
+        case -EIO:
+        case -ENOSPC:
+        case -EDQUOT:
+        case -EILSEQ:
+        case -ENODATA:
+        case -EREMOTEIO:
+        case -EINVAL:
+        case -EFBIG:
+        case -ENOMEM:
+        case -EPROTO: /* a server's answer to this one was none */
+                return true;
+        default:
+                return false;
+        }
+}
+
+/* The I/O failed. The bio gets the error if it was alone; else each is tried by itself, where that can
+ * help. */
 static void data_failed(struct request *rq, int error)
 {
-        if (rq->span > 1) {
+        if (rq->span > 1 && is_of_the_place(error)) {
                 rq->single = true;
                 return;
         }
-        rq->cur->bi_status = error;
-        rq->cur = rq->cur->bi_next;
+        for (; rq->span; rq->span--) {
+                rq->cur->bi_status = error;
+                rq->cur = rq->cur->bi_next;
+        }
         rq->cur_done = 0;
 }
 

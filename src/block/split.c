@@ -71,8 +71,19 @@ static unsigned count_parts(const struct request_queue *q, const struct bio *bio
         return n;
 }
 
-/* The first error, and the bytes of all: those in front of the device's end, if that is what cut them
- * short. */
+/* Of the whole, no more has been moved than what lies in front of the first gap. Sums would not do: a
+ * file that is cut and grows again meanwhile ends within one part, and not within the next. */
+static void cut_short(struct bio *whole, const struct bio *part)
+{
+        uint32_t front = (uint32_t)(bio_offset(part) - bio_offset(whole)) + part->bi_done;
+        uint32_t now = __atomic_load_n(&whole->bi_done, __ATOMIC_RELAXED);
+
+        while (front < now && !__atomic_compare_exchange_n(&whole->bi_done, &now, front, false,
+                                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+                ;
+}
+
+/* The first error, and the bytes in front of the first gap. */
 static void end_part(struct bio *part)
 {
         struct bio *whole = part->bi_private;
@@ -81,7 +92,8 @@ static void end_part(struct bio *part)
         if (part->bi_status)
                 __atomic_compare_exchange_n(&whole->bi_status, &none, part->bi_status, false,
                                             __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-        __atomic_fetch_add(&whole->bi_done, part->bi_done, __ATOMIC_RELAXED);
+        if (part->bi_done < part->bi_size)
+                cut_short(whole, part);
         if (atomic_fetch_sub(&whole->bi_parts, 1) == 1) {
                 struct request_queue *q = whole->bi_queue;
 
@@ -124,6 +136,7 @@ bool blk_split_bio(struct request_queue *q, struct bio *bio, struct blk_plug *pl
         part = bio_alloc_parts(q->pool, n);
         if (!part)
                 return false;
+        bio->bi_done = bio->bi_size;
         atomic_store_explicit(&bio->bi_parts, n, memory_order_relaxed);
         for (; part; part = next) {
                 next = part->bi_next;

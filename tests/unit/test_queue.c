@@ -166,6 +166,24 @@ Test(queue, only_the_bad_bio_of_a_merged_request_fails)
         close_all();
 }
 
+static int64_t nobody_answers(struct fake_device *f, struct driver_io *io)
+{
+        (void)f, (void)io;
+        return -ETIMEDOUT;
+}
+
+/* Each bio by itself would wait as long as all of them did. */
+Test(queue, a_device_out_of_reach_is_not_asked_bio_by_bio)
+{
+        fake_queue_open(&t);
+        t.fake.result = nobody_answers;
+        submit_three_reads();
+        cr_expect_eq(t.fake.logged, 1);
+        for (const char *letter = "ABC"; *letter; letter++)
+                cr_expect_eq(t.fake.status[(unsigned char)*letter], -ETIMEDOUT);
+        close_all();
+}
+
 Test(queue, the_same_for_writes)
 {
         struct blk_plug plug;

@@ -234,6 +234,28 @@ Test(split, the_end_of_the_device_cuts_it)
         fake_queue_close(&t);
 }
 
+static int64_t ends_after_a_page_but_not_for_long(struct fake_device *f, struct driver_io *io)
+{
+        (void)f;
+        if (io->offset >= 4 * PAGE_SIZE)
+                return (int64_t)io->len;
+        return io->offset ? 0 : PAGE_SIZE;
+}
+
+/* Cut short within the first part, and longer again when the second is read: what lies between has not
+ * been read, and is not said to have been. */
+Test(split, no_gap_is_counted_as_moved)
+{
+        fake_queue_open(&t);
+        blk_queue_limits(t.q)->max_sectors = 32;
+        t.fake.result = ends_after_a_page_but_not_for_long;
+        submit_bio(fake_bio(&t, 'A', IO_READ, 0, 12), NULL);
+        fake_complete_all(&t.fake);
+        cr_expect_eq(t.fake.status['A'], 0);
+        cr_expect_eq(t.fake.done['A'], PAGE_SIZE);
+        fake_queue_close(&t);
+}
+
 Test(split, a_device_that_is_done_at_once)
 {
         fake_queue_open(&t);
