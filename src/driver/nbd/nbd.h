@@ -6,7 +6,8 @@
  *   connect.c  a connected, negotiated libnbd handle, within a deadline; what the server says of
  *              the export
  *   log.c      writes that the server has answered but not made durable yet
- *   command.c  the NBD commands that an I/O takes
+ *   command.c  NBD commands: sent, answered, done again
+ *   io.c       the commands that an I/O takes, and its end
  *   conn.c     a connection and the thread that serves it
  *   nbd.c      the device: open, submit, commit, close
  *
@@ -224,15 +225,36 @@ static inline uint64_t nbd_timeout(struct nbd_device *d)
         return atomic_load(&d->gave_up) ? d->target.timeout_ns / 8 : d->target.timeout_ns;
 }
 
-/* command.c, for conn.c: each in the connection's thread. */
 static inline struct nbd_device *to_nbd(struct device *dev)
 {
         return container_of(dev, struct nbd_device, dev);
 }
-void nbd_list_push(struct nbd_list *l, struct nbd_command *cmd);
-void nbd_list_remove(struct nbd_list *l, struct nbd_command *cmd);
+
+/* ---- io.c: each in the connection's thread ---- */
+
 /* Sends what can be sent: of the log, of what is to be done again, of what waits. */
 void nbd_start(struct nbd_conn *c);
+/* One of its commands is over, and its memory free: with the last the I/O ends. */
+void nbd_io_command_done(struct nbd_conn *c, struct driver_io *io, int error);
+/* No more of it is begun. Returns true. */
+bool nbd_io_refused(struct nbd_conn *c, struct driver_io *io, int error);
+/* Its bytes to, or from, where they belong in the blocks at `start`. */
+void nbd_io_gather(const struct driver_io *io, uint64_t start, char *blocks);
+void nbd_io_scatter(const struct driver_io *io, uint64_t start, const char *blocks, uint64_t len);
+
+/* ---- command.c: each in the connection's thread ---- */
+
+void nbd_list_push(struct nbd_list *l, struct nbd_command *cmd);
+void nbd_list_remove(struct nbd_list *l, struct nbd_command *cmd);
+static inline bool nbd_is_lost(const struct nbd_conn *c)
+{
+        return nbd_aio_is_dead(c->h) || nbd_aio_is_closed(c->h);
+}
+/* A command that is the I/O's (NULL: the driver's own), not sent yet; NULL: all are in use. */
+struct nbd_command *nbd_command_new(struct nbd_conn *c, struct driver_io *io, enum io_op op,
+                                    uint64_t offset, uint32_t len);
+void nbd_command_send(struct nbd_conn *c, struct nbd_command *cmd);
+void nbd_command_free(struct nbd_conn *c, struct nbd_command *cmd);
 /* Ends the commands that have been answered. True if any. */
 bool nbd_reap(struct nbd_conn *c);
 /* The handle is gone: what was in flight is to be done again. True if any of it changes data. */
