@@ -42,6 +42,8 @@ struct mmu_fault {
         bool exec;     /* an instruction was fetched; false if not known */
         uint32_t kind; /* MMU_FAULT_, for the trace only: the page's state decides */
         uint32_t tid;  /* of the faulting thread, 0 if not known */
+        uint64_t
+                epoch; /* the client's, from before it was told of; of no use where it is the thread */
 };
 enum { MMU_FAULT_MISSING, MMU_FAULT_MINOR, MMU_FAULT_WP };
 
@@ -66,6 +68,8 @@ struct mmu_client {
          * Ends in spaces->release(). May sleep. */
         void (*ended)(struct mmu_client *, unsigned nr);
         void *arg;
+        /* The client's count of what makes faults that were told of before of no account. */
+        _Atomic uint64_t epoch;
 };
 
 struct mmu_config {

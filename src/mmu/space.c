@@ -63,11 +63,8 @@ int spaces_poison(struct spaces *s, unsigned nr, uint64_t addr, uint64_t pages)
 static void child_ready(struct loop_source *source)
 {
         struct space *sp = source->arg;
-        struct uffd_msg msg[EVENT_BATCH];
-        ssize_t got = read(source->fd, msg, sizeof(msg));
 
-        if (got >= (ssize_t)sizeof(msg[0]))
-                uffd_deliver(sp->all->u, msg, (unsigned)((size_t)got / sizeof(msg[0])), sp->nr);
+        uffd_deliver(sp->all->u, source->fd, sp->nr);
 }
 
 /* The two descriptors that came with the message. */

@@ -21,15 +21,11 @@ struct pager {
         struct loop_source source;
 };
 
-/* Level triggered: what is left makes it ready again, after the completions have had their turn. */
 static void pager_ready(struct loop_source *s)
 {
         struct pager *p = s->arg;
-        struct uffd_msg msg[EVENT_BATCH];
-        ssize_t got = read(p->u.fd, msg, sizeof(msg));
 
-        if (got >= (ssize_t)sizeof(msg[0]))
-                uffd_deliver(&p->u, msg, (unsigned)((size_t)got / sizeof(msg[0])), 0);
+        uffd_deliver(&p->u, p->u.fd, 0);
 }
 
 static int pager_open(struct mmu_config *cfg, struct mmu **out)

@@ -25,6 +25,7 @@
 #include "mmu/compat.h"
 #include "mmu/space.h"
 #include "mmu/zeropage.h"
+#include "util/perturb.h"
 
 /* --- opening ------------------------------------------------------------------------------ */
 
@@ -181,12 +182,20 @@ int uffd_another(const struct uffd *u)
 
 /* --- faults as events --------------------------------------------------------------------- */
 
-void uffd_deliver(struct uffd *u, const struct uffd_msg *msg, unsigned nr, unsigned space)
+#define EVENT_BATCH 32
+
+/* Level triggered: what is left makes it ready again, after the completions have had their turn. */
+void uffd_deliver(struct uffd *u, int fd, unsigned space)
 {
+        /* Before, not after: an event that is read now may be of an access that is over. */
+        uint64_t epoch = atomic_load(&u->client->epoch);
         struct mmu_fault faults[EVENT_BATCH];
+        struct uffd_msg msg[EVENT_BATCH];
+        ssize_t got = read(fd, msg, sizeof(msg));
         unsigned n = 0;
 
-        for (unsigned i = 0; i < nr; i++) {
+        perturb_gap();
+        for (size_t i = 0; got > 0 && i < (size_t)got / sizeof(msg[0]); i++) {
                 uint64_t flags = msg[i].arg.pagefault.flags;
 
                 if (msg[i].event != UFFD_EVENT_PAGEFAULT)
@@ -198,6 +207,7 @@ void uffd_deliver(struct uffd *u, const struct uffd_msg *msg, unsigned nr, unsig
                                 : flags & UFFD_PAGEFAULT_FLAG_MINOR ? MMU_FAULT_MINOR
                                                                     : MMU_FAULT_MISSING,
                         .tid = msg[i].arg.pagefault.feat.ptid,
+                        .epoch = epoch,
                 };
         }
         if (n)

@@ -46,10 +46,9 @@ void uffd_exit(struct uffd *u);
 int uffd_another(const struct uffd *u);
 /* Serve the faults of a range that is mapped. 0 or -errno. Async-signal-safe. */
 int uffd_register(int fd, uint64_t addr, uint64_t len, bool file);
-/* Hand the faults among the events to the client, at addresses of a space. */
-struct uffd_msg;
-void uffd_deliver(struct uffd *u, const struct uffd_msg *msg, unsigned nr, unsigned space);
-#define EVENT_BATCH 32
+/* Hand the faults among a descriptor's events to the client, at addresses of a space. On a loop
+ * thread. */
+void uffd_deliver(struct uffd *u, int fd, unsigned space);
 
 /* The members of struct mmu_ops that both have. */
 int uffd_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot, int flags, int fd,

@@ -82,36 +82,36 @@ static void set_run(struct vm_fault *vmf, uint64_t nr, enum pte_state s)
         trace_fault(vmf, SET_PTE, vmf->address, nr, UINT64_MAX, s == PTE_COPY);
 }
 
-/* New pages where nothing is. How many. => ptl */
-static uint64_t fill_locked(struct vm_fault *vmf, uint64_t nr)
+/* New pages where nothing is: *done of them. 0 or -errno. => ptl */
+static int fill_locked(struct vm_fault *vmf, uint64_t nr, uint64_t *done)
 {
         struct mmu *mmu = vmf->mm->mmu;
-        uint64_t done = 0;
-        int error = mmu->ops->copy(mmu, vmf->address, vmf->mm->zeros, nr, false, &done);
+        int error = mmu->ops->copy(mmu, vmf->address, vmf->mm->zeros, nr, false, done);
 
-        if (error == -EEXIST && done == 0) {
+        if (error == -EEXIST && *done == 0) {
                 /* Zeros are shown already: the kernel makes a page of them. */
-                mmu->ops->unprotect(mmu, vmf->address, 1);
-                done = 1;
-        } else if (done == 0) {
-                mmu->ops->wake(mmu, vmf->address, 1); /* the mapping has changed: it faults again */
+                error = mmu->ops->unprotect(mmu, vmf->address, 1);
+                *done = 1;
+        } else if (*done == 0) {
+                mmu->ops->wake(mmu, vmf->address, 1);
+        } else {
+                error = 0;
         }
-        set_run(vmf, done, PTE_COPY);
-        stat_add(&vmf->mm->trace->stats, STAT_zero_fills, done);
-        return done;
+        set_run(vmf, *done, PTE_COPY);
+        stat_add(&vmf->mm->trace->stats, STAT_zero_fills, *done);
+        return error;
 }
 
 /* Zeros are shown, write-protected: the kernel itself makes pages of them, once stores may proceed.
- * Charged they are now. => ptl */
-static uint64_t break_zeros_locked(struct vm_fault *vmf, uint64_t nr)
+ * Charged they are now, also if they may not. 0 or -errno. => ptl */
+static int break_zeros_locked(struct vm_fault *vmf, uint64_t nr)
 {
         struct mmu *mmu = vmf->mm->mmu;
 
         set_run(vmf, nr, PTE_COPY);
         perturb_gap();
-        mmu->ops->unprotect(mmu, vmf->address, nr);
         stat_add(&vmf->mm->trace->stats, STAT_zero_fills, nr);
-        return nr;
+        return mmu->ops->unprotect(mmu, vmf->address, nr);
 }
 
 /* The first store. */
@@ -127,27 +127,30 @@ static enum vm_fault_result take_pages(struct vm_fault *vmf)
         perturb_gap();
         pte_lock(vmf->mm, vmf->pte);
         s = pte_state(vmf->pte);
-        if (s == PTE_NONE)
-                taken = fill_locked(vmf, same_state(vmf->pte, s, charged));
-        else if (s == PTE_ZERO && vmf->kind == MMU_FAULT_WP)
-                taken = break_zeros_locked(vmf, same_state(vmf->pte, s, charged));
-        else if (s == PTE_ZERO) /* it came before the zeros, or they have gone behind our back */
-                taken = fill_locked(vmf, 1);
-        else /* another thread's fault came first */
+        if (s == PTE_NONE) {
+                error = fill_locked(vmf, same_state(vmf->pte, s, charged), &taken);
+        } else if (s == PTE_ZERO && vmf->kind == MMU_FAULT_WP) {
+                taken = same_state(vmf->pte, s, charged);
+                error = break_zeros_locked(vmf, taken);
+        } else if (s ==
+                   PTE_ZERO) { /* it came before the zeros, or they have gone behind our back */
+                error = fill_locked(vmf, 1, &taken);
+        } else { /* another thread's fault came first */
                 vmf->mm->mmu->ops->wake(vmf->mm->mmu, vmf->address, 1);
+        }
         pte_unlock(vmf->mm, vmf->pte);
         if (taken)
                 note_run(vmf, run, taken);
         if (taken < charged)
                 uncharge_private(c, (int64_t)(charged - taken));
-        return VM_FAULT_DONE;
+        return mmu_result(vmf, error, "storing to a new page");
 }
 
-/* => ptl; nr pages charged, of which those that got a store in between are kept. How many. */
-static uint64_t show_zeros_locked(struct vm_fault *vmf, uint64_t nr, uint64_t *nr_shown)
+/* => ptl; nr pages charged, of which those that got a store in between are kept: *taken. 0 or -errno */
+static int show_zeros_locked(struct vm_fault *vmf, uint64_t nr, uint64_t *nr_shown, uint64_t *taken)
 {
         struct mmu *mmu = vmf->mm->mmu;
-        uint64_t own = 0, taken = 0;
+        uint64_t own = 0;
         int shown;
 
         if (pte_state(vmf->pte) == PTE_ZERO)
@@ -159,7 +162,7 @@ static uint64_t show_zeros_locked(struct vm_fault *vmf, uint64_t nr, uint64_t *n
                 bool stored = own >> i & 1;
 
                 pte_set(vmf->mm, vmf->pte + i, stored ? PTE_COPY : PTE_ZERO);
-                taken += stored;
+                *taken += stored;
         }
         if (shown > 0) {
                 *nr_shown = (uint64_t)shown;
@@ -167,7 +170,7 @@ static uint64_t show_zeros_locked(struct vm_fault *vmf, uint64_t nr, uint64_t *n
                 trace_fault(vmf, SET_PTE, vmf->address, *nr_shown, UINT64_MAX, 0);
                 note_run(vmf, *nr_shown, *nr_shown);
         }
-        return taken;
+        return shown < 0 ? shown : 0;
 }
 
 /* The first load. Zeros take no memory; but a store may come while they are shown and before they
@@ -175,40 +178,43 @@ static uint64_t show_zeros_locked(struct vm_fault *vmf, uint64_t nr, uint64_t *n
 static enum vm_fault_result show_zeros(struct vm_fault *vmf)
 {
         struct page_cache *c = vmf->mm->cache;
-        uint64_t charged = charge_for_now(c, min_u64(plan_run(vmf), ZERO_RUN_MAX)), taken,
+        uint64_t charged = charge_for_now(c, min_u64(plan_run(vmf), ZERO_RUN_MAX)), taken = 0,
                  shown = 1;
+        int error;
 
         if (!charged)
                 return wait_for_private(vmf, -EAGAIN, "loading from a new page");
         perturb_gap();
         pte_lock(vmf->mm, vmf->pte);
-        taken = show_zeros_locked(vmf, charged, &shown);
+        error = show_zeros_locked(vmf, charged, &shown, &taken);
         pte_unlock(vmf->mm, vmf->pte);
         keep_as_private(c, charged, taken);
         vmf->mm->mmu->ops->wake(vmf->mm->mmu, vmf->address, shown);
-        return VM_FAULT_DONE;
+        return mmu_result(vmf, error, "loading from a new page");
 }
 
 /* Is the page missing, though we know of it? The program has taken it away behind our back, and gets
- * zeros, as it would from the kernel. => ptl */
-static bool replace_locked(struct vm_fault *vmf)
+ * zeros, as it would from the kernel. 0 or -errno. => ptl */
+static int replace_locked(struct vm_fault *vmf)
 {
         struct mm *mm = vmf->mm;
         uint64_t old = pte_value(vmf->pte);
+        int error = mm->mmu->ops->copy(mm->mmu, vmf->address, mm->zeros, 1, false, NULL);
 
-        if (mm->mmu->ops->copy(mm->mmu, vmf->address, mm->zeros, 1, false, NULL))
-                return false;
-        if (value_slot(old)) {
+        if (error) {
+                mm->mmu->ops->wake(mm->mmu, vmf->address, 1);
+        } else if (value_slot(old)) {
                 pte_exchange(mm, vmf->pte, PTE_COPY);
                 swap_put(mm->swap.area, value_slot(old), 1);
         }
-        return true;
+        return error;
 }
 
 /* The page is here, or was. */
 static enum vm_fault_result restore_page(struct vm_fault *vmf)
 {
         struct mmu *mmu = vmf->mm->mmu;
+        int error = 0;
         uint64_t v;
         bool here;
 
@@ -216,11 +222,13 @@ static enum vm_fault_result restore_page(struct vm_fault *vmf)
         v = pte_value(vmf->pte);
         here = value_state(v) == PTE_COPY || value_state(v) == PTE_SWAPPING;
         if (here && (vmf->kind == MMU_FAULT_WP || (vmf->write && value_slot(v))))
-                private_make_writable(vmf);
-        else if (value_state(v) != PTE_COPY || vmf->swapped || !replace_locked(vmf))
+                error = private_make_writable(vmf);
+        else if (value_state(v) == PTE_COPY && !vmf->swapped)
+                error = replace_locked(vmf);
+        else
                 mmu->ops->wake(mmu, vmf->address, 1);
         pte_unlock(vmf->mm, vmf->pte);
-        return VM_FAULT_DONE;
+        return mmu_result(vmf, error, "showing a private page");
 }
 
 enum vm_fault_result do_anonymous_page(struct vm_fault *vmf)

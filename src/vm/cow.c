@@ -40,8 +40,8 @@ static int charge_copy(struct vm_fault *vmf)
 }
 
 /* The cache's page is mapped here and the kernel is about to copy it. => page locked. False: not
- * so any more, or there is no charge to be had; then nothing is mapped here. */
-static bool let_kernel_copy(struct vm_fault *vmf)
+ * so any more, or there is no charge to be had; then nothing is mapped here. *error: what the MMU says. */
+static bool let_kernel_copy(struct vm_fault *vmf, int *error)
 {
         struct mmu *mmu = vmf->mm->mmu;
         struct iovec iov = { (void *)(uintptr_t)vmf->address, PAGE_SIZE };
@@ -59,7 +59,7 @@ static bool let_kernel_copy(struct vm_fault *vmf)
         pte_set(vmf->mm, vmf->pte, PTE_COPY);
         stat_add(&vmf->mm->trace->stats, STAT_cow_copies, 1);
         perturb_gap();
-        mmu->ops->unprotect(mmu, vmf->address, 1);
+        *error = mmu->ops->unprotect(mmu, vmf->address, 1);
         pte_unlock(vmf->mm, vmf->pte);
         return true;
 }
@@ -68,6 +68,7 @@ enum vm_fault_result do_private_wp(struct vm_fault *vmf)
 {
         struct address_space *m = vmf->vma->vm_file->mapping;
         struct page *p;
+        int error = 0;
         bool done;
 
         if (vmf->kind != MMU_FAULT_WP)
@@ -79,14 +80,14 @@ enum vm_fault_result do_private_wp(struct vm_fault *vmf)
         /* Whoever zaps this address holds the page's lock until it is done: a zap that came late
          * would take the copy. */
         page_lock(vmf->mm->cache, p);
-        done = let_kernel_copy(vmf);
+        done = let_kernel_copy(vmf, &error);
         page_unlock(vmf->mm->cache, p);
         put_page(m, p);
-        return done ? VM_FAULT_DONE : do_cow_fault(vmf);
+        return done ? mmu_result(vmf, error, "copying a private page") : do_cow_fault(vmf);
 }
 
-/* Puts the copy in its place. True: it is, and its charge with it. => ptl */
-static bool install_locked(struct vm_fault *vmf, const void *buf)
+/* Puts the copy in its place. *kept: it is, and its charge with it. 0 or -errno. => ptl */
+static int install_locked(struct vm_fault *vmf, const void *buf, bool *kept)
 {
         struct mmu *mmu = vmf->mm->mmu;
         enum pte_state s = pte_state(vmf->pte);
@@ -96,7 +97,7 @@ static bool install_locked(struct vm_fault *vmf, const void *buf)
         page_assert_locked(vmf->rq.page);
         if (s == PTE_SWAPPED || s == PTE_SWAPPING || s == PTE_SWAPIN) {
                 mmu->ops->wake(mmu, vmf->address, 1); /* made and swapped out before we came */
-                return false;
+                return 0;
         }
         error = mmu->ops->copy(mmu, vmf->address, buf, 1, false, NULL);
         if (error == -EEXIST && vmf->asked && pte_state(vmf->pte) == PTE_CACHE) {
@@ -109,30 +110,31 @@ static bool install_locked(struct vm_fault *vmf, const void *buf)
         if (error && error != -EEXIST) {
                 /* The mapping has changed: nothing was made, the thread faults again. */
                 mmu->ops->wake(mmu, vmf->address, 1);
-                return false;
+                return error;
         }
         if (error == -EEXIST) /* the cache's page, write-protected, or the copy already */
-                mmu->ops->unprotect(mmu, vmf->address, 1);
+                error = mmu->ops->unprotect(mmu, vmf->address, 1);
         trace_fault(vmf, SET_PTE, vmf->address, 1, UINT64_MAX, 1);
         old = pte_exchange(vmf->mm, vmf->pte, PTE_COPY);
-        if (private_gone(vmf->mm, old))
-                return false; /* charged when it was made */
-        stat_add(&vmf->mm->trace->stats, STAT_cow_copies, 1);
-        return true;
+        *kept = !private_gone(vmf->mm, old); /* else charged when it was made */
+        if (*kept)
+                stat_add(&vmf->mm->trace->stats, STAT_cow_copies, 1);
+        return error;
 }
 
 /* => rq.page locked; buf holds its bytes and the copy is charged. Ends the fault. */
 static enum vm_fault_result install_copy(struct vm_fault *vmf, const void *buf, bool charged)
 {
-        bool kept;
+        bool kept = false;
+        int error;
 
         pte_lock(vmf->mm, vmf->pte);
-        kept = install_locked(vmf, buf);
+        error = install_locked(vmf, buf, &kept);
         pte_unlock(vmf->mm, vmf->pte);
         if (charged && !kept)
                 uncharge_private(vmf->mm->cache, 1);
         release_page(vmf);
-        return VM_FAULT_DONE;
+        return mmu_result(vmf, error, "copying a private page");
 }
 
 enum vm_fault_result do_cow_fault(struct vm_fault *vmf)

@@ -81,6 +81,11 @@ static bool try_again(struct vm_fault *vmf)
         return wait_before_retry(vmf);
 }
 
+bool wait_to_try_again(struct vm_fault *vmf)
+{
+        return vmf->vma->vm_rules.on_error == ON_ERROR_RETRY && try_again(vmf);
+}
+
 /* ---- zeros in its place ---- */
 
 /* What the page holds, if that is known. => page locked */
@@ -170,18 +175,99 @@ static bool put_blank(struct vm_fault *vmf, int error)
         return done;
 }
 
+/* ---- no memory to remember it by ---- */
+
+void mm_note_untold(struct mm *mm, uint64_t addr)
+{
+        atomic_store(&mm->untold, addr);
+}
+
+static int forgive_untold(struct mm *mm, uint64_t addr, uint64_t end)
+{
+        struct iovec iov = { (void *)(uintptr_t)addr, end - addr };
+
+        return addr < end ? mm->mmu->ops->unmap(mm->mmu, &iov, 1) : 0;
+}
+
+/* The kernel has poisoned pages of which there is no PTE: where nothing is known to be shown, nothing is
+ * to be there. => mm->lock, write; [addr, end) is mapped */
+static int clear_untold(struct mm *mm, uint64_t addr, uint64_t end)
+{
+        uint64_t empty = addr, stop;
+        struct pte *p;
+        int error = 0;
+
+        while (!error && (p = pte_next_table(mm, &addr, end, &stop))) {
+                struct pte *table = p;
+
+                for (; !error && addr < stop; addr += PAGE_SIZE, p++) {
+                        if (pte_state(p) == PTE_NONE)
+                                continue;
+                        error = forgive_untold(mm, empty, addr);
+                        empty = addr + PAGE_SIZE;
+                }
+                pte_put(mm, table);
+        }
+        return error ? error : forgive_untold(mm, empty, end);
+}
+
 /* ---- the choice ---- */
+
+/* Of mm->untold: it has been cleared, but others may be left. */
+#define TOLD 1
+
+static bool is_untold(struct mm *mm, uint64_t addr, uint64_t end)
+{
+        uint64_t at = atomic_load(&mm->untold);
+
+        return at >= addr && at < end;
+}
+
+void mm_note_cleared(struct mm *mm, uint64_t addr, uint64_t end)
+{
+        uint64_t epoch = atomic_load(&mm->client.epoch);
+
+        rwlock_assert_write_held(&mm->lock);
+        mm->cleared[epoch % MM_CLEARED] = (struct mm_cleared){ addr, end };
+        atomic_store(&mm->client.epoch, epoch + 1);
+        if (is_untold(mm, addr, end))
+                atomic_store(&mm->untold, TOLD);
+}
+
+/* The kernel may tell of one access twice, and of what is told the second the access may be over by now
+ * and its error cleared: then nobody has asked for the page since, and nothing is to be made of it. If
+ * somebody does wait, he is told to look again, and comes back as a new fault. Of what was told so long
+ * ago that it cannot be known, it is not so. */
+static bool is_of_the_past(struct vm_fault *vmf)
+{
+        struct mm *mm = vmf->mm;
+        uint64_t now = atomic_load(&mm->client.epoch), at = vmf->epoch;
+
+        rwlock_assert_held(&mm->lock);
+        if (vmf->asked || now - at > MM_CLEARED)
+                return false;
+        for (; at != now; at++) {
+                const struct mm_cleared *c = &mm->cleared[at % MM_CLEARED];
+
+                if (vmf->address >= c->addr && vmf->address < c->end) {
+                        mm->mmu->ops->wake(mm->mmu, vmf->address, 1);
+                        return true;
+                }
+        }
+        return false;
+}
 
 enum vm_fault_result page_failed(struct vm_fault *vmf, int error, const char *tried)
 {
         const struct vma_rules *rules = &vmf->vma->vm_rules;
         enum on_error then = rules->on_error;
 
-        if (then == ON_ERROR_RETRY) {
-                if (try_again(vmf))
-                        return VM_FAULT_RETRY;
+        if (is_of_the_past(vmf))
+                return VM_FAULT_NOPAGE;
+        if (wait_to_try_again(vmf))
+                return VM_FAULT_RETRY;
+        if (then == ON_ERROR_RETRY)
                 then = rules->retry_then;
-        }
         if (then == ON_ERROR_ZERO && put_blank(vmf, error)) {
                 say_failure(vmf, error, tried,
                             ": zeros stand in for it until fl_error_clear, and stores there go "
@@ -264,6 +350,7 @@ int mm_unblank(struct mm *mm, struct vma *v, uint64_t addr, uint64_t end)
         rwlock_assert_write_held(&mm->lock);
         if (!atomic_load(&mm->nr_blank))
                 return 0;
+        mm_note_cleared(mm, addr, end);
         return each_failed(mm, v, addr, end, unblank_one, NULL);
 }
 
@@ -285,6 +372,8 @@ static int clear_locked(struct mm *mm, uint64_t addr, uint64_t end)
                 if (!v)
                         return -ENOMEM;
                 error = each_failed(mm, v, addr, stop, clear_one, NULL);
+                if (!error && atomic_load(&mm->untold))
+                        error = clear_untold(mm, addr, stop);
                 if (error)
                         return error;
                 if (v->vm_file)
@@ -303,6 +392,7 @@ int mm_error_clear(struct mm *mm, uint64_t addr, uint64_t len)
         if (error)
                 return error;
         rwlock_write_lock(&mm->lock);
+        mm_note_cleared(mm, addr, end);
         error = clear_locked(mm, addr, end);
         rwlock_write_unlock(&mm->lock);
         return error;
@@ -335,6 +425,10 @@ static bool find_failure(struct mm *mm, struct vma *v, uint64_t addr, uint64_t e
                                        .error = error,
                                        .writing = true,
                                        .dirty = dirty };
+                found = true;
+        }
+        if (!found && is_untold(mm, addr, end)) {
+                *f = (struct failure){ .addr = atomic_load(&mm->untold), .error = ENOMEM };
                 found = true;
         }
         if (found) {

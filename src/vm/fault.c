@@ -165,6 +165,11 @@ enum vm_fault_result result_of(struct vm_fault *vmf, enum filemap_result r)
         }
 }
 
+enum vm_fault_result mmu_result(struct vm_fault *vmf, int error, const char *tried)
+{
+        return error == -ENOMEM ? page_failed(vmf, ENOMEM, tried) : VM_FAULT_DONE;
+}
+
 static enum vm_fault_result call_fault(struct vm_fault *vmf)
 {
         enum filemap_result r = vmf->vma->vm_ops->fault(vmf);
@@ -194,7 +199,7 @@ static enum vm_fault_result finish_fault(struct vm_fault *vmf)
         perturb_gap();
         if (error == 0 && existed) {
                 if (vmf->write && !wp)
-                        mmu->ops->unprotect(mmu, vmf->address, 1);
+                        error = mmu->ops->unprotect(mmu, vmf->address, 1);
                 else
                         mmu->ops->wake(mmu, vmf->address, 1);
         }
@@ -207,9 +212,7 @@ static enum vm_fault_result finish_fault(struct vm_fault *vmf)
                 mmu->ops->wake(mmu, vmf->address, 1);
         }
         release_page(vmf);
-        if (error == -ENOMEM) /* the MMU is at its end: it would fault for ever */
-                return raise_sigbus(vmf, ENOMEM, "mapping a page");
-        return VM_FAULT_DONE;
+        return mmu_result(vmf, error, "mapping a page");
 }
 
 static enum vm_fault_result do_read_fault(struct vm_fault *vmf)
@@ -289,15 +292,14 @@ static enum vm_fault_result do_wp_page_shared(struct vm_fault *vmf)
         error = mmu->ops->unprotect(mmu, vmf->address, 1);
         trace_fault(vmf, SET_PTE, vmf->address, 1, vmf->index << PAGE_SHIFT, 1);
         release_page(vmf);
-        if (error == -ENOMEM)
-                return raise_sigbus(vmf, ENOMEM, "making a page writable");
-        return VM_FAULT_DONE;
+        return mmu_result(vmf, error, "making a page writable");
 }
 
 /* A fault on a private copy of a file's page that is here, or was. */
 static enum vm_fault_result do_private_copy(struct vm_fault *vmf)
 {
         struct mmu *mmu = vmf->mm->mmu;
+        int error = 0;
         uint64_t v;
 
         pte_lock(vmf->mm, vmf->pte);
@@ -308,11 +310,11 @@ static enum vm_fault_result do_private_copy(struct vm_fault *vmf)
                 return do_cow_fault(vmf); /* the copy has gone, or never came */
         }
         if ((value_state(v) == PTE_COPY || value_state(v) == PTE_SWAPPING) && vmf->write)
-                private_make_writable(vmf);
+                error = private_make_writable(vmf);
         else
                 mmu->ops->wake(mmu, vmf->address, 1);
         pte_unlock(vmf->mm, vmf->pte);
-        return VM_FAULT_DONE;
+        return mmu_result(vmf, error, "showing a private page");
 }
 
 static enum vm_fault_result handle_pte_fault(struct vm_fault *vmf)
@@ -365,6 +367,28 @@ static bool access_ok(struct vm_fault *vmf)
         return ok;
 }
 
+/* There is no memory for a page table, and so no place to say what became of the page: nothing but a
+ * signal can be had, or another try. Where a fault is an event the kernel has to be told, and it is
+ * remembered that it was (failure.c). */
+static enum vm_fault_result no_table(struct vm_fault *vmf)
+{
+        struct mm *mm = vmf->mm;
+
+        if (wait_before_retry(vmf) || wait_to_try_again(vmf))
+                return VM_FAULT_RETRY;
+        vmf->error = -ENOMEM;
+        if (vmf->asked)
+                return VM_FAULT_SIGBUS;
+        if (!mm->quiet)
+                say_failure(vmf, ENOMEM, "making a page table", ": SIGBUS raised");
+        if (!vmf->sleeps) {
+                mm_note_untold(mm, vmf->address);
+                mm->mmu->ops->poison(mm->mmu, vmf->address, 1);
+        }
+        trace_fault(vmf, SIGNAL, SIGBUS, BUS_ADRERR, vmf->address, 0);
+        return VM_FAULT_SIGBUS;
+}
+
 /* => mm->lock held for reading */
 static enum vm_fault_result handle_mm_fault(struct vm_fault *vmf)
 {
@@ -385,7 +409,7 @@ static enum vm_fault_result handle_mm_fault(struct vm_fault *vmf)
         vmf->index = vma_index(v, vmf->address);
         vmf->pte = pte_get(mm, vmf->address, true);
         if (!vmf->pte)
-                return VM_FAULT_SIGSEGV;
+                return no_table(vmf);
         vmf->rq.file = v->vm_file;
         vmf->rq.index = vmf->index;
         vmf->rq.vma_first = v->vm_pgoff;

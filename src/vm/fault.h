@@ -34,6 +34,7 @@ struct vm_fault {
         bool swapped;   /* has seen its page in the swap area */
         bool sleeps;    /* the thread that runs it waits itself; else it is parked */
         bool asked;     /* no access: the caller is told of an error, and no signal is raised */
+        uint64_t epoch; /* mm->client's, from before it was told of */
         int error;      /* -errno behind VM_FAULT_SIGBUS */
         /* of a page that could not be had, and is tried again: */
         uint32_t retries;
@@ -75,6 +76,11 @@ enum vm_fault_result result_of(struct vm_fault *vmf, enum filemap_result r);
 /* failure.c: the page cannot be had (error: positive errno). What the mapping's rules say:
  * NOPAGE, RETRY, or SIGBUS. => no page locked */
 enum vm_fault_result page_failed(struct vm_fault *vmf, int error, const char *tried);
+/* What the MMU said, and the thread has been woken: at its end (-ENOMEM) it would say so again and again,
+ * and the page cannot be had; whatever else stood in the way has changed. => no page locked, no ptl */
+enum vm_fault_result mmu_result(struct vm_fault *vmf, int error, const char *tried);
+/* Do the rules want it to be tried again? RETRY, with rq.wait. */
+bool wait_to_try_again(struct vm_fault *vmf);
 /* It has failed before and it is too early to try again: RETRY, with rq.wait. */
 bool wait_before_retry(struct vm_fault *vmf);
 /* One line on stderr: what was tried, why it failed, what then. */
@@ -105,8 +111,8 @@ bool private_can_fit(struct mm *mm, uint64_t nr);
 enum vm_fault_result wait_for_private(struct vm_fault *vmf, int error, const char *tried);
 /* A PTE had this value, and is something else now: its slot is let go. Pages to uncharge. */
 int64_t private_gone(struct mm *mm, uint64_t old);
-/* A store to a private page that is here, whatever protects it. => ptl */
-void private_make_writable(struct vm_fault *vmf);
+/* A store to a private page that is here, whatever protects it. 0 or -errno. => ptl */
+int private_make_writable(struct vm_fault *vmf);
 
 /* filemap_ops.c, also for shmem_ops.c */
 void file_vma_open(struct vma *v);

@@ -37,6 +37,7 @@ enum mmu_verdict mm_fault_inline(struct mmu_client *client, const struct mmu_fau
                 .write = fault->write,
                 .kind = fault->kind,
                 .tid = fault->tid,
+                .epoch = atomic_load(&client->epoch),
         };
 
         switch (run_fault(&vmf)) {

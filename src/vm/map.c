@@ -81,7 +81,8 @@ void guard_unlock(struct rmap_guard *g)
 
 void mm_clear_ptes(struct mm *mm, uint64_t addr, uint64_t len)
 {
-        uint64_t end = addr + len, stop;
+        uint64_t start = addr, end = addr + len, stop;
+        bool failed = false;
         struct pte *p;
 
         rwlock_assert_write_held(&mm->lock);
@@ -90,14 +91,19 @@ void mm_clear_ptes(struct mm *mm, uint64_t addr, uint64_t len)
                 int64_t charged = 0;
 
                 pte_lock(mm, table);
-                for (; addr < stop; addr += PAGE_SIZE, p++)
-                        if (pte_state(p) != PTE_NONE)
-                                charged += private_gone(mm, pte_exchange(mm, p, PTE_NONE));
+                for (; addr < stop; addr += PAGE_SIZE, p++) {
+                        if (pte_state(p) == PTE_NONE)
+                                continue;
+                        failed |= pte_error(p) != 0;
+                        charged += private_gone(mm, pte_exchange(mm, p, PTE_NONE));
+                }
                 pte_unlock(mm, table);
                 pte_put(mm, table);
                 if (charged)
                         uncharge_private(mm->cache, charged);
         }
+        if (failed || atomic_load(&mm->untold))
+                mm_note_cleared(mm, start, end);
 }
 
 void detach(struct mm *mm, uint64_t start, uint64_t end, struct vma_list *gone)

@@ -97,6 +97,12 @@ struct fork_step {
         enum { FORK_DROP, FORK_TAKE_FILE, FORK_TAKE_MEMORY } what;
 };
 
+/* Ranges whose errors have been cleared, the latest, by mm->client.epoch (failure.c). */
+#define MM_CLEARED 64
+struct mm_cleared {
+        uint64_t addr, end;
+};
+
 struct mm_fork {
         bool inherit;         /* (c) children are served */
         struct mm *next;      /* [fork] all of the process, in the order of their addresses */
@@ -129,7 +135,10 @@ struct mm {
         struct parked *ready, **ready_tail; /* [park] */
         unsigned parked_made;               /* [park] */
         _Atomic unsigned nr_parked;
-        _Atomic unsigned nr_blank; /* pages in PTE_BLANK */
+        _Atomic unsigned nr_blank;             /* pages in PTE_BLANK */
+        struct mm_cleared cleared[MM_CLEARED]; /* [mm] */
+        _Atomic uint64_t
+                untold; /* the last page that failed and has no PTE to say so; 0: none has */
         struct anon_stream streams[MM_STREAMS];
         char *zeros; /* ANON_RUN_MAX pages of zeros to copy from, read-only */
         struct mm_swap swap;
@@ -279,6 +288,10 @@ int mm_error(struct mm *mm, uint64_t addr, uint64_t len, struct failure *f);
 /* All such pages of the range are to be tried again. 0 or -errno; -ENOMEM: a hole, behind what has
  * been done. */
 int mm_error_clear(struct mm *mm, uint64_t addr, uint64_t len);
+/* What could not be had in [addr, end) is of the past. => mm->lock, write */
+void mm_note_cleared(struct mm *mm, uint64_t addr, uint64_t end);
+/* The page there cannot be had, and there is no memory for a PTE to say so. */
+void mm_note_untold(struct mm *mm, uint64_t addr);
 /* Where zeros stand in [addr, end) of v, the file is mapped again. => mm->lock, write. 0 or -errno */
 int mm_unblank(struct mm *mm, struct vma *v, uint64_t addr, uint64_t end);
 /* fork.c. Children of fork(2) inherit mappings, if `inherit`, or none of them. 0, or -ENOTSUP: the MMU

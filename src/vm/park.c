@@ -169,6 +169,7 @@ void mm_faults(struct mmu_client *client, const struct mmu_fault *faults, unsign
                         .write = faults[i].write,
                         .kind = faults[i].kind,
                         .tid = faults[i].tid,
+                        .epoch = faults[i].epoch,
                         .begin_ns = now_ns(),
                         .rq = { .fault = trace_new_fault(mm->trace), .plug = &plug },
                 };

@@ -175,7 +175,7 @@ int64_t private_gone(struct mm *mm, uint64_t old)
         return s == PTE_COPY || s == PTE_SWAPPING || s == PTE_BLANK;
 }
 
-void private_make_writable(struct vm_fault *vmf)
+int private_make_writable(struct vm_fault *vmf)
 {
         struct mm *mm = vmf->mm;
         uint64_t old = pte_value(vmf->pte);
@@ -186,5 +186,5 @@ void private_make_writable(struct vm_fault *vmf)
                 swap_put(mm->swap.area, value_slot(old), 1);
         }
         perturb_gap();
-        mm->mmu->ops->unprotect(mm->mmu, vmf->address, 1);
+        return mm->mmu->ops->unprotect(mm->mmu, vmf->address, 1);
 }

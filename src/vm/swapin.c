@@ -19,8 +19,9 @@
 
 /* --- read --------------------------------------------------------------------------------- */
 
-/* => ptl. Pages placed, from addr on. */
-static uint64_t copy_in(struct mm *mm, uint64_t addr, const char *buf, uint64_t nr, bool wp)
+/* => ptl. Pages placed, from addr on; *error: why not all. */
+static uint64_t copy_in(struct mm *mm, uint64_t addr, const char *buf, uint64_t nr, bool wp,
+                        int *result)
 {
         uint64_t done = 0, n;
         int error = 0;
@@ -37,7 +38,15 @@ static uint64_t copy_in(struct mm *mm, uint64_t addr, const char *buf, uint64_t 
                 if (error == -EEXIST && mm->mmu->ops->unmap(mm->mmu, &iov, 1) == 0)
                         error = 0;
         }
+        *result = error;
         return done;
+}
+
+/* Of a page that could not be had along with others nothing is said, since it is tried alone; of one
+ * alone it is noted why, and the fault that waits for it follows its mapping's rules. */
+static uint64_t note_error(const struct swap_io *io, int error)
+{
+        return io->t.nr == 1 && io->wanted ? (uint64_t)-error << PTE_ERROR_SHIFT : 0;
 }
 
 /* The bytes of pages [first, end) of the row into their places, protected or not. Those that could
@@ -49,11 +58,14 @@ static unsigned place_run(struct swap_io *io, struct pte *p, unsigned first, uns
         struct mm *mm = io->mm;
         uint64_t addr = io->address + ((uint64_t)first << PAGE_SHIFT);
         const char *buf = io->t.buf + ((size_t)first << PAGE_SHIFT);
-        uint64_t done = copy_in(mm, addr, buf, end - first, keep);
+        int error;
+        uint64_t done = copy_in(mm, addr, buf, end - first, keep, &error);
 
         for (unsigned i = first; i < end; i++) {
                 if (i - first >= done) {
-                        pte_exchange(mm, p + i, make_value(PTE_SWAPPED, io->t.slot + i));
+                        uint64_t why = error == -ENOENT ? 0 : note_error(io, error);
+
+                        pte_exchange(mm, p + i, make_value(PTE_SWAPPED, io->t.slot + i) | why);
                         continue;
                 }
                 pte_exchange(mm, p + i, make_value(PTE_COPY, keep ? io->t.slot + i : 0));
@@ -81,11 +93,12 @@ static bool still_ours(const struct swap_io *io, const struct pte *p, unsigned i
 }
 
 /* The page of the file that is below page i, locked, and not being read or taken away: its frame stays as
- * it is. NULL: not now. => ptl, so it waits for nobody */
-static struct page *hold_file_page(struct swap_io *io, unsigned i)
+ * it is. NULL: not now, or (*error) no memory for it. => ptl, so it waits for nobody */
+static struct page *hold_file_page(struct swap_io *io, unsigned i, int *error)
 {
         struct page *p = grab_page(io->file, io->file_index + i);
 
+        *error = p ? 0 : -ENOMEM;
         if (p && page_trylock(p)) {
                 if (!page_busy_reading(page_word(p) & ~PG_LOCKED))
                         return p;
@@ -103,10 +116,13 @@ static unsigned place_run_in_file(struct swap_io *io, struct pte *p, unsigned fi
         unsigned placed = 0;
 
         for (unsigned i = first; i < end; i++) {
-                struct page *below = hold_file_page(io, i);
+                int error;
+                struct page *below = hold_file_page(io, i, &error);
 
                 if (!below) {
-                        pte_exchange(io->mm, p + i, make_value(PTE_SWAPPED, io->t.slot + i));
+                        pte_exchange(io->mm, p + i,
+                                     make_value(PTE_SWAPPED, io->t.slot + i) |
+                                             note_error(io, error));
                         continue;
                 }
                 placed += place_run(io, p, i, i + 1, keep);
@@ -138,17 +154,14 @@ static unsigned place_row(struct swap_io *io, struct pte *p)
         return placed;
 }
 
-/* It could not be read. What was read along with others is tried alone; of a page alone it is noted
- * why, and the fault that waits for it follows its mapping's rules. => ptl */
+/* It could not be read. => ptl */
 static void fail_row(struct swap_io *io, struct pte *p)
 {
-        uint64_t error =
-                io->t.nr == 1 && io->wanted ? (uint64_t)-io->t.error << PTE_ERROR_SHIFT : 0;
-
         for (unsigned i = 0; i < io->t.nr; i++)
                 if (still_ours(io, p, i))
                         pte_exchange(io->mm, p + i,
-                                     make_value(PTE_SWAPPED, io->t.slot + i) | error);
+                                     make_value(PTE_SWAPPED, io->t.slot + i) |
+                                             note_error(io, io->t.error));
 }
 
 static void in_end(struct swap_transfer *t)

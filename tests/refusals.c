@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * refusals.c - what becomes of a fault, and of the pages, when what is below refuses: the kernel a
+ * translation, the table pool a table. It looks into the engine, puts calls of its own in the place of
+ * the MMU's, and takes all tables away. A thread is told, and never faults for ever.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "api/engine.h"
+#include "harness.h"
+
+#define PAGE TEST_PAGE
+#define CACHE (1ul << 20)
+#define PAGES 64ul
+#define BAD 10ul /* the page it is about */
+#define BOTH (PROT_READ | PROT_WRITE)
+
+struct world {
+        struct fl_engine *e;
+        struct fl_file *f;
+        char *p;
+};
+
+static struct world begin(const char *faults, int kind, bool of_file)
+{
+        struct world w = { .e = open_engine_with((struct fl_engine_config){
+                                   .cache = CACHE,
+                                   .faults = faults,
+                                   .readahead = PAGE,
+                                   .flags = FL_ENGINE_QUIET,
+                           }) };
+
+        if (of_file)
+                w.f = open_file(w.e, test_stamped_file("file", PAGES), O_RDWR);
+        w.p = map_file(w.e, w.f, PAGES * PAGE, BOTH, kind | (of_file ? 0 : MAP_ANONYMOUS), 0);
+        return w;
+}
+
+static void end(struct world *w)
+{
+        check_engine(w->e);
+        expect(fl_munmap(w->e, w->p, PAGES * PAGE) == 0, "%s", fl_strerror());
+        check_engine(w->e);
+        if (w->f)
+                close_file(w->f);
+        close_engine(w->e);
+}
+
+static int error_in(struct world *w)
+{
+        struct fl_error_info info = { .size = sizeof(info) };
+
+        return fl_error(w->e, w->p, PAGES * PAGE, &info) == 1 ? info.error : 0;
+}
+
+static void expect_signal(struct caught c, int signo, const char *what)
+{
+        expect(c.signo == signo, "%s: %s", what, caught_name(c));
+}
+
+/* --- an event that comes late --------------------------------------------------------------- */
+
+/* The kernel tells of one access twice. The second time the access is over, and its error has been
+ * cleared: nobody asks for the page any more. */
+static void told_too_late(void)
+{
+        struct world w = begin("eio@40960+4096", MAP_SHARED, true);
+        struct fl_mapping_config rules = { .size = sizeof(rules), .on_error = "zero" };
+        struct mmu_client *client = &w.e->mm->client;
+        struct mmu_fault fault = { .address = (uint64_t)(uintptr_t)w.p + BAD * PAGE,
+                                   .kind = MMU_FAULT_MISSING,
+                                   .epoch = atomic_load(&client->epoch) };
+        unsigned char byte = 1;
+
+        test_at("told too late");
+        require(fl_mapping_set(w.e, w.p, PAGES * PAGE, &rules) == 0, "%s", fl_strerror());
+        for (int round = 0; round < 2; round++) {
+                expect_signal(try_load(w.p + BAD * PAGE, &byte), 0, "a load");
+                expect(byte == 0, "not zeros");
+                expect_eq(error_in(&w), EIO, "the error");
+                if (round == 0)
+                        expect(fl_error_clear(w.e, w.p, PAGES * PAGE) == 0, "%s", fl_strerror());
+                else
+                        expect(fl_madvise(w.e, w.p, PAGES * PAGE, MADV_DONTNEED) == 0, "%s",
+                               fl_strerror());
+                client->faults(client, &fault, 1);
+                check_engine(w.e); /* nothing is on its way any more */
+                expect_eq(error_in(&w), 0, "an error that was cleared");
+        }
+        end(&w);
+}
+
+/* --- the MMU ---------------------------------------------------------------------------------- */
+
+static const struct mmu_ops *real;
+static struct mmu_ops ops;
+static _Atomic uint64_t refused_at; /* the page for which there is no memory; 0: none */
+static _Atomic unsigned refusals;
+
+static bool refuses(uint64_t addr, uint64_t nr)
+{
+        uint64_t at = atomic_load(&refused_at);
+        bool yes = at >= addr && at < addr + nr * PAGE;
+
+        if (yes)
+                atomic_fetch_add(&refusals, 1);
+        return yes;
+}
+
+static int no_map_run(struct mmu *m, uint64_t addr, uint64_t nr, bool wp, bool *existed)
+{
+        *existed = false;
+        return refuses(addr, nr) ? -ENOMEM : real->map_run(m, addr, nr, wp, existed);
+}
+
+static int no_copy(struct mmu *m, uint64_t addr, const void *pages, uint64_t nr, bool wp,
+                   uint64_t *done)
+{
+        if (!refuses(addr, nr))
+                return real->copy(m, addr, pages, nr, wp, done);
+        if (done)
+                *done = 0;
+        return -ENOMEM;
+}
+
+static int no_zero(struct mmu *m, uint64_t addr, uint64_t nr, uint64_t *own)
+{
+        return refuses(addr, nr) ? -ENOMEM : real->zero(m, addr, nr, own);
+}
+
+static void replace_ops(struct fl_engine *e)
+{
+        real = e->mm->mmu->ops;
+        ops = *real;
+        ops.map_run = no_map_run;
+        ops.copy = no_copy;
+        ops.zero = no_zero;
+        e->mm->mmu->ops = &ops;
+}
+
+static void no_translation(int kind, bool of_file, bool store)
+{
+        struct world w = begin(NULL, kind, of_file);
+        char *bad = w.p + BAD * PAGE;
+        unsigned char byte;
+        struct caught c;
+
+        test_at(of_file ? "no translation for a file's page" : "no translation for memory");
+        replace_ops(w.e);
+        atomic_store(&refused_at, (uint64_t)(uintptr_t)bad);
+        atomic_store(&refusals, 0);
+        c = store ? try_store(bad, 1) : try_load(bad, &byte);
+        expect_signal(c, SIGBUS, "what cannot be shown");
+        expect(atomic_load(&refusals) > 0, "nothing was refused");
+        expect_eq(error_in(&w), ENOMEM, "the error");
+        expect_signal(try_load(bad + PAGE, &byte), 0, "its neighbour");
+        atomic_store(&refused_at, 0);
+        expect(fl_error_clear(w.e, w.p, PAGES * PAGE) == 0, "%s", fl_strerror());
+        expect_eq(error_in(&w), 0, "an error that was cleared");
+        c = store ? try_store(bad + 8, 1) : try_load(bad + 8, &byte);
+        expect_signal(c, 0, "with memory again");
+        end(&w);
+}
+
+/* --- tables ------------------------------------------------------------------------------------ */
+
+/* All tables there are, so that there are no more. */
+static unsigned take_tables(struct table_pool *p, void **taken, unsigned most)
+{
+        unsigned n = 0;
+
+        mutex_lock(&p->lock);
+        p->units = p->next;
+        mutex_unlock(&p->lock);
+        while (n < most && (taken[n] = table_alloc(p)))
+                n++;
+        require(n < most, "%u tables and no end", n);
+        return n;
+}
+
+static void no_table(const char *on_error, bool of_file)
+{
+        static void *taken[4096];
+        struct world w = begin(NULL, MAP_PRIVATE, of_file);
+        struct fl_mapping_config rules = {
+                .size = sizeof(rules), .on_error = on_error, .retries = 2, .retry_time = 1000000000
+        };
+        struct table_pool *tables = &w.e->tables;
+        uint32_t units = tables->units;
+        unsigned char byte;
+        unsigned n;
+
+        test_at("no memory for a page table");
+        require(fl_mapping_set(w.e, w.p, PAGES * PAGE, &rules) == 0, "%s", fl_strerror());
+        n = take_tables(tables, taken, 4096);
+        expect_signal(try_load(w.p + BAD * PAGE, &byte), SIGBUS, "a load");
+        expect_signal(try_store(w.p + BAD * PAGE + 1, 1), SIGBUS, "a store");
+        expect(fl_touch_range(w.e, w.p, PAGE, false) == -1 && errno == ENOMEM, "%s",
+               strerror(errno));
+        tables->units = units;
+        while (n)
+                table_free(tables, taken[--n]);
+        expect_signal(try_load(w.p, &byte), 0, "another page, with memory again");
+        expect(fl_error_clear(w.e, w.p, PAGES * PAGE) == 0, "%s", fl_strerror());
+        expect_eq(error_in(&w), 0, "an error that was cleared");
+        expect_signal(try_store(w.p + BAD * PAGE + 8, 1), 0, "a store, with memory again");
+        end(&w);
+}
+
+int main(int argc, char **argv)
+{
+        test_begin(argc, argv, 0, 0, 60);
+        told_too_late();
+        for (int store = 0; store < 2; store++) {
+                no_translation(MAP_SHARED, true, store);
+                no_translation(MAP_PRIVATE, true, store);
+                no_translation(MAP_PRIVATE, false, store);
+        }
+        no_table("sigbus", false);
+        no_table("sigbus", true);
+        no_table("retry", false);
+        return test_end();
+}
