@@ -4,8 +4,8 @@
  *
  * It does what vm and cache do with a policy's answers, in their order: a page that is mapped costs
  * nothing and is not seen; one that is cached is mapped with its neighbours; a miss reads a window; a
- * marker reads the next. Reclaim is one list, oldest first, whose head the policy keeps, unmaps or
- * gives up, one page at a time when the cache is full (an engine takes many at once, and begins a
+ * marker reads the next. The policy's replacement algorithm (policy/reclaim.h) is the one that an engine
+ * runs; one page goes at a time, when the cache is full (an engine takes many at once, and begins a
  * little earlier).
  */
 #include <stdlib.h>
@@ -24,8 +24,8 @@ enum flag {
 
 struct rpage {
         uint64_t index;
-        uint32_t before, after; /* on the list; also the list of free ones */
-        uint32_t chain;         /* in its bucket */
+        struct reclaim_node lru;
+        uint32_t chain; /* in its bucket; also the list of free ones */
         unsigned flags;
 };
 
@@ -35,7 +35,9 @@ struct replay {
         struct rpage *page;
         uint32_t *bucket;
         uint32_t mask; /* buckets - 1 */
-        uint32_t first, last, free;
+        uint32_t free;
+        struct reclaim lru;
+        void *ghosts;
         uint64_t nr, room, file_pages;
         struct file_ra_state ra;
         struct ra_probe probe;
@@ -60,20 +62,11 @@ static uint32_t number_of(const struct replay *r, const struct rpage *p)
         return (uint32_t)(p - r->page);
 }
 
-static void list_remove(struct replay *r, struct rpage *p)
+static struct reclaim_page seen_of(const struct rpage *p)
 {
-        *(p->before == NONE ? &r->first : &r->page[p->before].after) = p->after;
-        *(p->after == NONE ? &r->last : &r->page[p->after].before) = p->before;
-}
-
-static void list_append(struct replay *r, struct rpage *p)
-{
-        uint32_t n = number_of(r, p);
-
-        p->before = r->last;
-        p->after = NONE;
-        *(r->last == NONE ? &r->first : &r->page[r->last].after) = n;
-        r->last = n;
+        return (struct reclaim_page){ .referenced = p->flags & REFERENCED,
+                                      .mapped = p->flags & MAPPED,
+                                      .readahead = p->flags & AHEAD };
 }
 
 static void evict(struct replay *r, struct rpage *p)
@@ -83,7 +76,7 @@ static void evict(struct replay *r, struct rpage *p)
         while (*link != number_of(r, p))
                 link = &r->page[*link].chain;
         *link = p->chain;
-        p->after = r->free;
+        p->chain = r->free;
         r->free = number_of(r, p);
         r->nr--;
         r->out->evicted++;
@@ -91,27 +84,25 @@ static void evict(struct replay *r, struct rpage *p)
         p->flags = 0;
 }
 
-/* One page goes. After two rounds in which the policy has kept them all, the oldest does. */
+/* One page goes. */
 static void reclaim(struct replay *r)
 {
-        uint64_t left = 2 * r->nr + 1;
-
         for (;;) {
-                struct rpage *p = &r->page[r->first];
-                struct reclaim_page q = { .referenced = p->flags & REFERENCED,
-                                          .mapped = p->flags & MAPPED,
-                                          .readahead = p->flags & AHEAD };
-                enum reclaim_choice choice = left-- ? r->setup->policy->reclaim(&q) : RECLAIM_EVICT;
+                uint32_t n = r->lru.ops->next(&r->lru);
+                struct rpage *p = &r->page[n - 1];
+                struct reclaim_page seen = seen_of(p);
+                enum reclaim_choice choice = r->lru.ops->look(&r->lru, n, &seen);
 
-                list_remove(r, p);
                 if (choice == RECLAIM_EVICT) {
+                        if (r->lru.ops->evicted)
+                                r->lru.ops->evicted(&r->lru, n, &seen, reclaim_key(0, p->index));
                         evict(r, p);
                         return;
                 }
                 p->flags &= ~(unsigned)REFERENCED;
                 if (choice == RECLAIM_UNMAP)
                         p->flags &= ~(unsigned)MAPPED;
-                list_append(r, p);
+                reclaim_put_back(&r->lru, n);
         }
 }
 
@@ -119,14 +110,16 @@ static void reclaim(struct replay *r)
 static void read_page(struct replay *r, uint64_t index, unsigned flags)
 {
         uint32_t *head = bucket_of(r, index), n;
+        struct reclaim_page seen;
 
         while (r->nr == r->room)
                 reclaim(r);
         n = r->free;
-        r->free = r->page[n].after;
+        r->free = r->page[n].chain;
         r->page[n] = (struct rpage){ .index = index, .chain = *head, .flags = flags };
         *head = n;
-        list_append(r, &r->page[n]);
+        seen = seen_of(&r->page[n]);
+        r->lru.ops->added(&r->lru, n + 1, &seen, reclaim_key(0, index));
         r->nr++;
         r->out->read++;
 }
@@ -269,20 +262,23 @@ static uint64_t first_cached(void *arg, uint64_t index, uint64_t max)
 
 static bool start(struct replay *r, const struct replay_input *in)
 {
+        size_t bytes = reclaim_ghost_bytes(r->setup->policy->reclaim, r->setup->cache);
         uint64_t most = r->room, buckets = 64;
 
         while (buckets < most)
                 buckets *= 2;
         r->page = calloc(most, sizeof(*r->page));
         r->bucket = malloc(buckets * sizeof(*r->bucket));
-        if (!r->page || !r->bucket)
+        r->ghosts = bytes ? calloc(1, bytes) : NULL;
+        if (!r->page || !r->bucket || (bytes && !r->ghosts))
                 return false;
+        reclaim_init(&r->lru, r->setup->policy->reclaim, &r->page->lru, sizeof(*r->page),
+                     r->setup->cache, r->ghosts);
         r->mask = (uint32_t)(buckets - 1);
         for (uint64_t i = 0; i < buckets; i++)
                 r->bucket[i] = NONE;
         for (uint64_t i = 0; i < most; i++)
-                r->page[i].after = i + 1 < most ? (uint32_t)i + 1 : NONE;
-        r->first = r->last = NONE;
+                r->page[i].chain = i + 1 < most ? (uint32_t)i + 1 : NONE;
         r->file_pages = in->file_pages;
         r->ra.prev_pos = -1;
         /* As an engine clamps it. */
@@ -314,5 +310,6 @@ bool replay_policy(const struct replay_input *in, const struct replay_setup *set
                 out->wasted += !!(r.page[i].flags & AHEAD);
         free(r.page);
         free(r.bucket);
+        free(r.ghosts);
         return ok;
 }

@@ -69,8 +69,6 @@ static unsigned staging_pages(uint64_t bytes)
 static void init_locks(struct page_cache *c)
 {
         mutex_init(&c->lock, LOCK_CACHE);
-        mutex_init(&c->lru.lock, LOCK_LRU);
-        mutex_init(&c->shm_lru.lock, LOCK_LRU);
         mutex_init(&c->run_lock, LOCK_RUN);
         mutex_init(&c->evict_lock, LOCK_EVICT);
         mutex_init(&c->open_lock, LOCK_OPEN);
@@ -98,7 +96,9 @@ int cache_create(struct page_cache **out, const struct cache_config *cfg)
         c->shmem = cfg->shmem;
         TAILQ_INIT(&c->mappings);
         init_locks(c);
-        if (staging_init(&c->staging, staging_pages(cfg->bytes)))
+        if (lru_init(c, &c->lru, cfg->bytes >> PAGE_SHIFT) ||
+            lru_init(c, &c->shm_lru, cfg->bytes >> PAGE_SHIFT) ||
+            staging_init(&c->staging, staging_pages(cfg->bytes)))
                 goto fail;
         budget_set_limit(c, cfg->bytes);
         runs = c->staging.pages;
@@ -139,6 +139,8 @@ void cache_destroy(struct page_cache *c)
         worker_stop(&c->roomer);
         cache_stop(c);
         staging_destroy(&c->staging);
+        lru_destroy(&c->lru);
+        lru_destroy(&c->shm_lru);
         free(c->runs);
         free(c);
 }

@@ -39,8 +39,8 @@ struct budget {
 
 struct lru {
         struct mutex lock;
-        uint32_t head, tail; /* [lru] */
-        _Atomic uint64_t nr;
+        struct reclaim pages; /* [lru] the policy's lists; but pages.nr, which anybody may read */
+        size_t ghost_bytes;   /* (c) */
 };
 
 /* A thread of the cache's that sleeps until kicked or until its period is over. */
@@ -200,16 +200,28 @@ bool shares_fit(struct page_cache *c, int64_t shares, int64_t limit);
  * and the file keeps what it had. */
 int share_update(struct address_space *m);
 
-/* lru.c: on the list of its kind */
+/* lru.c: on the lists of its kind */
+/* 0 or -ENOMEM */
+int lru_init(struct page_cache *c, struct lru *l, uint64_t memory);
+void lru_destroy(struct lru *l);
+/* A page that has come in. => page locked */
 void lru_add(struct page_cache *c, struct page *p);
+/* One that was taken, and stays. looked: as the policy wants it; else it could not be asked, or not be
+ * obeyed. */
+void lru_put_back(struct page_cache *c, struct page *p, bool looked);
 void lru_remove(struct page_cache *c, struct page *p);
-/* To the head of the list: the next to go. */
+/* The next to go. */
 void lru_cold(struct page_cache *c, struct page *p);
-/* Takes up to `max` pages off the head, their files in use and their leaves pinned (a page on the list is
- * in use, so its leaf and its file are there). Those of files that keep to their share go to the tail
- * instead, *kept of them. => evict_lock */
+/* Takes up to `max` pages that the policy wants to look at, their files in use and their leaves pinned (a
+ * page on a list is in use, so its leaf and its file are there). Those of files that keep to their share
+ * are put back instead, *kept of them. => evict_lock */
 unsigned lru_take(struct page_cache *c, struct lru *l, struct page **out, unsigned max,
                   unsigned *kept);
+/* What the policy makes of a page that was taken. False: it has come back meanwhile, and is not ours any
+ * more. => page locked */
+bool lru_look(struct page_cache *c, struct page *p, uint32_t word, enum reclaim_choice *choice);
+/* The policy gave it up, and it is about to go. => page locked */
+void lru_evicted(struct page_cache *c, struct page *p);
 /* reclaim.c */
 /* Is it shown by a mapping that is locked in memory? => page locked */
 bool page_is_pinned(struct page_cache *c, struct page *p);

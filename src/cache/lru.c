@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * lru.c - the lists that reclaim takes pages from, oldest first: one of the pages of files, one of
- * shmem's. A page knows its neighbours by their numbers in the pool of tables.
+ * lru.c - the lists that reclaim takes pages from: one set of them for the pages of files, one for
+ * shmem's. The algorithm is the policy's (policy/reclaim.h), to which a page is its number in the pool of
+ * tables; here is what keeps list and page together.
  */
-#include <assert.h>
+#include <errno.h>
+#include <sys/mman.h>
 
 #include "cache/cache.h"
 
 #define KEEP_MAX 256 /* pages passed over in one go, with lru.lock held */
 
-static struct page *page_at(struct page_cache *c, uint32_t number)
+static struct page *page_at(const struct lru *l, uint32_t number)
 {
-        return (struct page *)c->tables->base + (number - 1);
+        return container_of(reclaim_node(&l->pages, number), struct page, lru);
 }
 
-static uint32_t number_of(struct page_cache *c, const struct page *p)
+static uint32_t number_of(const struct lru *l, const struct page *p)
 {
-        return (uint32_t)(p - (struct page *)c->tables->base) + 1;
+        return reclaim_number(&l->pages, &p->lru);
 }
 
 static struct lru *lru_of(struct page_cache *c, const struct page *p)
@@ -24,45 +26,71 @@ static struct lru *lru_of(struct page_cache *c, const struct page *p)
         return page_mapping(c, p)->swap_backed ? &c->shm_lru : &c->lru;
 }
 
-static void link_locked(struct page_cache *c, struct lru *l, struct page *p)
+/* Ghosts are touched by and by, as pages go: memory of the kernel's that costs nothing before. */
+int lru_init(struct page_cache *c, struct lru *l, uint64_t memory)
 {
-        uint32_t n = number_of(c, p);
+        size_t bytes = reclaim_ghost_bytes(c->policy->reclaim, memory);
+        void *ghosts = NULL;
 
-        mutex_assert_held(&l->lock);
-        p->lru_prev = l->tail;
-        p->lru_next = 0;
-        if (l->tail)
-                page_at(c, l->tail)->lru_next = n;
-        else
-                l->head = n;
-        l->tail = n;
-        atomic_fetch_add(&l->nr, 1);
+        mutex_init(&l->lock, LOCK_LRU);
+        if (bytes) {
+                ghosts = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                if (ghosts == MAP_FAILED)
+                        return -ENOMEM;
+                madvise(ghosts, bytes, MADV_DONTDUMP);
+        }
+        l->ghost_bytes = bytes;
+        reclaim_init(&l->pages, c->policy->reclaim,
+                     (char *)c->tables->base + offsetof(struct page, lru), sizeof(struct page),
+                     memory, ghosts);
+        return 0;
+}
+
+void lru_destroy(struct lru *l)
+{
+        if (l->pages.ghosts.entry)
+                munmap(l->pages.ghosts.entry, l->ghost_bytes);
+}
+
+static struct reclaim_page seen_of(uint32_t word)
+{
+        return (struct reclaim_page){
+                .referenced = word & PG_REFERENCED,
+                .mapped = word & PG_MAPPED,
+                .readahead = word & PG_READAHEAD,
+        };
+}
+
+static uint64_t key_of(struct page_cache *c, const struct page *p)
+{
+        return reclaim_key((uintptr_t)page_mapping(c, p), page_index(c, p));
 }
 
 void lru_add(struct page_cache *c, struct page *p)
+{
+        struct lru *l = lru_of(c, p);
+        struct reclaim_page seen = seen_of(page_word(p));
+        uint64_t key = key_of(c, p);
+        bool workingset = false;
+
+        mutex_lock(&l->lock);
+        if (page_uptodate(p) && !page_set(p, PG_LRU))
+                workingset = l->pages.ops->added(&l->pages, number_of(l, p), &seen, key);
+        mutex_unlock(&l->lock);
+        if (workingset)
+                page_set(p, PG_WORKINGSET);
+}
+
+void lru_put_back(struct page_cache *c, struct page *p, bool looked)
 {
         struct lru *l = lru_of(c, p);
 
         mutex_lock(&l->lock);
         /* A page on its way out is not put back by somebody who only looked at it. */
         if (page_uptodate(p) && !page_set(p, PG_LRU))
-                link_locked(c, l, p);
+                (looked ? reclaim_put_back : reclaim_pass)(&l->pages, number_of(l, p));
         mutex_unlock(&l->lock);
-}
-
-static void unlink_locked(struct page_cache *c, struct lru *l, struct page *p)
-{
-        mutex_assert_held(&l->lock);
-        if (p->lru_prev)
-                page_at(c, p->lru_prev)->lru_next = p->lru_next;
-        else
-                l->head = p->lru_next;
-        if (p->lru_next)
-                page_at(c, p->lru_next)->lru_prev = p->lru_prev;
-        else
-                l->tail = p->lru_prev;
-        page_clear(p, PG_LRU);
-        atomic_fetch_sub(&l->nr, 1);
 }
 
 void lru_remove(struct page_cache *c, struct page *p)
@@ -70,29 +98,47 @@ void lru_remove(struct page_cache *c, struct page *p)
         struct lru *l = lru_of(c, p);
 
         mutex_lock(&l->lock);
-        if (page_test(p, PG_LRU))
-                unlink_locked(c, l, p);
+        if (page_clear(p, PG_LRU))
+                reclaim_unlink(&l->pages, number_of(l, p));
         mutex_unlock(&l->lock);
 }
 
 void lru_cold(struct page_cache *c, struct page *p)
 {
         struct lru *l = lru_of(c, p);
-        uint32_t n = number_of(c, p);
 
         mutex_lock(&l->lock);
-        if (page_test(p, PG_LRU) && l->head != n) {
-                unlink_locked(c, l, p);
-                page_set(p, PG_LRU);
-                p->lru_prev = 0;
-                p->lru_next = l->head;
-                if (l->head)
-                        page_at(c, l->head)->lru_prev = n;
-                else
-                        l->tail = n;
-                l->head = n;
-                atomic_fetch_add(&l->nr, 1);
-        }
+        if (page_test(p, PG_LRU))
+                reclaim_cold(&l->pages, number_of(l, p));
+        mutex_unlock(&l->lock);
+}
+
+bool lru_look(struct page_cache *c, struct page *p, uint32_t word, enum reclaim_choice *choice)
+{
+        struct lru *l = lru_of(c, p);
+        struct reclaim_page seen = seen_of(word);
+        bool ours;
+
+        page_assert_locked(p);
+        mutex_lock(&l->lock);
+        ours = !page_test(p, PG_LRU);
+        if (ours)
+                *choice = l->pages.ops->look(&l->pages, number_of(l, p), &seen);
+        mutex_unlock(&l->lock);
+        return ours;
+}
+
+void lru_evicted(struct page_cache *c, struct page *p)
+{
+        struct lru *l = lru_of(c, p);
+        struct reclaim_page seen = seen_of(page_word(p));
+        uint64_t key = key_of(c, p);
+
+        page_assert_locked(p);
+        if (!l->pages.ops->evicted)
+                return;
+        mutex_lock(&l->lock);
+        l->pages.ops->evicted(&l->pages, number_of(l, p), &seen, key);
         mutex_unlock(&l->lock);
 }
 
@@ -108,21 +154,21 @@ unsigned lru_take(struct page_cache *c, struct lru *l, struct page **out, unsign
                   unsigned *kept)
 {
         unsigned n = 0;
+        uint32_t number;
 
         mutex_assert_held(&c->evict_lock);
         *kept = 0;
         mutex_lock(&l->lock);
-        while (n < max && l->head && *kept < KEEP_MAX) {
-                struct page *p = page_at(c, l->head);
+        while (n < max && *kept < KEEP_MAX && (number = l->pages.ops->next(&l->pages))) {
+                struct page *p = page_at(l, number);
                 struct address_space *m = page_mapping(c, p);
 
-                unlink_locked(c, l, p);
                 if (within_share(m)) {
-                        page_set(p, PG_LRU);
-                        link_locked(c, l, p);
+                        reclaim_pass(&l->pages, number);
                         ++*kept;
                         continue;
                 }
+                page_clear(p, PG_LRU);
                 mapping_use(m);
                 radix_pin(&m->i_pages, p);
                 m->nr_taken++;

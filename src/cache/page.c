@@ -150,7 +150,8 @@ static void begin(struct address_space *m, struct page *p, enum page_state to)
         if (s == PAGE_ABSENT)
                 radix_use(&m->i_pages, p);
         atomic_fetch_add(&m->nr_pages, 1);
-        set_state(p, to, PG_REDIRTY | PG_MARKS | PG_REFERENCED | PG_MAPPED | PG_READAHEAD);
+        set_state(p, to,
+                  PG_REDIRTY | PG_MARKS | PG_REFERENCED | PG_MAPPED | PG_READAHEAD | PG_WORKINGSET);
 }
 
 void page_start_read(struct page_cache *c, struct page *p)
@@ -172,7 +173,7 @@ void page_fail_read(struct page_cache *c, struct page *p, int error, bool sticky
         struct address_space *m = page_mapping(c, p);
 
         assert(page_state(p) == PAGE_READING);
-        p->error = error;
+        p->error = (int16_t)error;
         set_state(p, sticky ? PAGE_ERROR : PAGE_ABSENT, PG_MARKS | PG_READAHEAD);
         if (!sticky)
                 radix_unuse(&m->i_pages, p);
@@ -262,7 +263,8 @@ void page_end_evict(struct page_cache *c, struct page *p, bool to_private)
         assert(page_state(p) == PAGE_EVICTING);
         if (page_test(p, PG_READAHEAD))
                 stat_add(&c->trace->stats, STAT_readahead_wasted, 1);
-        set_state(p, PAGE_ABSENT, PG_MARKS | PG_REFERENCED | PG_MAPPED | PG_READAHEAD);
+        set_state(p, PAGE_ABSENT,
+                  PG_MARKS | PG_REFERENCED | PG_MAPPED | PG_READAHEAD | PG_WORKINGSET);
         radix_unuse(&m->i_pages, p);
         atomic_fetch_sub(&m->nr_pages, 1);
         stat_add(&c->trace->stats, STAT_evicted_pages, 1);
@@ -276,7 +278,7 @@ void page_cancel_evict(struct page_cache *c, struct page *p)
 {
         assert(page_state(p) == PAGE_EVICTING);
         set_state(p, PAGE_CLEAN, 0);
-        lru_add(c, p);
+        lru_put_back(c, p, false);
 }
 
 void page_forget_error(struct page_cache *c, struct page *p)

@@ -19,6 +19,7 @@
 #ifndef FL_CACHE_PAGE_H
 #define FL_CACHE_PAGE_H
 
+#include "policy/reclaim.h"
 #include "util/wait.h"
 
 enum page_state {
@@ -35,20 +36,22 @@ enum page_state {
 #define PG_WAITERS (1u << 1) /* unlocking wakes the page's wait queue */
 #define PG_STATE_SHIFT 2
 #define PG_STATE_MASK (7u << PG_STATE_SHIFT)
-#define PG_REDIRTY (1u << 5)    /* [LOCK] stored to during write-back */
-#define PG_MARKER (1u << 6)     /* touching it starts the next read-ahead window */
-#define PG_REFERENCED (1u << 7) /* found by a fault or a read since reclaim last looked */
-#define PG_MAPPED (1u << 8)     /* [LOCK] some mapping may show it */
-#define PG_READAHEAD (1u << 9)  /* read ahead, not used yet */
-#define PG_LRU (1u << 10)       /* [lru] on the reclaim list */
-#define PG_MARK_HEAD (1u << 11) /* the first of the pages that carry one marker */
+#define PG_REDIRTY (1u << 5)     /* [LOCK] stored to during write-back */
+#define PG_MARKER (1u << 6)      /* touching it starts the next read-ahead window */
+#define PG_REFERENCED (1u << 7)  /* found by a fault or a read since reclaim last looked */
+#define PG_MAPPED (1u << 8)      /* [LOCK] some mapping may show it */
+#define PG_READAHEAD (1u << 9)   /* read ahead, not used yet */
+#define PG_LRU (1u << 10)        /* [lru] on a reclaim list */
+#define PG_MARK_HEAD (1u << 11)  /* the first of the pages that carry one marker */
+#define PG_WORKINGSET (1u << 12) /* has come back after it had been in use for long (L19) */
 #define PG_MARKS (PG_MARKER | PG_MARK_HEAD)
 
 struct page {
         _Atomic uint32_t word;
-        uint32_t lru_next, lru_prev; /* [lru] page number + 1, 0 = end */
-        _Atomic int32_t error;       /* [LOCK] to write; -errno, set before the state is ERROR */
+        struct reclaim_node lru; /* [lru] on a list; off it, of who has taken it there */
+        _Atomic int16_t error;   /* [LOCK] to write; -errno, set before the state is ERROR */
 };
+_Static_assert(sizeof(struct page) == 16, "leaves have 256 pages");
 
 struct page_cache;
 struct address_space;

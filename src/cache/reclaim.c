@@ -2,16 +2,16 @@
  *
  * reclaim.c - which pages go when the budget runs low.
  *
- * One list, oldest first. There are no accessed bits in user space: a page that is mapped may or
- * may not be in use. So a mapped page that comes to the head is unmapped and sent round again;
- * if it is touched on the way, the minor fault that follows says so. A page that comes back
- * unmapped and untouched is evicted. Victims are zapped and punched in runs, the scattered ones
- * by one system call, since a TLB shootdown costs more than the page.
+ * There are no accessed bits in user space: a page that is mapped may or may not be in use. So it
+ * is unmapped and looked at again later; if it is touched meanwhile, the minor fault that follows says
+ * so. Victims are zapped and punched in runs, the scattered ones by one system call, since a TLB
+ * shootdown costs more than the page.
  *
  * A file may have been promised a share of the budget (share.c): while it holds no more than that
  * its pages are passed over. There are always others, since the shares leave room.
  *
- * The policy decides per page (`reclaim`); this file carries it out.
+ * In what order pages are looked at, and what becomes of each, is the policy's (policy/reclaim.h, by way
+ * of lru.c); this file carries it out.
  */
 #include <assert.h>
 #include <errno.h>
@@ -32,11 +32,11 @@ struct victim {
         uint64_t index;
 };
 
-static void put_back(struct page_cache *c, struct page *p, bool locked)
+static void put_back(struct page_cache *c, struct page *p, bool locked, bool looked)
 {
         struct address_space *m = page_mapping(c, p);
 
-        lru_add(c, p);
+        lru_put_back(c, p, looked);
         m->nr_taken--;
         if (locked)
                 page_unlock(c, p);
@@ -85,7 +85,7 @@ static void zap_victims(struct page_cache *c, struct victim *v, unsigned nr)
         perturb_gap();
         for (unsigned i = 0; i < nr; i++) {
                 page_clear(v[i].page, PG_MAPPED | PG_REFERENCED);
-                put_back(c, v[i].page, true);
+                put_back(c, v[i].page, true, true);
         }
 }
 
@@ -111,10 +111,12 @@ static unsigned evict_victims(struct page_cache *c, struct victim *v, unsigned n
                         bool gone = f->ops->release(f, spans[s].index, spans[s].nr) == 0;
 
                         for (uint64_t j = 0; j < spans[s].nr; j++, k++) {
-                                if (gone)
+                                if (gone) {
+                                        lru_evicted(c, v[k].page);
                                         page_end_evict(c, v[k].page, false);
-                                else
+                                } else {
                                         page_cancel_evict(c, v[k].page);
+                                }
                                 evicted += gone;
                         }
                 }
@@ -174,20 +176,24 @@ static bool shrink_batch(struct page_cache *c, struct lru *l, unsigned max,
 
         for (unsigned i = 0; i < n; i++) {
                 struct page *p = pages[i];
+                bool looked = false;
                 uint32_t w;
 
                 perturb_gap();
                 if (!page_trylock(p)) {
                         r->busy++;
-                        put_back(c, p, false);
+                        put_back(c, p, false, false);
                         continue;
                 }
                 w = page_word(p);
                 if (may_go(c, p, out)) {
-                        struct reclaim_page q = { w & PG_REFERENCED, w & PG_MAPPED,
-                                                  w & PG_READAHEAD };
+                        enum reclaim_choice choice;
 
-                        switch (c->policy->reclaim(&q)) {
+                        if (!lru_look(c, p, w, &choice)) {
+                                put_back(c, p, true, false);
+                                continue;
+                        }
+                        switch (choice) {
                         case RECLAIM_EVICT:
                                 if (page_state_of(w) == PAGE_DIRTY) {
                                         mapping_use(page_mapping(c, p));
@@ -202,12 +208,13 @@ static bool shrink_batch(struct page_cache *c, struct lru *l, unsigned max,
                         case RECLAIM_KEEP:
                                 page_clear(p, PG_REFERENCED);
                                 r->rotated++;
+                                looked = true;
                                 break;
                         }
                 } else if (page_state_of(w) != PAGE_CLEAN && l == &c->lru) {
                         r->dirty += page_uptodate(p);
                 }
-                put_back(c, p, true);
+                put_back(c, p, true, looked);
         }
         zap_victims(c, zap, nz);
         r->evicted += evict_victims(c, evict, ne);
@@ -219,7 +226,7 @@ static bool shrink_batch(struct page_cache *c, struct lru *l, unsigned max,
 /* Of a short list never much at once: it may be just what faults wait for. */
 static unsigned batch_of(const struct lru *l, unsigned want)
 {
-        return (unsigned)min_u64(want, min_u64(atomic_load(&l->nr) / 4 + 1, BATCH));
+        return (unsigned)min_u64(want, min_u64(atomic_load(&l->pages.nr) / 4 + 1, BATCH));
 }
 
 /* => evict_lock */
@@ -234,15 +241,17 @@ static void shrink_lru(struct page_cache *c, struct lru *l, unsigned want, uint6
                         break;
 }
 
+/* As often as a page may have to be looked at. */
 static uint64_t whole_list(const struct lru *l)
 {
-        return 2 * atomic_load(&l->nr) + BATCH;
+        return 4 * atomic_load(&l->pages.nr) + BATCH;
 }
 
 /* Pages of shmem that can be evicted as they are. */
 static uint64_t clean_shmem(struct page_cache *c)
 {
-        int64_t clean = (int64_t)atomic_load(&c->shm_lru.nr) - atomic_load(&c->budget.shm_dirty);
+        int64_t clean =
+                (int64_t)atomic_load(&c->shm_lru.pages.nr) - atomic_load(&c->budget.shm_dirty);
 
         return clean > 0 ? (uint64_t)clean : 0;
 }
@@ -331,7 +340,7 @@ static uint64_t private_memory(struct page_cache *c)
 
 static uint64_t shared_memory(struct page_cache *c)
 {
-        return shmem_can_write(c) ? atomic_load(&c->shm_lru.nr) : clean_shmem(c);
+        return shmem_can_write(c) ? atomic_load(&c->shm_lru.pages.nr) : clean_shmem(c);
 }
 
 /* How many of `want` pages should be of that: in proportion to what there is of either, the policy
@@ -339,7 +348,7 @@ static uint64_t shared_memory(struct page_cache *c)
 static unsigned memory_share(struct page_cache *c, unsigned want)
 {
         uint64_t own = (private_memory(c) + shared_memory(c)) * c->policy->swappiness;
-        uint64_t files = atomic_load(&c->lru.nr) * (200 - c->policy->swappiness);
+        uint64_t files = atomic_load(&c->lru.pages.nr) * (200 - c->policy->swappiness);
 
         return own ? (unsigned)((want * own + own + files - 1) / (own + files)) : 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * linux.c - the policy of Linux 6.18: read-around on a mapped miss, windows that grow and are
- * triggered by a marker page, 16 pages of fault-around, a clock for reclaim.
+ * triggered by a marker page, 16 pages of fault-around; reclaim is in linux_reclaim.c.
  *
  * The order in which rules are tried is the kernel's (do_sync_mmap_readahead,
  * do_async_mmap_readahead, page_cache_sync_ra, page_cache_async_ra); arithmetic is in
@@ -161,15 +161,6 @@ struct ra_window linux_willneed(const struct ra_request *rq, uint64_t start, uin
                                 RA_FORCED);
 }
 
-/* A clock with software reference bits: a mapped page cannot show that it is touched, so it is
- * unmapped on the first pass and the next touch, a minor fault, is its reference bit. */
-enum reclaim_choice linux_reclaim(const struct reclaim_page *page)
-{
-        if (page->mapped)
-                return RECLAIM_UNMAP;
-        return page->referenced ? RECLAIM_KEEP : RECLAIM_EVICT;
-}
-
 const struct vm_policy_ops linux_policy = {
         .name = "linux",
         .page_pages = 1,
@@ -180,11 +171,12 @@ const struct vm_policy_ops linux_policy = {
         .expire_ms = 30000,
         .swappiness = 60,
         .swap_window = 8,
+        .refaults_stay_missed = true,
         .mmap_miss = linux_mmap_miss,
         .mmap_hit = linux_mmap_hit,
         .mapped_around = linux_mapped_around,
         .read_miss = linux_read_miss,
         .read_marker = linux_read_marker,
         .willneed = linux_willneed,
-        .reclaim = linux_reclaim,
+        .reclaim = &linux_reclaim,
 };

@@ -24,7 +24,5 @@ void linux_around_window(const struct ra_request *rq);
 void linux_mapped_around(struct file_ra_state *ra, unsigned mapped);
 /* L35. */
 struct ra_window linux_willneed(const struct ra_request *rq, uint64_t start, uint64_t end);
-/* L51. */
-enum reclaim_choice linux_reclaim(const struct reclaim_page *page);
 
 #endif

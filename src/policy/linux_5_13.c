@@ -152,5 +152,5 @@ const struct vm_policy_ops linux_5_13_policy = {
         .read_miss = read_miss,
         .read_marker = read_marker,
         .willneed = linux_willneed,
-        .reclaim = linux_reclaim,
+        .reclaim = &linux_reclaim,
 };

@@ -11,7 +11,7 @@
 #ifndef FL_POLICY_POLICY_H
 #define FL_POLICY_POLICY_H
 
-#include "util/base.h"
+#include "policy/reclaim.h"
 
 enum vm_advice { ADVICE_NORMAL, ADVICE_RANDOM, ADVICE_SEQUENTIAL };
 
@@ -101,13 +101,6 @@ struct ra_request {
         void *kluster_arg;
 };
 
-enum reclaim_choice { RECLAIM_EVICT, RECLAIM_KEEP, RECLAIM_UNMAP };
-struct reclaim_page {
-        bool referenced; /* touched since last looked at: a minor fault or fl_pread found it */
-        bool mapped;     /* some mapping shows it: touches cannot be seen */
-        bool readahead;  /* read ahead and never used */
-};
-
 struct vm_policy_ops {
         const char *name;
         uint32_t page_pages;   /* that go together: 2 of 4 KiB are one of 8 KiB */
@@ -116,6 +109,7 @@ struct vm_policy_ops {
         unsigned writeback_ms, expire_ms;           /* L43 */
         unsigned swappiness;                        /* of 200: private pages' weight (L51) */
         uint32_t swap_window;                       /* pages read back at once, at most (L47) */
+        bool refaults_stay_missed; /* a page that went too early takes no miss back (L19) */
         /* A read fault or store found no page. Counts mmap_miss. */
         struct ra_window (*mmap_miss)(const struct ra_request *);
         /* A fault found the page; marker says whether it carries the read-ahead mark. */
@@ -135,7 +129,7 @@ struct vm_policy_ops {
         void (*returned)(const struct ra_request *, uint64_t end);
         /* madvise(WILLNEED) over [start, end): how much of it one call reads. */
         struct ra_window (*willneed)(const struct ra_request *, uint64_t start, uint64_t end);
-        enum reclaim_choice (*reclaim)(const struct reclaim_page *);
+        const struct reclaim_ops *reclaim;
 };
 
 extern const struct vm_policy_ops linux_policy, linux_5_13_policy, solaris_policy;

@@ -201,14 +201,6 @@ static struct ra_window solaris_willneed(const struct ra_request *rq, uint64_t s
                                    .why = RA_UFS_WILLNEED };
 }
 
-/* S36: the front hand takes the translation away, and the next touch is the reference bit. */
-static enum reclaim_choice solaris_reclaim(const struct reclaim_page *page)
-{
-        if (page->mapped)
-                return RECLAIM_UNMAP;
-        return page->referenced ? RECLAIM_KEEP : RECLAIM_EVICT;
-}
-
 const struct vm_policy_ops solaris_policy = {
         .name = "solaris",
         .page_pages = FS_BSIZE / PAGE_SIZE,
@@ -228,5 +220,5 @@ const struct vm_policy_ops solaris_policy = {
         .ahead = solaris_ahead,
         .returned = solaris_returned,
         .willneed = solaris_willneed,
-        .reclaim = solaris_reclaim,
+        .reclaim = &clock_reclaim,
 };

@@ -107,6 +107,11 @@ static bool map_candidate(struct vm_fault *vmf, uint64_t index, struct page **ou
         return false;
 }
 
+static bool takes_miss_back(struct vm_fault *vmf, const struct page *p)
+{
+        return !(vmf->mm->cache->policy->refaults_stay_missed && page_test(p, PG_WORKINGSET));
+}
+
 /* L19 counts pages that could be mapped, also those that are already. */
 static bool counts_as_mapped(struct vm_fault *vmf, uint64_t index)
 {
@@ -116,7 +121,7 @@ static bool counts_as_mapped(struct vm_fault *vmf, uint64_t index)
 
         if (!p)
                 return false;
-        yes = page_uptodate(p) && !page_test(p, PG_MARKER | PG_LOCKED);
+        yes = page_uptodate(p) && !page_test(p, PG_MARKER | PG_LOCKED) && takes_miss_back(vmf, p);
         put_page(m, p);
         return yes;
 }
@@ -141,7 +146,7 @@ static unsigned map_one(struct vm_fault *vmf, struct map_run *run, uint64_t inde
                 pte_put(mm, pte);
                 return map_run_flush(vmf, run);
         }
-        ++*seen;
+        *seen += takes_miss_back(vmf, p);
         if (pte_state(pte) != s) { /* changed before the page was locked */
                 page_unlock(mm->cache, p);
                 put_page(vmf->vma->vm_file->mapping, p);

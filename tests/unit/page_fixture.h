@@ -51,12 +51,6 @@ static const struct mapping_ops no_mappings = {
         .protect_run = no_protect,
 };
 
-static inline enum reclaim_choice keep(const struct reclaim_page *page)
-{
-        (void)page;
-        return RECLAIM_KEEP;
-}
-
 /* The flusher and reclaim have no reason to stir. */
 static const struct vm_policy_ops no_policy = {
         .name = "none",
@@ -65,7 +59,7 @@ static const struct vm_policy_ops no_policy = {
         .dirty_percent = 95,
         .writeback_ms = 3600000,
         .expire_ms = 3600000,
-        .reclaim = keep,
+        .reclaim = &clock_reclaim,
 };
 
 static inline void start(void)
@@ -127,7 +121,7 @@ static inline struct counts counts(void)
                 .private_pages = (int)atomic_load(&c->budget.private_pages),
                 .used = (int)atomic_load(&h->used),
                 .tagged = (int)atomic_load(&h->tagged),
-                .lru = (int)atomic_load(&c->lru.nr),
+                .lru = (int)atomic_load(&c->lru.pages.nr),
         };
 }
 

@@ -7,20 +7,6 @@
 #include "policy/policy.h"
 #include "policy/readahead.h"
 
-Test(linux_policy, reclaim_is_a_clock)
-{
-        const struct vm_policy_ops *p = policy_find("linux");
-        struct reclaim_page page = { .mapped = true, .referenced = true };
-
-        cr_assert_eq(p->reclaim(&page), RECLAIM_UNMAP);
-        page.referenced = false;
-        cr_assert_eq(p->reclaim(&page), RECLAIM_UNMAP);
-        page = (struct reclaim_page){ .referenced = true };
-        cr_assert_eq(p->reclaim(&page), RECLAIM_KEEP);
-        page = (struct reclaim_page){ .readahead = true };
-        cr_assert_eq(p->reclaim(&page), RECLAIM_EVICT);
-}
-
 Test(linux_policy, found_by_name_and_words_for_all)
 {
         cr_assert_eq(policy_find(NULL), &linux_policy);
@@ -29,6 +15,7 @@ Test(linux_policy, found_by_name_and_words_for_all)
         cr_assert_eq(policy_find("linux-5.13"), &linux_5_13_policy);
         cr_assert_null(policy_find("lru"));
         cr_assert_str_eq(POLICY_NAMES, "linux, linux-5.13, solaris");
+        cr_assert_eq(linux_policy.reclaim, &linux_reclaim);
         cr_assert_eq(linux_policy.fault_around, 16);
         cr_assert_eq(linux_policy.background_percent, 10);
         cr_assert_eq(linux_policy.dirty_percent, 20);

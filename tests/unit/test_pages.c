@@ -8,6 +8,11 @@ TestSuite(pages, .init = start, .fini = stop, .timeout = 30);
 
 /* ---- the reclaim list ---- */
 
+static const struct reclaim_list *first(void)
+{
+        return &c->lru.pages.list[0];
+}
+
 Test(pages, the_list_is_in_order_and_holds_a_page_once)
 {
         struct page *page[5];
@@ -21,27 +26,27 @@ Test(pages, the_list_is_in_order_and_holds_a_page_once)
                 page_unlock(c, page[i]);
         }
         lru_add(c, page[2]);
-        cr_assert_eq(atomic_load(&c->lru.nr), 5);
+        cr_assert_eq(atomic_load(&c->lru.pages.nr), 5);
         lru_remove(c, page[0]); /* first, last, middle */
         lru_remove(c, page[4]);
         lru_remove(c, page[2]);
         lru_remove(c, page[2]);
-        cr_assert_eq(atomic_load(&c->lru.nr), 2);
-        cr_assert_eq((struct page *)tables.base + c->lru.head - 1, page[1]);
-        cr_assert_eq((struct page *)tables.base + c->lru.tail - 1, page[3]);
+        cr_assert_eq(atomic_load(&c->lru.pages.nr), 2);
+        cr_assert_eq((struct page *)tables.base + first()->head - 1, page[1]);
+        cr_assert_eq((struct page *)tables.base + first()->tail - 1, page[3]);
         lru_add(c, page[0]);
-        cr_assert_eq((struct page *)tables.base + c->lru.tail - 1, page[0]);
+        cr_assert_eq((struct page *)tables.base + first()->tail - 1, page[0]);
         for (unsigned i = 0; i < 5; i++) {
                 page_lock(c, page[i]);
                 page_start_evict(c, page[i]);
-                lru_add(c, page[i]); /* somebody who only looked at it */
+                lru_put_back(c, page[i], false); /* somebody who only looked at it */
                 page_end_evict(c, page[i], false);
                 page_unlock(c, page[i]);
                 put_page(m, page[i]);
         }
-        cr_assert_eq(atomic_load(&c->lru.nr), 0);
-        cr_assert_eq(c->lru.head, 0);
-        cr_assert_eq(c->lru.tail, 0);
+        cr_assert_eq(atomic_load(&c->lru.pages.nr), 0);
+        cr_assert_eq(first()->head, 0);
+        cr_assert_eq(first()->tail, 0);
         expect(PAGE_ABSENT);
 }
 

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_reclaim.c - replacement algorithms by themselves: pages that are numbers, in the order in which
+ * they go.
+ */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#include "policy/policy.h"
+
+#define PAGES 4096
+
+struct slot {
+        uint64_t key;
+        struct reclaim_node node;
+        bool here, referenced, mapped, ahead, refault;
+        bool hot; /* touched again as soon as it is unmapped */
+};
+static struct slot slots[PAGES];
+static struct reclaim r;
+static void *ghosts;
+
+static void begin(const struct reclaim_ops *ops, uint64_t memory)
+{
+        size_t bytes = reclaim_ghost_bytes(ops, memory);
+
+        ghosts = bytes ? calloc(1, bytes) : NULL;
+        reclaim_init(&r, ops, &slots->node, sizeof(*slots), memory, ghosts);
+}
+
+static void end(void)
+{
+        free(ghosts);
+}
+
+/* Page n; touched when it came, and mapped. */
+static void come(uint32_t n)
+{
+        struct slot *s = &slots[n - 1];
+        struct reclaim_page seen = { .readahead = s->ahead };
+
+        s->refault = r.ops->added(&r, n, &seen, reclaim_key(7, n));
+        s->here = s->mapped = s->referenced = true;
+}
+
+static void touch(uint32_t n)
+{
+        slots[n - 1].mapped = slots[n - 1].referenced = true;
+}
+
+static struct reclaim_page seen_of(const struct slot *s)
+{
+        return (struct reclaim_page){ s->referenced, s->mapped, s->ahead };
+}
+
+/* The next to go, gone. */
+static uint32_t go(void)
+{
+        for (unsigned looks = 0; looks < 8 * PAGES; looks++) {
+                uint32_t n = r.ops->next(&r);
+                struct reclaim_page seen;
+                struct slot *s;
+                enum reclaim_choice choice;
+
+                cr_assert_neq(n, 0, "no page is left");
+                s = &slots[n - 1];
+                seen = seen_of(s);
+                choice = r.ops->look(&r, n, &seen);
+                if (choice == RECLAIM_EVICT) {
+                        if (r.ops->evicted)
+                                r.ops->evicted(&r, n, &seen, reclaim_key(7, n));
+                        s->here = s->mapped = s->referenced = false;
+                        return n;
+                }
+                s->referenced = false;
+                s->mapped &= choice != RECLAIM_UNMAP;
+                if (s->hot)
+                        touch(n);
+                reclaim_put_back(&r, n);
+        }
+        cr_assert_fail("looks without end");
+        return 0;
+}
+
+Test(reclaim, a_list_is_in_order)
+{
+        begin(&clock_reclaim, 64);
+        for (uint32_t n = 1; n <= 4; n++)
+                reclaim_append(&r, 1, n);
+        reclaim_prepend(&r, 1, 5);
+        reclaim_unlink(&r, 2);
+        cr_assert_eq(r.list[1].nr, 4);
+        cr_assert_eq(atomic_load(&r.nr), 4);
+        cr_assert_eq(reclaim_pop(&r, 1), 5);
+        cr_assert_eq(reclaim_pop(&r, 1), 1);
+        reclaim_unlink(&r, 4);
+        reclaim_put_back(&r, 4);
+        reclaim_cold(&r, 4);
+        cr_assert_eq(reclaim_pop(&r, 0), 4);
+        cr_assert_eq(reclaim_pop(&r, 1), 3);
+        cr_assert_eq(reclaim_pop(&r, 1), 0);
+        cr_assert_eq(atomic_load(&r.nr), 0);
+        end();
+}
+
+Test(reclaim, ghosts_are_found_once_and_know_their_age)
+{
+        uint64_t distance;
+        bool bit;
+
+        begin(&linux_reclaim, 1000);
+        cr_assert_not(ghost_take(&r, 42, &distance, &bit));
+        for (uint64_t k = 0; k < 100; k++, r.age++)
+                ghost_add(&r, reclaim_key(1, k), k & 1);
+        cr_assert(ghost_take(&r, reclaim_key(1, 90), &distance, &bit));
+        cr_assert_eq(distance, 10);
+        cr_assert_not(bit);
+        cr_assert(ghost_take(&r, reclaim_key(1, 91), &distance, &bit));
+        cr_assert_eq(distance, 9);
+        cr_assert(bit);
+        cr_assert_not(ghost_take(&r, reclaim_key(1, 91), &distance, &bit));
+        cr_assert_not(ghost_take(&r, reclaim_key(2, 92), &distance, &bit), "another file's");
+        end();
+}
+
+/* More than there is room for: of those that went last most are known, of the first none. */
+Test(reclaim, ghosts_forget_the_oldest)
+{
+        uint64_t distance;
+        unsigned late = 0, early = 0;
+        bool bit;
+
+        begin(&linux_reclaim, 1000);
+        for (uint64_t k = 0; k < 10000; k++, r.age++)
+                ghost_add(&r, reclaim_key(1, k), false);
+        for (uint64_t k = 0; k < 500; k++) {
+                early += ghost_take(&r, reclaim_key(1, k), &distance, &bit);
+                late += ghost_take(&r, reclaim_key(1, 9999 - k), &distance, &bit);
+        }
+        cr_assert_lt(early, 5);
+        cr_assert_gt(late, 400);
+        end();
+}
+
+Test(reclaim, the_clock_gives_a_second_chance)
+{
+        begin(&clock_reclaim, 64);
+        for (uint32_t n = 1; n <= 3; n++)
+                come(n);
+        cr_assert_eq(go(), 1);
+        touch(2);
+        cr_assert_eq(go(), 3);
+        cr_assert_eq(go(), 2);
+        end();
+}
+
+/* Inactive pages go in order; one that is touched twice while it is looked at does not. */
+Test(reclaim, L51_a_second_sight_before_a_page_is_active)
+{
+        begin(&linux_reclaim, 64);
+        for (uint32_t n = 1; n <= 8; n++)
+                come(n);
+        cr_assert_eq(go(), 1);
+        touch(2);
+        cr_assert_eq(go(), 3);
+        cr_assert_eq(r.list[1].nr, 1, "2 is active");
+        come(1);
+        for (uint32_t n = 4; n <= 8; n++)
+                cr_assert_eq(go(), n);
+        cr_assert_eq(go(), 1);
+        cr_assert_eq(go(), 2, "nothing else is left");
+        end();
+}
+
+/* What is never touched twice passes by pages that are. */
+Test(reclaim, L51_a_scan_does_not_take_the_active_pages)
+{
+        begin(&linux_reclaim, 64);
+        for (uint32_t n = 1; n <= 64; n++) {
+                come(n);
+                slots[n - 1].hot = n <= 16;
+        }
+        for (unsigned i = 0; i < 1000; i++) {
+                go();
+                come(100 + i);
+        }
+        for (uint32_t n = 1; n <= 16; n++)
+                cr_assert(slots[n - 1].here, "page %u went for one that was seen once", n);
+        end();
+}
+
+/* Pages 1 to 32, of which eight become active; 9 to 16 go. */
+static void some_active(void)
+{
+        begin(&linux_reclaim, 64);
+        for (uint32_t n = 1; n <= 32; n++) {
+                come(n);
+                slots[n - 1].hot = n <= 8;
+        }
+        for (uint32_t n = 9; n <= 16; n++)
+                cr_assert_eq(go(), n);
+        for (uint32_t n = 1; n <= 8; n++)
+                cr_assert_eq(slots[n - 1].node.list, 1);
+}
+
+/* Inactive pages that are dirty, or promised to stay, do not hide the active ones. */
+Test(reclaim, L51_active_pages_go_when_no_inactive_one_can)
+{
+        unsigned looks = 0;
+        uint32_t n;
+
+        begin(&linux_reclaim, 64);
+        for (n = 1; n <= 8; n++) {
+                come(n);
+                slots[n - 1].hot = n <= 2;
+        }
+        cr_assert_eq(go(), 3);
+        cr_assert_eq(r.list[1].nr, 2);
+        while ((n = r.ops->next(&r)) > 2) {
+                cr_assert_lt(looks++, 64, "the active pages are never looked at");
+                reclaim_pass(&r, n);
+        }
+        end();
+}
+
+/* A page that comes back before there have been more evictions than there are active pages. */
+Test(reclaim, L19_a_refault_within_the_working_set_is_active_at_once)
+{
+        some_active();
+        come(16);
+        cr_assert_eq(slots[15].node.list, 1);
+        cr_assert_not(slots[15].refault, "it was never active");
+        for (uint32_t n = 200; n < 230; n++) {
+                come(n);
+                go();
+        }
+        come(10);
+        cr_assert_eq(slots[9].node.list, 0, "too long ago");
+        end();
+}
+
+/* PG_workingset: a page that was active, was made inactive, went, and comes back soon. */
+Test(reclaim, L19_a_page_that_was_active_is_known_again)
+{
+        uint32_t n;
+
+        some_active();
+        slots[0].hot = false;
+        do {
+                n = go();
+        } while (n != 1);
+        cr_assert_gt(r.list[1].nr, 0);
+        come(1);
+        cr_assert_eq(slots[0].node.list, 1);
+        cr_assert(slots[0].refault);
+        end();
+}
