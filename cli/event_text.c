@@ -141,7 +141,7 @@ static const char *const retry_whys[] = { "nothing",
                                           "another try after an error",
                                           "room on the disk" };
 static const char *const writeback_whys[] = { "sync", "background", "periodic", "reclaim",
-                                              "close" };
+                                              "close", "asked for", "to be dropped" };
 
 #define ENUMERATION(function, words)                                                               \
         static void function(char *buf, uint64_t value)                                            \

@@ -169,6 +169,61 @@ FL_API int fl_madvise(struct fl_engine *engine, void *addr, size_t len, int advi
 FL_API ssize_t fl_evict(struct fl_engine *engine, void *addr, size_t len);
 /* mincore(2): vec gets a byte a page, 1 if resident in the cache or as a private copy. */
 FL_API int fl_mincore(struct fl_engine *engine, void *addr, size_t len, unsigned char *vec);
+/* memcntl(2) of Solaris, under every policy. cmd, and what arg is, an integer cast to a pointer but for
+ * the last:
+ *   FL_MC_SYNC      MS_SYNC (also without a flag) writes the files' dirty pages of the range and
+ *                   returns when they are durable, MS_ASYNC starts writing them, unlike fl_msync under
+ *                   "linux". With MS_INVALIDATE they go from the cache too when they are clean, also
+ *                   where others map them; private copies and memory without a file go to the swap
+ *                   area, if there is one. Nothing that was stored is ever lost
+ *   FL_MC_LOCK      as fl_mlock, and FL_MC_UNLOCK as fl_munlock; no arg. Locks do not add up. If a
+ *                   page cannot be had, all that this call has locked is unlocked again
+ *   FL_MC_LOCKAS    MCL_CURRENT: the same of all mappings of the engine; MCL_FUTURE: of those to come,
+ *                   or fl_mmap fails with EAGAIN. FL_MC_UNLOCKAS ends both. addr and len are 0
+ *   FL_MC_ADVISE    MADV_NORMAL, RANDOM, SEQUENTIAL as fl_madvise; MADV_WILLNEED starts reading all of
+ *                   the range, however long; MADV_DONTNEED is FL_MC_SYNC with MS_ASYNC and
+ *                   MS_INVALIDATE: unlike fl_madvise's it loses nothing; MADV_FREE of private memory
+ *                   without a file frees it, len rounded down, of others nothing; FL_MADV_ACCESS_ ones
+ *                   have no effect
+ *   FL_MC_HAT_ADVISE  arg: a struct fl_memcntl_mha: the size of pages wished for
+ * attr: 0, or only pages mapped FL_SHARED or FL_PRIVATE (also without either) whose protection is
+ * exactly the PROT_ given with it; others are passed by, which is no error. mask: 0.
+ * 0, or -1 and errno: EAGAIN (locking: over the limit of fl_mlock, or no room for a page), EBUSY
+ * (MS_INVALIDATE of what is locked; what lies before has been done), EFAULT (no arg), EINVAL, EIO,
+ * ENOMEM (an address that is not mapped; what lies before has been done, or locked and unlocked
+ * again), and those of a failed write-back, as fl_msync. */
+FL_API int fl_memcntl(struct fl_engine *engine, void *addr, size_t len, int cmd, void *arg,
+                      int attr, int mask);
+#define FL_MC_SYNC 1
+#define FL_MC_LOCK 2
+#define FL_MC_UNLOCK 3
+#define FL_MC_ADVISE 4
+#define FL_MC_LOCKAS 5
+#define FL_MC_UNLOCKAS 6
+#define FL_MC_HAT_ADVISE 7
+#define FL_SHARED 0x10
+#define FL_PRIVATE 0x20
+#define FL_PROC_TEXT (PROT_READ | PROT_EXEC)
+#define FL_PROC_DATA (PROT_READ | PROT_WRITE | PROT_EXEC)
+#define FL_MADV_ACCESS_DEFAULT 0x506
+#define FL_MADV_ACCESS_LWP 0x507
+#define FL_MADV_ACCESS_MANY 0x508
+struct fl_memcntl_mha {
+        unsigned mha_cmd;    /* one FL_MHA_ */
+        unsigned mha_flags;  /* 0 */
+        size_t mha_pagesize; /* 0: any; or the engine's. addr and len are multiples of it */
+};
+#define FL_MHA_MAPSIZE_VA 1u
+#define FL_MHA_MAPSIZE_BSSBRK 2u /* an engine has neither: addr and len are 0, nothing is done */
+#define FL_MHA_MAPSIZE_STACK 4u
+/* What Solaris's segments say of each page (incore); vec gets a byte a page, 0: not in memory. Errors of
+ * fl_mincore. */
+#define FL_INCORE_INCORE 0x01
+#define FL_INCORE_LOCKED 0x02
+#define FL_INCORE_HASCOW 0x04 /* a private copy of a file's page */
+#define FL_INCORE_ANON 0x20   /* memory of its own, that may be stored to, or without a file */
+#define FL_INCORE_VNODE 0x40  /* the file's page */
+FL_API int fl_incore(struct fl_engine *engine, void *addr, size_t len, unsigned char *vec);
 /* Fault every page of [addr, addr+len) in, as a load (write 0) or a store of this thread would, so
  * that a system call finds it there. Needed where faults of the kernel are not served: with the MMU
  * "sigbus", and with "uffd" where only faults of user mode are permitted, read(2) into memory that

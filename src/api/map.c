@@ -96,6 +96,62 @@ int fl_madvise(struct fl_engine *e, void *addr, size_t len, int advice)
         return map_result(e, mm_advise(e->mm, address_of(addr), len, advice), addr, "madvise");
 }
 
+_Static_assert(FL_MC_SYNC == MEMCNTL_SYNC && FL_MC_LOCK == MEMCNTL_LOCK &&
+                       FL_MC_UNLOCK == MEMCNTL_UNLOCK && FL_MC_ADVISE == MEMCNTL_ADVISE &&
+                       FL_MC_LOCKAS == MEMCNTL_LOCKAS && FL_MC_UNLOCKAS == MEMCNTL_UNLOCKAS &&
+                       FL_MADV_ACCESS_DEFAULT == MEMCNTL_ACCESS_DEFAULT &&
+                       FL_MADV_ACCESS_LWP == MEMCNTL_ACCESS_LWP &&
+                       FL_MADV_ACCESS_MANY == MEMCNTL_ACCESS_MANY,
+               "the same numbers");
+_Static_assert(FL_INCORE_INCORE == INCORE_INCORE && FL_INCORE_LOCKED == INCORE_LOCKED &&
+                       FL_INCORE_HASCOW == INCORE_HASCOW && FL_INCORE_ANON == INCORE_ANON &&
+                       FL_INCORE_VNODE == INCORE_VNODE,
+               "the same bits");
+
+/* S31. Of a stack and of what brk(2) gives an engine has none, so there is nothing to do. */
+static int hat_advise(struct fl_engine *e, void *addr, size_t len, const struct fl_memcntl_mha *mha,
+                      int attr)
+{
+        if (attr || mha->mha_flags)
+                return -EINVAL;
+        switch (mha->mha_cmd) {
+        case FL_MHA_MAPSIZE_VA:
+                return mm_advise_page_size(e->mm, address_of(addr), len, mha->mha_pagesize);
+        case FL_MHA_MAPSIZE_STACK:
+        case FL_MHA_MAPSIZE_BSSBRK:
+                return addr || len || (mha->mha_pagesize && mha->mha_pagesize != PAGE_SIZE)
+                               ? -EINVAL
+                               : 0;
+        default:
+                return -EINVAL;
+        }
+}
+
+int fl_memcntl(struct fl_engine *e, void *addr, size_t len, int cmd, void *arg, int attr, int mask)
+{
+        int error;
+
+        begin_call();
+        if (fl_refuse(e, "memcntl"))
+                return -1;
+        if (mask)
+                error = -EINVAL; /* S25 */
+        else if (cmd == FL_MC_HAT_ADVISE)
+                error = arg ? hat_advise(e, addr, len, arg, attr) : -EFAULT;
+        else
+                error = mm_memcntl(e->mm, address_of(addr), len, cmd, (unsigned long)(uintptr_t)arg,
+                                   attr);
+        return map_result(e, error, addr, "memcntl");
+}
+
+int fl_incore(struct fl_engine *e, void *addr, size_t len, unsigned char *vec)
+{
+        begin_call();
+        if (fl_refuse(e, "incore"))
+                return -1;
+        return map_result(e, mm_incore(e->mm, address_of(addr), len, vec), addr, "incore");
+}
+
 int fl_mlock(struct fl_engine *e, const void *addr, size_t len)
 {
         begin_call();

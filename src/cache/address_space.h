@@ -57,6 +57,8 @@ struct address_space {
         _Atomic bool cutting;     /* i_size has fallen, and the frames do not end there yet */
         _Atomic uint64_t hole_first, hole_end; /* pages about to go: not to be written */
         _Atomic uint32_t passed_by;            /* counts dirty pages that were not, therefore */
+        _Atomic uint64_t drop_first, drop_end; /* [drop] to write; pages with PG_DROP lie between
+                                                * them, drop_end 0: there are none */
         struct rwlock i_mmap_lock;
         struct view_tree i_mmap;          /* [i_mmap] */
         struct address_space *guard_next; /* vm's, [mm] to write: the next that it guards (map.h) */

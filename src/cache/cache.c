@@ -70,6 +70,7 @@ static void init_locks(struct page_cache *c)
 {
         mutex_init(&c->lock, LOCK_CACHE);
         mutex_init(&c->run_lock, LOCK_RUN);
+        mutex_init(&c->drop_lock, LOCK_DROP);
         mutex_init(&c->evict_lock, LOCK_EVICT);
         mutex_init(&c->open_lock, LOCK_OPEN);
         waitq_init(&c->budget.wq);

@@ -107,6 +107,8 @@ struct page_cache {
         struct mutex run_lock;
         struct io_run *runs;      /* (c) all of them */
         struct io_run *free_runs; /* [run] */
+        struct mutex drop_lock;   /* which pages of files are asked to go (putpage.c) */
+        _Atomic bool drops;       /* there are such */
         struct mutex evict_lock;  /* one eviction pass at a time */
         struct mutex open_lock;   /* opening and last closing of files; held across I/O, never
                                   * taken by a fault */

@@ -40,6 +40,29 @@ static bool take(struct address_space *m, struct page *p, uint64_t index, unsign
         return false;
 }
 
+/* The same of a page that is marked to go. The first of a run is waited for: nothing is held then, and
+ * nobody would look at it a second time. */
+static bool take_marked(struct address_space *m, struct page *p, bool first)
+{
+        struct page_cache *c = m->cache;
+        enum page_state s;
+
+        if (!page_test(p, PG_DROP) || page_state(p) != PAGE_CLEAN)
+                return false;
+        if (first)
+                page_lock(c, p);
+        else if (!page_trylock(p))
+                return false;
+        s = page_state(p);
+        if (s == PAGE_CLEAN && page_test(p, PG_DROP)) {
+                if (!page_is_pinned(c, p))
+                        return true;
+                page_clear(p, PG_DROP);
+        }
+        page_unlock(c, p);
+        return false;
+}
+
 /* Neighbours, locked and clean, whose leaf is pinned. How many have gone. */
 static uint64_t evict_run(struct address_space *m, struct page *first, uint64_t index, unsigned nr)
 {
@@ -86,6 +109,54 @@ uint64_t evict_range(struct address_space *m, uint64_t first, uint64_t end, unsi
                 put_page(m, leaf);
         }
         return evicted;
+}
+
+void evict_marked(struct address_space *m, uint64_t first, uint64_t end)
+{
+        uint64_t index = first, stop;
+        struct page *p;
+
+        while ((p = radix_next_part(&m->i_pages, &index, end, &stop))) {
+                struct page *leaf = p;
+
+                while (index < stop) {
+                        unsigned nr = 0;
+
+                        while (nr < RUN && index + nr < stop && take_marked(m, p + nr, nr == 0))
+                                nr++;
+                        if (nr)
+                                evict_run(m, p, index, nr);
+                        p += nr ? nr : 1;
+                        index += nr ? nr : 1;
+                }
+                put_page(m, leaf);
+        }
+}
+
+bool range_is_pinned(struct address_space *m, uint64_t first, uint64_t end, uint64_t *index)
+{
+        uint64_t stop;
+        bool pinned = false;
+        struct page *p;
+
+        *index = first;
+        if (atomic_load(&m->i_mmap.nr_locked) == 0)
+                return false;
+        while (!pinned && (p = radix_next_part(&m->i_pages, index, end, &stop))) {
+                struct page *leaf = p;
+
+                for (; !pinned && *index < stop; ++*index, p++) {
+                        if (!page_uptodate(p))
+                                continue;
+                        page_lock(m->cache, p);
+                        pinned = page_uptodate(p) && page_is_pinned(m->cache, p);
+                        page_unlock(m->cache, p);
+                        if (pinned)
+                                break;
+                }
+                put_page(m, leaf);
+        }
+        return pinned;
 }
 
 void cold_range(struct address_space *m, uint64_t first, uint64_t end, unsigned most_shown)

@@ -89,6 +89,9 @@ struct marked {
 struct marked filemap_marked(struct address_space *m, uint64_t index);
 void filemap_unmark(struct address_space *m, const struct marked *marked);
 void filemap_willneed(struct file *f, uint64_t first, uint64_t end);
+/* All of the range, whatever the policy thinks of it: without a limit but the budget, in which the last
+ * that comes may push out the first. Waits for memory to read with, not for the reads. */
+void filemap_read_range(struct file *f, uint64_t first, uint64_t end);
 
 /* reserve.c: room on the disk for rq's page. 0, -EAGAIN with rq->wait, -errno (ENOSPC). Any lock of a
  * page may be held. */
@@ -105,7 +108,15 @@ void forget_write_error(struct address_space *m, uint64_t first, uint64_t end);
 void forget_read_error(struct address_space *m, uint64_t index);
 
 /* writeback.c. Ranges are pages, end excluded. */
-enum writeback_why { WB_SYNC, WB_BACKGROUND, WB_PERIODIC, WB_RECLAIM, WB_CLOSE };
+enum writeback_why {
+        WB_SYNC,
+        WB_BACKGROUND,
+        WB_PERIODIC,
+        WB_RECLAIM,
+        WB_CLOSE,
+        WB_ASKED, /* asynchronously: msync or memcntl with MS_ASYNC */
+        WB_DROP   /* to be dropped (putpage.c) */
+};
 /* Start writing dirty pages of the range, at most max; returns how many. opf: REQ_ flags. */
 uint64_t writeback_start(struct address_space *m, uint64_t first, uint64_t end, uint64_t max,
                          uint32_t opf, enum writeback_why why, uint64_t fault);
@@ -121,8 +132,20 @@ int fsync_range(struct file *f, uint64_t first, uint64_t end, bool datasync);
 void invalidate_range(struct address_space *m, uint64_t first, uint64_t end);
 /* Drop clean pages, mapped or not; how many. */
 uint64_t evict_range(struct address_space *m, uint64_t first, uint64_t end, unsigned most_shown);
+/* Drop those that are marked PG_DROP and clean. The mark of those that must stay goes. */
+void evict_marked(struct address_space *m, uint64_t first, uint64_t end);
+/* Does somebody keep a page of the range locked in memory that is there? *index: the first. */
+bool range_is_pinned(struct address_space *m, uint64_t first, uint64_t end, uint64_t *index);
 /* Reclaim looks at these first. */
 void cold_range(struct address_space *m, uint64_t first, uint64_t end, unsigned most_shown);
+
+/* putpage.c: these pages are to go as soon as they can, dirty ones after they have been written. Never
+ * waits; the flusher does it. */
+void putpage_range(struct address_space *m, uint64_t first, uint64_t end);
+/* Pages that are marked have been written. From a completion. */
+void putpage_written(struct address_space *m, uint64_t index, uint64_t nr);
+/* Does what has been asked for. Only the flusher. */
+void putpage_serve(struct page_cache *c);
 
 /* shmem.c: files that are memory; m->swap_backed of all of them. */
 /* A new one, open, of zeros; nothing else keeps it. 0 or -errno */

@@ -150,8 +150,7 @@ static void begin(struct address_space *m, struct page *p, enum page_state to)
         if (s == PAGE_ABSENT)
                 radix_use(&m->i_pages, p);
         atomic_fetch_add(&m->nr_pages, 1);
-        set_state(p, to,
-                  PG_REDIRTY | PG_MARKS | PG_REFERENCED | PG_MAPPED | PG_READAHEAD | PG_WORKINGSET);
+        set_state(p, to, PG_REDIRTY | PG_KNOWN);
 }
 
 void page_start_read(struct page_cache *c, struct page *p)
@@ -263,8 +262,7 @@ void page_end_evict(struct page_cache *c, struct page *p, bool to_private)
         assert(page_state(p) == PAGE_EVICTING);
         if (page_test(p, PG_READAHEAD))
                 stat_add(&c->trace->stats, STAT_readahead_wasted, 1);
-        set_state(p, PAGE_ABSENT,
-                  PG_MARKS | PG_REFERENCED | PG_MAPPED | PG_READAHEAD | PG_WORKINGSET);
+        set_state(p, PAGE_ABSENT, PG_KNOWN);
         radix_unuse(&m->i_pages, p);
         atomic_fetch_sub(&m->nr_pages, 1);
         stat_add(&c->trace->stats, STAT_evicted_pages, 1);

@@ -11,6 +11,8 @@
 #include "util/perturb.h"
 
 #define RUN_PAGES 512 /* 2 MiB: longer windows become several runs */
+#define RANGE_PAGES 64
+#define RANGE_TRIES 3 /* then a page is passed by: it cannot be read, or there is no room */
 
 struct io_run *io_run_get(struct page_cache *c)
 {
@@ -363,5 +365,37 @@ void filemap_willneed(struct file *f, uint64_t first, uint64_t end)
         rwlock_read_lock(&f->mapping->i_rwsem);
         do_page_cache_ra(f, &win, UINT64_MAX, 0, 0, &plug);
         rwlock_read_unlock(&f->mapping->i_rwsem);
+        blk_finish_plug(&plug);
+}
+
+void filemap_read_range(struct file *f, uint64_t first, uint64_t end)
+{
+        struct address_space *m = f->mapping;
+        struct page_cache *c = m->cache;
+        struct blk_plug plug;
+        unsigned tries = 0;
+
+        end = min_u64(end, mapping_pages(m));
+        blk_start_plug(&plug);
+        while (first < end && !budget_stuck(c)) {
+                struct ra_window win = { .start = first, .why = RA_FORCED };
+                uint64_t reached;
+
+                win.nr = (uint32_t)min_u64(end - first, RANGE_PAGES);
+                do_page_cache_ra(f, &win, UINT64_MAX, 0, 0, &plug);
+                reached = probe_first_missing(m, first, win.nr);
+                if (reached == first && tries++ < RANGE_TRIES) {
+                        struct wait_on on = { .kind = WAIT_STAGING };
+
+                        if (staging_available(&c->staging, false))
+                                on.kind = WAIT_BUDGET;
+                        blk_finish_plug(&plug);
+                        wait_on(c, &on);
+                        blk_start_plug(&plug);
+                        continue;
+                }
+                first = max_u64(reached, first + 1);
+                tries = 0;
+        }
         blk_finish_plug(&plug);
 }

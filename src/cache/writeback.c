@@ -41,7 +41,7 @@ static void write_end_io(struct fs_run *fs)
         struct io_run *run = container_of(fs, struct io_run, fs);
         struct address_space *m = run->mapping;
         struct page_cache *c = run->cache;
-        uint64_t again = 0;
+        uint64_t again = 0, drop = 0;
 
         if (fs->error && !m->swap_backed)
                 note_write_error(m, fs->error, fs->index, fs->nr_pages);
@@ -54,6 +54,9 @@ static void write_end_io(struct fs_run *fs)
                 again += dirty;
                 if (m->swap_backed && !dirty && !page_test(p, PG_MAPPED))
                         lru_cold(c, p); /* it was written to be evicted */
+                if (dirty) /* stored to since it was asked to go, or the only copy there is */
+                        page_clear(p, PG_DROP);
+                drop += page_test(p, PG_DROP) != 0;
                 page_unlock(c, p);
                 put_page(m, p);
         }
@@ -68,6 +71,8 @@ static void write_end_io(struct fs_run *fs)
         }
         if (m->swap_backed)
                 atomic_fetch_sub(&c->nr_swapping_out, fs->nr_pages);
+        if (drop)
+                putpage_written(m, fs->index, fs->nr_pages);
         io_run_end(run, true);
         if (atomic_load(&c->nr_dirty) + atomic_load(&c->nr_writeback) < dirty_limit(c))
                 waitq_wake(&c->dirty_wq, NULL);
@@ -384,6 +389,7 @@ void *flusher_thread(void *arg)
                         worker_sleep(w, &seen,
                                      soon ? PAUSE_NS
                                           : (uint64_t)c->policy->writeback_ms * 1000000ull);
+                putpage_serve(c);
                 started = flush_pass(c, atomic_exchange(&c->reclaim_wants, 0));
                 /* Nobody pauses for longer than this, whatever became of the writes. */
                 if (now_ns() - woken_at >= PAUSE_NS) {

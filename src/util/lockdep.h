@@ -51,6 +51,7 @@
         X(ROOM, "room_lock", 11, 0)                                                                \
         X(KNOWN, "known_blocks.lock", 11, 0)                                                       \
         X(RUN, "run_lock", 11, 0)                                                                  \
+        X(DROP, "drop_lock", 11, 0)                                                                \
         X(PARK, "park_lock", 11, 0)                                                                \
         X(VMAS, "vma_pool.lock", 11, 0)                                                            \
         X(STAGING, "staging.lock", 11, 0)                                                          \

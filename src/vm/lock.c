@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * lock.c - mlock, mlock2, munlock: what a locked VMA shows stays in memory.
+ * lock.c - mlock, mlock2, munlock, and memcntl's: what a locked VMA shows stays in memory.
  *
  * It is a flag of the VMA and of its view of the file; reclaim asks the views of a page before it
  * takes it (cache/reclaim.c). Private pages of locked VMAs are passed by on the way to swap. The
@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "vm/map.h"
+#include "vm/memcntl.h"
 
 static int64_t most_locked(struct mm *mm)
 {
@@ -56,6 +57,8 @@ void vma_set_flags(struct vma *v, unsigned flags)
         if (m)
                 rwlock_write_unlock(&m->i_mmap_lock);
 }
+
+/* --- Linux's calls --- */
 
 /* Up to the first hole, as the kernel. => mm->lock, write */
 static int apply(struct mm *mm, uint64_t addr, uint64_t end, unsigned set)
@@ -116,6 +119,140 @@ int mm_unlock(struct mm *mm, uint64_t addr, uint64_t len)
                 return error < 0 ? error : 0;
         rwlock_write_lock(&mm->lock);
         error = apply(mm, addr, end, 0);
+        rwlock_write_unlock(&mm->lock);
+        return error;
+}
+
+/* --- Solaris's: memcntl.c --- */
+
+/* Calls fn for each VMA of [addr, end) that the attributes mean, cut to it, and joins it with its
+ * neighbours afterwards. The whole address space has no holes. => mm->lock held for writing */
+static int each_matching(struct mm *mm, uint64_t addr, uint64_t end, int attr,
+                         unsigned (*flags_of)(const struct vma *))
+{
+        bool all = end == SPACE_SIZE;
+
+        rwlock_assert_write_held(&mm->lock);
+        while (addr < end) {
+                struct vma *v = find_vma(mm, addr);
+                uint64_t stop;
+                unsigned flags;
+
+                if (!v || v->vm_start >= end)
+                        return all ? 0 : -ENOMEM;
+                if (v->vm_start > addr && !all)
+                        return -ENOMEM;
+                addr = max_u64(addr, v->vm_start);
+                stop = min_u64(end, v->vm_end);
+                flags = flags_of(v);
+                if (attr_matches(v, attr) && flags != v->vm_flags) {
+                        if (split_at(mm, addr, stop))
+                                return -EAGAIN;
+                        v = find_vma(mm, addr);
+                        vma_set_flags(v, flags);
+                        vma_merge(mm, v);
+                }
+                addr = stop;
+        }
+        return 0;
+}
+
+static unsigned begin_lock(const struct vma *v)
+{
+        return v->vm_flags & VM_LOCKED ? v->vm_flags : v->vm_flags | VM_LOCKED | VM_LOCKING;
+}
+
+static unsigned keep_lock(const struct vma *v)
+{
+        return v->vm_flags & ~VM_LOCKING;
+}
+
+static unsigned undo_lock(const struct vma *v)
+{
+        return v->vm_flags & VM_LOCKING ? v->vm_flags & ~(VM_LOCKED | VM_LOCKING) : v->vm_flags;
+}
+
+static unsigned end_lock(const struct vma *v)
+{
+        return v->vm_flags & ~(VM_LOCKED | VM_LOCKONFAULT | VM_LOCKING);
+}
+
+/* Not locked yet and meant. => mm->lock */
+static int64_t count_matching(struct mm *mm, uint64_t start, uint64_t end, int attr)
+{
+        int64_t n = 0;
+
+        for (struct vma *v = find_vma(mm, start); v && v->vm_start < end; v = vma_next(v))
+                if (!(v->vm_flags & VM_LOCKED) && attr_matches(v, attr))
+                        n += (int64_t)((min_u64(end, v->vm_end) - max_u64(start, v->vm_start)) >>
+                                       PAGE_SHIFT);
+        return n;
+}
+
+/* What of [*addr, end) is being locked and may be read, up to *stop; false: nothing more. */
+static bool next_to_fetch(struct mm *mm, uint64_t *addr, uint64_t end, uint64_t *stop)
+{
+        struct vma *v;
+
+        rwlock_read_lock(&mm->lock);
+        for (v = find_vma(mm, *addr); v && v->vm_start < end; v = vma_next(v))
+                if ((v->vm_flags & VM_LOCKED) && v->vm_prot)
+                        break;
+        if (v && v->vm_start < end) {
+                *addr = max_u64(*addr, v->vm_start);
+                *stop = min_u64(end, v->vm_end);
+        } else {
+                *addr = end;
+        }
+        rwlock_read_unlock(&mm->lock);
+        return *addr < end;
+}
+
+/* As loads fetch it: a private page that nobody has stored to is the file's. Behind the end of the
+ * file there is nothing to be had, and nothing wrong. What may not be touched comes when it may. */
+static int fetch(struct mm *mm, uint64_t addr, uint64_t end)
+{
+        uint64_t stop;
+
+        while (next_to_fetch(mm, &addr, end, &stop)) {
+                int error = mm_touch(mm, addr, stop - addr, false);
+
+                if (error && error != -ENXIO && error != -EFAULT)
+                        return error == -EIO ? -EIO : -EAGAIN;
+                addr = stop;
+        }
+        return 0;
+}
+
+int lock_matching(struct mm *mm, uint64_t addr, uint64_t end, int attr)
+{
+        int error = 0;
+
+        rwlock_write_lock(&mm->lock);
+        if (!mm_may_lock(mm, count_matching(mm, addr, end, attr)))
+                error = -EAGAIN;
+        else
+                error = each_matching(mm, addr, end, attr, begin_lock);
+        rwlock_write_unlock(&mm->lock);
+        if (!error)
+                error = fetch(mm, addr, end);
+        rwlock_write_lock(&mm->lock);
+        /* Holes are behind what was done; and attributes may have changed since. */
+        for (struct vma *v = find_vma(mm, addr); v && v->vm_start < end; v = vma_next(v))
+                if (v->vm_flags & VM_LOCKING) {
+                        vma_set_flags(v, error ? undo_lock(v) : keep_lock(v));
+                        v = vma_merge(mm, v);
+                }
+        rwlock_write_unlock(&mm->lock);
+        return error;
+}
+
+int unlock_matching(struct mm *mm, uint64_t addr, uint64_t end, int attr)
+{
+        int error;
+
+        rwlock_write_lock(&mm->lock);
+        error = each_matching(mm, addr, end, attr, end_lock);
         rwlock_write_unlock(&mm->lock);
         return error;
 }

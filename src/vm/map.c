@@ -298,11 +298,20 @@ static struct vma *new_vma(struct mm *mm, struct file *f, bool shared, uint64_t 
         return v;
 }
 
+/* The address space is locked, what it will have included: the new mapping is there, or is not. */
+static int lock_new(struct mm *mm, uint64_t addr, uint64_t len)
+{
+        if (mm_populate(mm, addr, addr + len, POPULATE_NATURAL) != -ENOMEM)
+                return 0; /* past the end of the file, say, or not to be touched */
+        mm_unmap(mm, addr, len);
+        return -EAGAIN;
+}
+
 int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, struct file *f,
            uint64_t offset)
 {
         struct vma_list gone = TAILQ_HEAD_INITIALIZER(gone);
-        bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
+        bool shared = (flags & MAP_TYPE) != MAP_PRIVATE, future;
         int error, maxprot;
         struct vma *v;
 
@@ -334,6 +343,9 @@ int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, str
         v->vm_maxprot = maxprot;
         v->vm_flags = flags & MAP_LOCKED ? VM_LOCKED : 0;
         rwlock_write_lock(&mm->lock);
+        future = mm->lock_future;
+        if (future)
+                v->vm_flags |= VM_LOCKED;
         if (v->vm_flags && !mm_may_lock(mm, (int64_t)(len >> PAGE_SHIFT)))
                 error = -EAGAIN;
         if (!error)
@@ -346,6 +358,8 @@ int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, str
         if (!error &&
             ((flags & MAP_LOCKED) || (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE))
                 mm_populate(mm, *addr, *addr + len, POPULATE_NATURAL);
+        if (!error && future) /* S5 */
+                error = lock_new(mm, *addr, len);
         return error;
 }
 
@@ -484,18 +498,19 @@ int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, int prot)
         return error;
 }
 
-static bool is_resident(struct mm *mm, struct vma *v, uint64_t addr)
+static unsigned char is_resident(struct mm *mm, struct vma *v, uint64_t addr)
 {
         struct pte *pte = pte_get(mm, addr, false);
         struct page *p;
         bool yes = false, in_swap = false;
 
         if (pte) {
-                enum pte_state s = pte_state(pte);
+                uint64_t value = v->vm_shared ? pte_value(pte) : pte_settled(mm, pte);
+                enum pte_state s = value_state(value);
 
                 yes = s == PTE_COPY || s == PTE_ZERO || s == PTE_SWAPPING || s == PTE_BLANK;
                 in_swap = s == PTE_SWAPPED || s == PTE_SWAPIN ||
-                          (s == PTE_POISONED && value_slot(pte_value(pte)));
+                          (s == PTE_POISONED && value_slot(value));
                 pte_put(mm, pte);
         }
         if (!yes && !in_swap && v->vm_file &&
@@ -506,7 +521,8 @@ static bool is_resident(struct mm *mm, struct vma *v, uint64_t addr)
         return yes;
 }
 
-int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec)
+int mm_look(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec,
+            unsigned char (*look)(struct mm *, struct vma *, uint64_t addr))
 {
         unsigned char chunk[1024];
         uint64_t end;
@@ -523,7 +539,7 @@ int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec)
                 for (v = find_vma(mm, addr); !error && at < stop; at += PAGE_SIZE) {
                         if (at >= v->vm_end)
                                 v = vma_next(v);
-                        chunk[(at - addr) >> PAGE_SHIFT] = is_resident(mm, v, at);
+                        chunk[(at - addr) >> PAGE_SHIFT] = look(mm, v, at);
                 }
                 rwlock_read_unlock(&mm->lock);
                 if (error)
@@ -535,6 +551,11 @@ int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec)
                 addr = stop;
         }
         return 0;
+}
+
+int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec)
+{
+        return mm_look(mm, addr, len, vec, is_resident);
 }
 
 /* The next shared piece at or behind *addr: its file, held, and pages. False: none. *hole is set

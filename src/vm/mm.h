@@ -54,6 +54,7 @@ struct vma_rules {
 #define VM_LOCKONFAULT (1u << 1) /* mlock2 with MLOCK_ONFAULT: with LOCKED */
 #define VM_DONTCOPY (1u << 2)    /* MADV_DONTFORK */
 #define VM_WIPEONFORK (1u << 3)
+#define VM_LOCKING (1u << 4) /* LOCKED by a call that is not over, and may undo it */
 
 /* A contiguous, page-aligned span of addresses: start < end, overlapping none. */
 struct vma {
@@ -119,6 +120,7 @@ struct mm {
         struct vma_list mmap;  /* [mm] */
         struct vma_tree mm_rb; /* [mm] */
         unsigned map_count;    /* [mm] of our own process */
+        bool lock_future;      /* [mm] MCL_FUTURE: what is mapped from now on is locked */
         struct vma_pool vmas;
         struct radix pgd;              /* page table: index = address / page, entry = pte */
         uint64_t window_lo, window_hi; /* (c) where gaps are looked for */
@@ -243,6 +245,9 @@ int span_end(uint64_t addr, uint64_t len, uint64_t *end);
 int mm_unmap(struct mm *mm, uint64_t addr, uint64_t len);
 int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, int prot);
 int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec);
+/* What `look` says of each page goes into vec; => mm->lock held while it looks. 0 or -errno */
+int mm_look(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec,
+            unsigned char (*look)(struct mm *, struct vma *, uint64_t addr));
 int mm_sync(struct mm *mm, uint64_t addr, uint64_t len, int flags);
 /* inline.c: fault [addr, addr+len) in, as if every page of it were read or stored to. -EFAULT: it
  * is not mapped so; or why a page could not be had. Nothing keeps the pages from going again. */
@@ -306,6 +311,28 @@ static inline bool mm_is_foreign(const struct mm *mm)
 {
         return atomic_load_explicit(&mm->fork.foreign, memory_order_relaxed);
 }
+/* memcntl.c: Solaris's memcntl, and its incore. Commands, attributes and flags have its numbers. Advice
+ * of who accesses is none of Linux's numbers. 0 or -errno. */
+enum memcntl_command {
+        MEMCNTL_SYNC = 1,
+        MEMCNTL_LOCK,
+        MEMCNTL_UNLOCK,
+        MEMCNTL_ADVISE,
+        MEMCNTL_LOCKAS,
+        MEMCNTL_UNLOCKAS
+};
+#define MEMCNTL_ACCESS_DEFAULT 0x506
+#define MEMCNTL_ACCESS_LWP 0x507
+#define MEMCNTL_ACCESS_MANY 0x508
+int mm_memcntl(struct mm *mm, uint64_t addr, uint64_t len, int cmd, unsigned long arg, int attr);
+/* MC_HAT_ADVISE for a range: pages of that size, 0: of any. */
+int mm_advise_page_size(struct mm *mm, uint64_t addr, uint64_t len, uint64_t size);
+#define INCORE_INCORE 0x01
+#define INCORE_LOCKED 0x02
+#define INCORE_HASCOW 0x04
+#define INCORE_ANON 0x20
+#define INCORE_VNODE 0x40
+int mm_incore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec);
 /* advice.c */
 int mm_advise(struct mm *mm, uint64_t addr, uint64_t len, int advice);
 /* Drop the clean pages of files that are mapped there; bytes, or -EINVAL. */

@@ -36,6 +36,18 @@ void pte_unlock(struct mm *mm, struct pte *p)
         mutex_unlock(radix_leaf_lock(&mm->pgd, p));
 }
 
+uint64_t pte_settled(struct mm *mm, struct pte *p)
+{
+        uint64_t value = pte_value(p);
+
+        if (value_state(value) != PTE_NONE && value_state(value) != PTE_CACHE)
+                return value;
+        pte_lock(mm, p);
+        value = pte_value(p);
+        pte_unlock(mm, p);
+        return value;
+}
+
 /* The table's use count goes along, and how many private pages there are. */
 static uint64_t change(struct mm *mm, struct pte *p, uint64_t value)
 {

@@ -107,6 +107,9 @@ static inline unsigned pte_left(const struct pte *p)
 {
         return (unsigned)((PAGE_SIZE - ((uintptr_t)p & (PAGE_SIZE - 1))) / sizeof(*p));
 }
+/* The value, once who is about to show a private page there has said so: the thread that waits for the
+ * page runs a moment before. => pinned */
+uint64_t pte_settled(struct mm *mm, struct pte *p);
 /* Returns the old state. Keeps the table's use count. => pinned */
 enum pte_state pte_set(struct mm *mm, struct pte *p, enum pte_state s);
 /* The same with a slot; returns the old value. => ptl */

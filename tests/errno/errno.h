@@ -7,6 +7,7 @@
  *   mapping.c   the cases of mmap, munmap, mprotect, mincore, msync
  *   advising.c  of madvise
  *   moving.c    of mremap, mlock
+ *   memcntl.c   of memcntl and incore, which the kernel here has not
  *
  * To add a case: a row. What a call does is in main.c.
  *
@@ -33,6 +34,9 @@
  *   mlock     EINVAL ENOMEM                                                                 here
  *             EAGAIN   no room for the pages: tests/locked.c
  *             EPERM    the limit is the budget's, and never none
+ *   memcntl   EAGAIN EBUSY EFAULT EINVAL ENOMEM                                             here
+ *             EIO      as msync and mlock
+ *             EPERM    as mlock
  */
 #ifndef FAULTLINE_TESTS_ERRNO_H
 #define FAULTLINE_TESTS_ERRNO_H
@@ -91,7 +95,7 @@ struct case_list {
         const struct errno_case *cases;
         unsigned nr;
 };
-extern const struct case_list mapping_cases[], advising_cases[], moving_cases[];
+extern const struct case_list mapping_cases[], advising_cases[], moving_cases[], memcntl_cases[];
 
 /* main.c */
 long call_mmap(struct side *s, const struct errno_case *c);
@@ -104,5 +108,12 @@ long call_madvise(struct side *s, const struct errno_case *c);
 long call_mremap(struct side *s, const struct errno_case *c);
 long call_mlock(struct side *s, const struct errno_case *c);
 long call_munlock(struct side *s, const struct errno_case *c);
+/* arg: the command; flags: its argument; offset: attributes, and mask << 8. Of ours only. */
+long call_memcntl(struct side *s, const struct errno_case *c);
+/* at: the address itself */
+long call_memcntl_all(struct side *s, const struct errno_case *c);
+/* flags: mha_cmd, and mha_flags << 8; arg: pages of mha_pagesize; offset: attributes; */
+long call_hat_advise(struct side *s, const struct errno_case *c);
+long call_incore(struct side *s, const struct errno_case *c);
 
 #endif

@@ -130,6 +130,37 @@ long call_munlock(struct side *s, const struct errno_case *c)
                          : syscall(SYS_munlock, p, (size_t)c->len);
 }
 
+long call_memcntl(struct side *s, const struct errno_case *c)
+{
+        return fl_memcntl(s->engine, address(s, c), (size_t)c->len, c->arg,
+                          (void *)(uintptr_t)c->flags, (int)c->offset & 0xff, (int)c->offset >> 8);
+}
+
+long call_memcntl_all(struct side *s, const struct errno_case *c)
+{
+        return fl_memcntl(s->engine, (void *)c->at, (size_t)c->len, c->arg,
+                          (void *)(uintptr_t)c->flags, (int)c->offset & 0xff, (int)c->offset >> 8);
+}
+
+long call_hat_advise(struct side *s, const struct errno_case *c)
+{
+        struct fl_memcntl_mha mha = {
+                .mha_cmd = (unsigned)c->flags & 0xff,
+                .mha_flags = (unsigned)c->flags >> 8,
+                .mha_pagesize = (size_t)c->arg * TEST_PAGE,
+        };
+        void *p = mha.mha_cmd == FL_MHA_MAPSIZE_VA ? address(s, c) : (void *)c->at;
+
+        return fl_memcntl(s->engine, p, (size_t)c->len, FL_MC_HAT_ADVISE, &mha, (int)c->offset, 0);
+}
+
+long call_incore(struct side *s, const struct errno_case *c)
+{
+        unsigned char vec[2 * REGION];
+
+        return fl_incore(s->engine, address(s, c), (size_t)c->len, vec);
+}
+
 /* --- the two sides --- */
 
 static void unmap_all(struct side *s)
@@ -318,6 +349,7 @@ int main(int argc, char **argv)
         n = try_lists(&ours, &kernels, mapping_cases);
         n += try_lists(&ours, &kernels, advising_cases);
         n += try_lists(&ours, &kernels, moving_cases);
+        n += try_lists(&ours, &kernels, memcntl_cases);
         printf("%u cases\n", n);
         unmap_all(&ours);
         unmap_all(&kernels);

@@ -141,6 +141,12 @@ void draw_rules(struct op *o, uint64_t *s)
         o->arg = (int)random_below(s, random_below(s, 2) ? 4 : 64);
 }
 
+void draw_memcntl(struct op *o, uint64_t *s)
+{
+        draw_range(o, s);
+        o->arg = (int)random_below(s, 6);
+}
+
 void draw_touch(struct op *o, uint64_t *s)
 {
         draw_range(o, s);

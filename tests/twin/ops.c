@@ -68,6 +68,7 @@ const struct op_kind op_kinds[] = {
         { "error", { 2, 2 }, RANGE, .run = run_error },
         { "error_clear", { 2, 2 }, RANGE, .run = run_error_clear },
         { "evict", { 4, 4 }, RANGE, .run = run_evict },
+        { "memcntl", { 5, 5 }, draw_memcntl, text_range, .run = run_memcntl },
         { "touch", { 5, 0 }, draw_touch, text_range, .ready = ready_to_touch, .run = run_touch },
 
         /* With several threads: what is stored are stamps. */

@@ -108,6 +108,33 @@ long run_error_clear(struct place *w, const struct op *o, struct outcome *out)
         return e ? fl_error_clear(e, w->base + o->at, o->len) : look(w, o);
 }
 
+/* --- fl_memcntl: pages are written, read and destroyed --- */
+
+long run_memcntl(struct place *w, const struct op *o, struct outcome *out)
+{
+        static const struct {
+                int cmd;
+                uintptr_t arg;
+        } how[] = {
+                { FL_MC_SYNC, MS_SYNC },
+                { FL_MC_SYNC, MS_ASYNC },
+                { FL_MC_SYNC, MS_SYNC | MS_INVALIDATE },
+                { FL_MC_SYNC, MS_ASYNC | MS_INVALIDATE },
+                { FL_MC_ADVISE, MADV_WILLNEED },
+                { FL_MC_ADVISE, MADV_DONTNEED },
+        };
+        struct fl_engine *e = w->side->engine;
+
+        (void)out;
+        /* Up to the first hole, or to what is locked; a length that wraps, or inside a page. */
+        if (e &&
+            fl_memcntl(e, w->base + o->at, o->len, how[o->arg].cmd, (void *)how[o->arg].arg, 0, 0))
+                expect(errno == ENOMEM || errno == EBUSY || errno == EINVAL, "fl_memcntl: %s",
+                       fl_strerror());
+        errno = 0;
+        return 0;
+}
+
 /* --- fl_evict, fl_touch_range --- */
 
 /* What is not mapped is passed by. */
