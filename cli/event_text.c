@@ -140,8 +140,8 @@ static const char *const retry_whys[] = { "nothing",
                                           "a page from swap",
                                           "another try after an error",
                                           "room on the disk" };
-static const char *const writeback_whys[] = { "sync", "background", "periodic", "reclaim",
-                                              "close", "asked for", "to be dropped" };
+static const char *const writeback_whys[] = { "sync",  "background", "periodic",     "reclaim",
+                                              "close", "asked for",  "to be dropped" };
 
 #define ENUMERATION(function, words)                                                               \
         static void function(char *buf, uint64_t value)                                            \
