@@ -14,6 +14,7 @@
 #include "fs/uri.h"
 #include "util/module.h"
 #include "util/quantity.h"
+#include "util/say.h"
 
 /* mutex_lock(m) and the like are macros of those with a place in debug builds; here are names. */
 struct fl_core {

@@ -13,6 +13,7 @@ CORE(bool, take_number, (const char **s, uint64_t *out), (s, out))
 CORE(bool, take_time, (const char **s, uint64_t *out), (s, out))
 CORE(int, futex_wait, (_Atomic uint32_t *word, uint32_t value, uint64_t ns), (word, value, ns))
 CORE(void, futex_wake, (_Atomic uint32_t *word, int how_many), (word, how_many))
+CORE(void, say_line, (char *line), (line))
 #ifdef NDEBUG
 CORE(void, mutex_lock, (struct mutex * m), (m))
 CORE(bool, mutex_trylock, (struct mutex * m), (m))

@@ -38,7 +38,7 @@ static void serve(struct server *s, const char *word, const char *more)
         cr_assert_not_null(mkdtemp(s->folder));
         snprintf(s->file, sizeof s->file, "%s/file", s->folder);
         snprintf(s->socket, sizeof s->socket, "%s/socket", s->folder);
-        snprintf(s->uri, sizeof s->uri, "nbd+unix:///?socket=%s", s->socket);
+        snprintf(s->uri, sizeof s->uri, "nbd+unix:///?socket=%s&timeout=4s", s->socket);
         fd = open(s->file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         memset(bytes, 'x', sizeof bytes);
         for (unsigned at = 0; at < SIZE; at += sizeof bytes)
@@ -125,5 +125,31 @@ Test(nbd_io, trims, .timeout = 30)
         cr_expect_eq(blkdev_issue_discard(s.q, 0, SIZE / 512), 0);
         cr_expect_eq(blkdev_issue_discard(s.q, 1, 3), 0, "a hint, of no whole block");
         expect_zeros(&s, 0, 0); /* this server keeps what is trimmed */
+        end(&s);
+}
+
+/* As much as the server takes in one command, which does not begin at a block of its: the whole blocks
+ * around it are more. */
+Test(nbd_io, the_most_at_once_and_not_aligned, .timeout = 30)
+{
+        static char bytes[65536];
+        struct server s;
+        char *seen = malloc(SIZE);
+        int fd;
+
+        begin(&s, "min=4096", "max=65536");
+        memset(bytes, 'y', sizeof bytes);
+        cr_assert_eq(submit_bio_wait(s.q, IO_WRITE, 9, bytes, sizeof bytes, 0), 0);
+        memset(bytes, '?', sizeof bytes);
+        cr_assert_eq(submit_bio_wait(s.q, IO_READ, 9, bytes, sizeof bytes, 0), 0);
+        for (unsigned i = 0; i < sizeof bytes; i++)
+                cr_assert_eq(bytes[i], 'y');
+        fd = open(s.file, O_RDONLY | O_CLOEXEC);
+        cr_assert_eq(read(fd, seen, SIZE), SIZE);
+        for (unsigned i = 0; i < SIZE; i++)
+                cr_assert_eq(seen[i], i >= 9 * 512 && i < 9 * 512 + 65536 ? 'y' : 'x', "byte %u",
+                             i);
+        close(fd);
+        free(seen);
         end(&s);
 }

@@ -102,7 +102,7 @@ static int on_done(void *arg, int *error)
                 return 1;
         }
         cmd->error = -*error;
-        cmd->done = true;
+        cmd->done = cmd->answered = true;
         return 1;
 }
 
@@ -136,7 +136,7 @@ void nbd_command_send(struct nbd_conn *c, struct nbd_command *cmd)
 {
         cmd->nr_spans = 0;
         cmd->error = 0;
-        cmd->done = false;
+        cmd->done = cmd->answered = false;
         cmd->sent_ns = now_ns();
         if (cmd->op == IO_FLUSH)
                 cmd->mark = nbd_log_mark(&c->d->log);
@@ -183,8 +183,8 @@ static void flush_done(struct nbd_conn *c, struct nbd_command *cmd)
         struct nbd_device *d = c->d;
 
         /* After a failed one nobody can say what is durable; that it failed is said once, and then
-         * there is nothing more to be done about those writes. */
-        if (nbd_log_flushed(&d->log, cmd->mark))
+         * there is nothing more to be done about those writes. Where none was answered, there is. */
+        if (cmd->answered && nbd_log_flushed(&d->log, cmd->mark))
                 nbd_conns_kick(d);
         if (!cmd->io)
                 c->own_flush = false;
@@ -219,6 +219,20 @@ static void change_done(struct nbd_conn *c, struct nbd_command *cmd)
         mutex_unlock(&d->lock);
 }
 
+/* The server was there after the question had been asked. */
+static void question_done(struct nbd_conn *c, struct nbd_command *cmd)
+{
+        struct nbd_device *d = c->d;
+
+        c->asking = false;
+        if (!cmd->answered)
+                return;
+        mutex_lock(&d->lock);
+        d->vouched = cmd->mark;
+        mutex_unlock(&d->lock);
+        nbd_conns_kick(d);
+}
+
 /* The blocks of an unaligned write have come: now the write. */
 static void write_over(struct nbd_conn *c, struct nbd_command *cmd)
 {
@@ -246,6 +260,8 @@ static void command_end(struct nbd_conn *c, struct nbd_command *cmd)
                 flush_done(c, cmd);
         else if (cmd->rec)
                 change_done(c, cmd);
+        else if (!io)
+                question_done(c, cmd);
         error = cmd->error;
         nbd_command_free(c, cmd);
         if (io)
@@ -288,6 +304,8 @@ bool nbd_take_back(struct nbd_conn *c)
                 }
                 if (cmd->op == IO_FLUSH)
                         c->own_flush = false;
+                if (!cmd->rec && cmd->op == IO_READ)
+                        c->asking = false;
                 nbd_command_free(c, cmd);
         }
         while ((cmd = old.head)) {

@@ -22,8 +22,8 @@
 #define NS_PER_MS 1000000ull
 #define FIRST_RETRY (10 * NS_PER_MS)
 #define LAST_RETRY (1000 * NS_PER_MS)
-/* No byte for so long, and the connection is given up. */
-#define SILENCE(d) (nbd_timeout(d) / 3)
+/* No byte for so long, and the connection is given up; after nbd_timeout() in any case. */
+#define SILENCE(d) ((d)->target.timeout_ns / 3)
 #define STACK (256u << 10) /* completions run on it: file system and cache code */
 
 void nbd_conn_kick(struct nbd_conn *c)
@@ -68,7 +68,7 @@ static short wait_until(struct nbd_conn *c, int fd, short events, uint64_t then)
         if (then)
                 ms = then > now ? (int)min_u64((then - now) / NS_PER_MS + 1, 1000000) : 0;
         mutex_lock(&c->d->lock);
-        c->sleeping = !c->queue.head;
+        c->sleeping = !c->queue.head && !(c->given.head && c->free.head);
         if (!c->sleeping)
                 ms = 0;
         mutex_unlock(&c->d->lock);
@@ -156,6 +156,35 @@ static bool may_connect(struct nbd_conn *c)
         return may;
 }
 
+/* Has the first connection been answered since we are connected? Then it is one server. */
+static int vouch(struct nbd_conn *c, uint64_t deadline)
+{
+        struct nbd_device *d = c->d;
+        uint64_t question, now, kicks;
+        bool yes = false, gone;
+
+        mutex_lock(&d->lock);
+        c->epoch = d->epoch;
+        gone = !d->up || d->stop;
+        question = ++d->asked;
+        mutex_unlock(&d->lock);
+        nbd_conn_kick(d->conns[0]);
+        while (!yes && !gone && (now = now_ns()) < deadline) {
+                struct pollfd p = { .fd = c->wake, .events = POLLIN };
+
+                if (poll(&p, 1, (int)min_u64((deadline - now) / NS_PER_MS + 1, 1000000)) > 0 &&
+                    read(c->wake, &kicks, sizeof kicks) < 0)
+                        kicks = 0;
+                mutex_lock(&d->lock);
+                yes = d->vouched >= question;
+                gone = c->epoch != d->epoch || d->stop;
+                mutex_unlock(&d->lock);
+        }
+        if (gone)
+                return -ECANCELED;
+        return yes ? 0 : -ETIMEDOUT;
+}
+
 /* The handle is new. False: it comes too late. */
 static bool join_epoch(struct nbd_conn *c)
 {
@@ -163,7 +192,7 @@ static bool join_epoch(struct nbd_conn *c)
         bool ok;
 
         mutex_lock(&d->lock);
-        ok = !c->nr || d->up;
+        ok = !c->nr || (d->up && c->epoch == d->epoch);
         c->epoch = d->epoch;
         if (ok) {
                 d->connected++;
@@ -181,13 +210,15 @@ static int connect_again(struct nbd_conn *c, uint64_t deadline)
         struct nbd_device *d = c->d;
         struct nbd_export export;
         const char *why;
-        int err = nbd_connect(&d->target, deadline, c->wake, &c->h, &c->sock, &why);
+        int err = nbd_connect(&d->target, deadline, d->stop_fd, &c->h, &c->sock, &why);
 
         if (err)
                 return err;
         err = nbd_export_read(c->h, &export);
         if (!err && !nbd_export_same(&d->export, &export))
                 err = -ESTALE;
+        if (!err && c->nr)
+                err = vouch(c, deadline);
         if (!err && !join_epoch(c))
                 err = -ECANCELED;
         if (!err)
@@ -199,23 +230,53 @@ static int connect_again(struct nbd_conn *c, uint64_t deadline)
         return err;
 }
 
-/* A connection that cannot be had, while the first one works: what it was given goes there. */
+/* A connection that cannot be had, while the first one works: all that it was given goes there, I/Os
+ * and those of their commands that were under way, so that an I/O is one thread's at any time. */
 static void hand_over(struct nbd_conn *c)
 {
         struct nbd_device *d = c->d;
+        struct nbd_conn *to = d->conns[0];
+        struct nbd_command *cmd;
         struct driver_io *io;
 
         mutex_lock(&d->lock);
         if (d->up) {
                 c->refused = true;
-                while ((io = io_list_pop(&c->waiting))) {
-                        c->load--;
-                        d->conns[0]->load++;
-                        io_list_push(&d->conns[0]->queue, io);
+                while ((cmd = c->redo.head)) {
+                        nbd_list_remove(&c->redo, cmd);
+                        nbd_list_push(&to->given, cmd);
                 }
+                while ((io = io_list_pop(&c->waiting)) || (io = io_list_pop(&c->queue)))
+                        io_list_push(&to->queue, io);
+                to->load += c->load;
+                c->load = 0;
         }
         mutex_unlock(&d->lock);
-        nbd_conn_kick(d->conns[0]);
+        nbd_conn_kick(to);
+}
+
+/* Commands that were given us become commands of ours. True if the others get theirs back. => d->lock */
+static bool adopt(struct nbd_conn *c)
+{
+        struct nbd_command *cmd, *mine;
+        bool any = false;
+
+        mutex_assert_held(&c->d->lock);
+        while ((cmd = c->given.head) && (mine = c->free.head)) {
+                nbd_list_remove(&c->given, cmd);
+                nbd_list_remove(&c->free, mine);
+                *mine = *cmd;
+                mine->conn = c;
+                nbd_list_push(&c->redo, mine);
+                cmd->bounce = NULL;
+                nbd_list_push(&cmd->conn->returned, cmd);
+                any = true;
+        }
+        while ((cmd = c->returned.head)) {
+                nbd_list_remove(&c->returned, cmd);
+                nbd_list_push(&c->free, cmd);
+        }
+        return any;
 }
 
 static void try_again(struct nbd_conn *c, uint64_t oldest)
@@ -322,15 +383,19 @@ static bool take(struct nbd_conn *c)
 {
         struct nbd_device *d = c->d;
         struct driver_io *io;
-        bool stop, stale;
+        bool stop, stale, adopted;
 
         mutex_lock(&d->lock);
         c->sleeping = false;
+        c->asked = d->asked;
+        adopted = adopt(c);
         while ((io = io_list_pop(&c->queue)))
                 io_list_push(&c->waiting, io);
         stop = d->stop;
         stale = c->h && c->epoch != d->epoch;
         mutex_unlock(&d->lock);
+        if (adopted)
+                nbd_conns_kick(d);
         if (stale && !stop)
                 lose(c);
         return !stop;
@@ -350,8 +415,11 @@ static void *conn_main(void *arg)
                 nbd_aio_disconnect(c->h, 0);
                 nbd_close(c->h);
         }
-        if (c->sock >= 0)
+        /* A forked child may hold a copy; the server is to know that we have gone. */
+        if (c->sock >= 0) {
+                shutdown(c->sock, SHUT_RDWR);
                 close(c->sock);
+        }
         return NULL;
 }
 
@@ -425,6 +493,7 @@ void nbd_conns_stop(struct nbd_device *d)
         mutex_lock(&d->lock);
         d->stop = true;
         mutex_unlock(&d->lock);
+        eventfd_write(d->stop_fd, 1);
         for (unsigned i = 0; i < d->nr_conns; i++) {
                 nbd_conn_kick(d->conns[i]);
                 if (d->conns[i]->running)

@@ -180,11 +180,11 @@ static int handshake(struct attempt *a, struct nbd_handle *h)
 static int negotiate(struct attempt *a, int fd, struct nbd_handle **out)
 {
         struct nbd_handle *h = nbd_create();
-        int mine = h ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1, err;
+        int mine = h ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1, err = h ? -errno : -ENOMEM;
 
         if (mine < 0) {
                 nbd_close(h);
-                return h ? -errno : -ENOMEM;
+                return err;
         }
         /* Whether all of a read has come is looked at command by command. */
         nbd_set_pread_initialize(h, false);
@@ -229,7 +229,8 @@ int nbd_export_read(struct nbd_handle *h, struct nbd_export *e)
         if (size < 0)
                 return nbd_get_errno() == EOVERFLOW ? -EFBIG : -EPROTO;
         /* A power of two up to 64 KiB, says the protocol. None given: whatever we send. */
-        if (min < 0 || min > 65536 || (min & (min - 1)) || max < 0 || (max && max < min))
+        if (min < 0 || min > 65536 || (min & (min - 1)) || max < 0 ||
+            (max && (max < min || max < (int64_t)SECTOR_SIZE)))
                 return -EPROTO;
         *e = (struct nbd_export){
                 .size = (uint64_t)size,

@@ -312,6 +312,25 @@ static bool replay(struct nbd_conn *c)
         return !c->inflight.head;
 }
 
+/* Somebody wants to know whether this connection's server is still the one that it was: a block is read
+ * that nobody needs. (The protocol has no question for that.) */
+static void ask(struct nbd_conn *c)
+{
+        struct nbd_device *d = c->d;
+        struct nbd_command *cmd;
+        uint32_t len = (uint32_t)min_u64(d->export.block_min, d->dev.size);
+
+        if (c->nr || c->asking || c->asked == c->last_asked)
+                return;
+        cmd = nbd_command_new(c, NULL, IO_READ, 0, len);
+        if (!cmd)
+                return;
+        cmd->buf = d->block;
+        cmd->mark = c->last_asked = c->asked;
+        c->asking = true;
+        nbd_command_send(c, cmd);
+}
+
 void nbd_start(struct nbd_conn *c)
 {
         struct nbd_command *cmd;
@@ -322,6 +341,7 @@ void nbd_start(struct nbd_conn *c)
                 c->replaying = false;
                 nbd_conn_is_up(c);
         }
+        ask(c);
         while ((cmd = c->redo.head) && !nbd_is_lost(c)) {
                 nbd_list_remove(&c->redo, cmd);
                 nbd_command_send(c, cmd);

@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "driver/nbd/nbd.h"
+#include "util/say.h"
 
 /* Multiples of every block size. A server without holes writes its zeroes, within the time that an I/O
  * has. */
@@ -108,21 +110,28 @@ static void flush_log(struct nbd_device *d)
 {
         struct last_flush f = { .io = { .op = IO_FLUSH, .done = last_flush_done } };
 
-        if (!nbd_log_dirty(&d->log))
+        bool failed;
+
+        mutex_lock(&d->lock);
+        failed = d->flush_error; /* of a flush that nobody waited for, and nobody has asked since */
+        mutex_unlock(&d->lock);
+        if (!failed && !nbd_log_dirty(&d->log))
                 return;
         nbd_submit(&d->dev, &f.io);
         nbd_commit(&d->dev);
         while (!atomic_load(&f.done))
                 futex_wait(&f.done, 0, 0);
         if (f.io.result < 0)
-                fprintf(stderr,
-                        "faultline: %s: closing: writes may be lost that were not synced: %s\n",
-                        d->dev.name, strerror((int)-f.io.result));
+                say("faultline: %s: closing: writes may be lost that were not synced: %s",
+                    d->dev.name, strerrordesc_np((int)-f.io.result));
 }
 
 static void nbd_free(struct nbd_device *d)
 {
         nbd_log_free(&d->log);
+        if (d->stop_fd >= 0)
+                close(d->stop_fd);
+        free(d->block);
         free(d);
 }
 
@@ -146,6 +155,8 @@ static void describe(struct nbd_device *d, struct driver_env *env, const char *u
         d->dev.size = e->size;
         d->dev.block_size = max_u64(e->block_min, SECTOR_SIZE);
         d->dev.max_bytes = e->block_max;
+        /* What is not aligned goes through whole blocks, which are to be no more than the server takes. */
+        d->dev.chunk_bytes = e->block_min > SECTOR_SIZE ? e->block_max : 0;
         d->dev.max_segments = NBD_COMMANDS;
         d->dev.read_only = e->read_only; /* who opened it for reading may be followed */
         d->dev.fua = e->fua && e->flush;
@@ -179,6 +190,10 @@ static int open_connected(struct nbd_device *d, struct driver_env *env, const ch
                 err = nbd_log_init(&d->log, d->export.flush);
         if (err)
                 return err;
+        d->block = malloc(d->export.block_min);
+        d->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (!d->block || d->stop_fd < 0)
+                return -ENOMEM;
         describe(d, env, uri);
         d->up = true;
         return nbd_conns_start(d, d->export.multi_conn ? d->target.connections : 1, h, sock);
@@ -194,6 +209,7 @@ static int nbd_open(struct driver_env *env, const char *uri, int oflags, struct 
         if (!d)
                 return -ENOMEM;
         mutex_init(&d->lock, LOCK_NBD);
+        d->stop_fd = -1;
         err = nbd_target_parse(&d->target, uri, why);
         if (!err)
                 err = nbd_connect(&d->target, now_ns() + d->target.connect_ns, -1, &h, &sock, why);

@@ -21,6 +21,11 @@
  *                                               v lost | connected again
  *                                            conn.redo
  *
+ * Several connections are of use only to one server. While the first still waits for the network to say
+ * that its server has gone, another might reach the one that has come in its place, and that one has
+ * forgotten what was not flushed. So one that has connected is used once the first has been answered
+ * after that (vouch() in conn.c).
+ *
  * A lost connection. When one is lost all are dropped (`epoch`): the server may have died, and with
  * it what it had answered and not made durable. Connection 0 connects again, has the log written
  * again in its order, and lets the others follow (`up`); then what was in flight is sent once more.
@@ -147,10 +152,11 @@ struct nbd_command {
         char *buf;
         char *bounce;           /* of an unaligned read; ours */
         struct nbd_record *rec; /* of a change */
-        uint64_t mark;          /* of a flush */
+        uint64_t mark;          /* of a flush, or a question (nbd_device.asked) */
         uint64_t sent_ns;
         int error; /* 0 or -errno, once done */
         bool done;
+        bool answered; /* by the server */
         /* Structured replies: what has come. */
         unsigned nr_spans;
         struct nbd_span spans[NBD_SPANS];
@@ -180,10 +186,15 @@ struct nbd_conn {
         bool counted;           /* in nbd_device.connected */
         struct io_list waiting; /* taken, not begun or not wholly */
         struct nbd_list free, inflight, redo;
-        bool unaligned_write; /* one is under way */
-        bool own_flush;       /* one of ours is, to get room in the log */
-        bool ended;           /* the server says that it ends */
-        bool replaying;       /* the log is being written again */
+        struct nbd_list given;    /* [nbd] other connections' that are to be done here */
+        struct nbd_list returned; /* [nbd] ours, which we had given */
+        uint64_t asked;           /* as nbd_device.asked was when it looked last, */
+        uint64_t last_asked;      /* and when it last asked its server */
+        bool asking;              /* whether the server is still there */
+        bool unaligned_write;     /* one is under way */
+        bool own_flush;           /* one of ours is, to get room in the log */
+        bool ended;               /* the server says that it ends */
+        bool replaying;           /* the log is being written again */
         uint64_t replay_at;
         uint64_t next_try; /* now_ns() at which to connect again */
         uint64_t heard_ns; /* now_ns() when the server last said something */
@@ -200,6 +211,10 @@ struct nbd_device {
         struct mutex lock;
         unsigned epoch;       /* [nbd] bumped when a connection is lost */
         unsigned connected;   /* [nbd] connections that are not lost wholly */
+        uint64_t asked;       /* [nbd] questions whether connection 0's server is still there */
+        uint64_t vouched;     /* [nbd] so many of them have been answered */
+        int stop_fd;          /* (c) eventfd, readable once it stops */
+        char *block;          /* (c) for the answers, which nobody reads */
         bool up;              /* [nbd] the log is written; I/O goes on */
         bool stop;            /* [nbd] */
         _Atomic bool gave_up; /* an I/O has failed for want of an answer, and none has come since */
