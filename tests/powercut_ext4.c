@@ -23,7 +23,7 @@
 #define ROOM 40ul
 #define FILES 2
 #define OPS 40
-#define CUTS 500 /* at least */
+#define CUTS 1000 /* at least */
 
 /* An image as it is before each cut, in a file, and the one that is cut, in memory. */
 struct disk {

@@ -13,12 +13,12 @@ for tool in mke2fs debugfs e2fsck; do
         command -v $tool >/dev/null || skip "needs $tool"
 done
 
-# make_image NAME OPTION...: 16 MiB, of the tree.
+# make_image NAME OPTION...: of the tree.
 make_image()
 {
         image=$1
         shift
-        mke2fs -q -F "$@" -d tree "$image" 16M >log 2>&1 || fail "mke2fs $*: $(cat log)"
+        mke2fs -q -F "$@" -d tree "$image" "${megabytes}M" >log 2>&1 || fail "mke2fs $*: $(cat log)"
 }
 
 # clean IMAGE: nothing to be said of it.
@@ -40,8 +40,8 @@ feature()
         debugfs -w -R "feature $2" "$1" >log 2>&1 || fail "debugfs feature $2: $(cat log)"
 }
 
-files=60
-[ -n "${FAULTLINE_TEST_LONG:-}" ] && files=5000
+files=60 megabytes=16
+[ -n "${FAULTLINE_TEST_LONG:-}" ] && files=5000 megabytes=80
 odd='tree/odd "name" with
 #?%'
 mkdir -p tree/d/sub
@@ -140,7 +140,7 @@ debugfs -R 'dump /sparse dumped' image >log 2>&1 || fail "$(cat log)"
 
 # A full one: nothing is lost of what was there.
 make_image image -t ext4
-make_random huge 30000000
+make_random huge $((megabytes * 2000000))
 expect_error 1 'No space left' "$FAULTLINE" put huge 'ext4:image#/empty'
 clean image
 same_in_image image big tree/big
@@ -199,7 +199,7 @@ e2fsck -fp image >log 2>&1
 
 # Cut short, and damaged.
 make_image image -t ext4
-truncate -s 15M image
+truncate -s $((megabytes - 1))M image
 expect_error 1 'cut short' "$FAULTLINE" cat 'ext4:image#/big'
 make_image image -t ext4
 dd if=huge of=image bs=1 count=4 seek=1200 conv=notrunc 2>/dev/null
