@@ -67,6 +67,7 @@ void file_get(struct file *f)
 int mapping_release(struct address_space *m)
 {
         struct inode *inode = m->host;
+        int error;
 
         mutex_assert_held(&m->cache->open_lock);
         for (int tries = 0; !m->swap_backed && tries < 3 &&
@@ -77,6 +78,9 @@ int mapping_release(struct address_space *m)
         }
         if (!m->swap_backed && atomic_load(&m->nr_dirty))
                 return atomic_load(&m->wb_error) ? atomic_load(&m->wb_error) : -EIO;
+        error = inode->i_op->release ? inode->i_op->release(inode) : 0;
+        if (error)
+                return error;
         truncate_pages(m, 0);
         mapping_destroy(m);
         inode_put(inode);

@@ -39,6 +39,7 @@ static struct devfs_inode *to_devfs(struct inode *inode)
 static void devfs_readahead(struct fs_run *run, struct blk_plug *plug)
 {
         fs_run_begin(run);
+        run->whole = true;
         fs_run_bio(run, run->inode->i_queue, fs_run_start(run) >> SECTOR_SHIFT, 0,
                    (uint32_t)fs_run_bytes(run), plug);
         fs_run_end(run);
@@ -50,6 +51,7 @@ static void devfs_writepages(struct fs_run *run, struct blk_plug *plug)
         uint32_t bytes = start < size ? (uint32_t)min_u64(fs_run_bytes(run), size - start) : 0;
 
         fs_run_begin(run);
+        run->whole = true;
         if (bytes)
                 fs_run_bio_flags(run, run->inode->i_queue, start >> SECTOR_SHIFT, 0, bytes,
                                  bytes % SECTOR_SIZE ? REQ_NOMERGE : 0, plug);

@@ -41,6 +41,9 @@ struct fs_run {
         /* The file system's, set after fs_run_begin(): the result is known, end_io comes next. It may
          * make an error of it. NULL: nothing. */
         void (*done)(struct fs_run *);
+        /* The file system's, likewise: the device has all bytes of the file, so one that ends early is
+         * an error. Else the file is taken to be shorter (a host file may be cut by others). */
+        bool whole;
         /* the file system's, while it runs: */
         _Atomic uint32_t pending;
         _Atomic int first_error;
@@ -88,6 +91,9 @@ struct inode_operations {
         /* Everything written so far becomes durable. 0 or -errno. Blocks. */
         int (*fsync)(struct inode *, bool datasync);
         void (*getattr)(struct inode *, struct stat *);
+        /* Nobody has it open any more, and nothing is dirty: what is only in memory of it goes to the
+         * disk. -errno: it could not, and the inode stays for the next try. NULL: nothing is. Blocks. */
+        int (*release)(struct inode *);
 };
 
 struct file_operations {

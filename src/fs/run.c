@@ -24,6 +24,7 @@ void fs_run_begin(struct fs_run *run)
         run->error = 0;
         run->valid = 0;
         run->done = NULL;
+        run->whole = false;
         atomic_store_explicit(&run->pending, 1, memory_order_relaxed);
         atomic_store_explicit(&run->first_error, 0, memory_order_relaxed);
         atomic_store_explicit(&run->first_missing, UINT64_MAX, memory_order_relaxed);
@@ -68,6 +69,15 @@ void fs_run_end(struct fs_run *run)
                 complete(run);
 }
 
+/* The device ended at that byte of the run. */
+static void end_short(struct fs_run *run, uint64_t at)
+{
+        if (run->whole && fs_run_start(run) + at < atomic_load(&run->inode->i_size))
+                fs_run_error(run, -EIO);
+        else
+                fs_run_clip(run, at);
+}
+
 static void run_bio_end_io(struct bio *bio)
 {
         struct fs_run *run = bio->bi_private;
@@ -75,7 +85,7 @@ static void run_bio_end_io(struct bio *bio)
         if (bio->bi_status)
                 fs_run_error(run, bio->bi_status);
         else if (bio->bi_done < bio->bi_size)
-                fs_run_clip(run, (uint64_t)((char *)bio->bi_buf - run->buf) + bio->bi_done);
+                end_short(run, (uint64_t)((char *)bio->bi_buf - run->buf) + bio->bi_done);
         fs_run_end(run);
 }
 

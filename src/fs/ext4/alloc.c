@@ -77,36 +77,47 @@ static bool taken(const uint8_t *bitmap, uint32_t bit)
         return bitmap[bit / 8] >> (bit % 8) & 1;
 }
 
-/* Those of [start, start+nr) that lie in the group are taken. */
-static void take(struct ext4 *e, dgrp_t g, uint8_t *bitmap, uint64_t start, uint64_t nr)
-{
-        uint64_t base = group_start(e, g), end = base + group_blocks(e, g);
+struct group_bitmap {
+        struct ext4 *e;
+        dgrp_t g;
+        uint8_t *bitmap;
+        bool taken; /* all that was looked at */
+};
 
-        for (uint64_t b = max_u64(start, base); b < start + nr && b < end; b++)
-                bitmap[(b - base) / 8] |= (uint8_t)(1u << ((b - base) % 8));
+/* [start, start+nr), in the group, is taken. */
+static void take(void *arg, uint64_t start, uint64_t nr)
+{
+        struct group_bitmap *b = arg;
+        uint64_t bit = start - group_start(b->e, b->g), end = bit + nr;
+
+        for (; bit < end; bit++)
+                b->bitmap[bit / 8] |= (uint8_t)(1u << (bit % 8));
+}
+
+static void look(void *arg, uint64_t start, uint64_t nr)
+{
+        struct group_bitmap *b = arg;
+        uint64_t bit = start - group_start(b->e, b->g), end = bit + nr;
+
+        for (; bit < end; bit++)
+                b->taken &= taken(b->bitmap, (uint32_t)bit);
+}
+
+/* Does the bitmap know of what no file can have? */
+static bool is_sane(struct ext4 *e, dgrp_t g, uint8_t *bitmap)
+{
+        struct group_bitmap b = { e, g, bitmap, true };
+
+        ext4_each_zone(e, group_start(e, g), group_start(e, g) + group_blocks(e, g), look, &b);
+        return b.taken;
 }
 
 /* The bitmap of a group that nobody has used yet is not on the disk: what it has to be. */
 static void make_bitmap(struct ext4 *e, dgrp_t g, uint8_t *bitmap)
 {
-        ext2_filsys fs = e->fs;
-        blk64_t super, old_desc, new_desc;
-        blk64_t old_blocks = ext2fs_has_feature_meta_bg(fs->super)
-                                     ? fs->super->s_first_meta_bg
-                                     : fs->desc_blocks + fs->super->s_reserved_gdt_blocks;
+        struct group_bitmap b = { e, g, bitmap, true };
 
-        ext2fs_super_and_bgd_loc2(fs, g, &super, &old_desc, &new_desc, NULL);
-        if (super || g == 0)
-                take(e, g, bitmap, super, 1);
-        if (old_desc)
-                take(e, g, bitmap, old_desc, old_blocks);
-        if (new_desc)
-                take(e, g, bitmap, new_desc, 1);
-        for (dgrp_t other = 0; other < fs->group_desc_count; other++) {
-                take(e, g, bitmap, ext2fs_block_bitmap_loc(fs, other), 1);
-                take(e, g, bitmap, ext2fs_inode_bitmap_loc(fs, other), 1);
-                take(e, g, bitmap, ext2fs_inode_table_loc(fs, other), fs->inode_blocks_per_group);
-        }
+        ext4_each_zone(e, group_start(e, g), group_start(e, g) + group_blocks(e, g), take, &b);
         for (uint32_t bit = group_blocks(e, g); bit < e->block_size * 8; bit++)
                 bitmap[bit / 8] |= (uint8_t)(1u << (bit % 8));
 }
@@ -136,6 +147,8 @@ static int load_bitmap(struct ext4 *e, dgrp_t g, uint8_t **out)
         if (!err && !ext2fs_bg_flags_test(fs, g, EXT2_BG_BLOCK_UNINIT) &&
             !ext2fs_block_bitmap_csum_verify(fs, g, (char *)bitmap,
                                              (int)fs->super->s_clusters_per_group / 8))
+                err = -EUCLEAN;
+        if (!err && !is_sane(e, g, bitmap))
                 err = -EUCLEAN;
         if (err) {
                 free(bitmap);
@@ -175,6 +188,10 @@ static void change(struct ext4 *e, dgrp_t g, uint64_t start, uint64_t nr, bool t
         uint32_t free_blocks = ext2fs_bg_free_blocks_count(fs, g);
 
         for (; bit < end; bit++) {
+                if (taken(bitmap, bit) == take_them) {
+                        e->failed = true; /* a file had it, and the bitmap said that nobody has */
+                        nr--;
+                }
                 if (take_them)
                         bitmap[bit / 8] |= (uint8_t)(1u << (bit % 8));
                 else

@@ -46,6 +46,7 @@ static void ext4_readahead(struct fs_run *run, struct blk_plug *plug)
         int err = 0;
 
         fs_run_begin(run);
+        run->whole = true;
         fs_run_clip(run, bytes);
         while (at < bytes && !err) {
                 struct map_run what;
@@ -170,6 +171,7 @@ static void find_room(struct fs_work *work)
 static void ext4_writepages(struct fs_run *run, struct blk_plug *plug)
 {
         fs_run_begin(run);
+        run->whole = true;
         run->done = write_done;
         ext4_touch_times(to_ext4_inode(run->inode));
         ext4_write_run(run, plug);
@@ -177,14 +179,15 @@ static void ext4_writepages(struct fs_run *run, struct blk_plug *plug)
 
 /* ---- room ---- */
 
-/* Blocks that must stay free, or the extents of what was given out could not be written. */
-static uint64_t room_for_trees(struct ext4 *e, const struct ext4_inode *i)
+/* Blocks that must stay free, or the extents of what was given out could not be written; when the inode
+ * gets `more`. */
+static uint64_t room_for_trees(struct ext4 *e, const struct ext4_inode *i, uint64_t more)
 {
-        uint64_t sum = ext4_tree_room(e, i);
+        uint64_t sum = ext4_tree_room(e, i, more);
 
         for (const struct ext4_inode *other = e->inodes; other; other = other->next)
                 if (other != i && (other->map_dirty || other->map.nr_fresh))
-                        sum += ext4_tree_room(e, other);
+                        sum += ext4_tree_room(e, other, 0);
         return sum;
 }
 
@@ -202,11 +205,21 @@ static bool commit_freed(struct ext4 *e)
 static int alloc_row(struct ext4 *e, struct ext4_inode *i, uint64_t goal, uint64_t want,
                      struct block_run *out)
 {
-        int err = ext4_alloc(e, goal, want, room_for_trees(e, i), out);
+        int err = ext4_alloc(e, goal, want, room_for_trees(e, i, want), out);
 
         if (err == -ENOSPC && commit_freed(e))
-                err = ext4_alloc(e, goal, want, room_for_trees(e, i), out);
+                err = ext4_alloc(e, goal, want, room_for_trees(e, i, want), out);
         return err;
+}
+
+/* An unwritten extent has its blocks; but to say which of them have been written may take some more. */
+static bool can_split(struct ext4 *e, struct ext4_inode *i, uint64_t nr)
+{
+        uint64_t keep = room_for_trees(e, i, nr);
+
+        if (keep > ext2fs_free_blocks_count(e->fs->super) && commit_freed(e))
+                keep = room_for_trees(e, i, nr);
+        return keep <= ext2fs_free_blocks_count(e->fs->super);
 }
 
 /* How many at once: as many again as the row of stores has just got. */
@@ -243,6 +256,10 @@ int ext4_allocate_blocks(struct ext4 *e, struct ext4_inode *i, uint64_t first, u
                         run.kind = EXTENT_FRESH;
                         run.reserved = true;
                         run.nr = min_u64(run.nr, FRESH_BLOCKS);
+                        if (!can_split(e, i, run.nr))
+                                run.nr = min_u64(run.nr, end - first);
+                        if (!can_split(e, i, run.nr))
+                                return -ENOSPC;
                         err = map_set(&i->map, first, &run);
                 } else if (run.kind == EXTENT_HOLE) {
                         run.nr = how_many(e, i, first, end - first, &run, &goal);

@@ -12,6 +12,7 @@
  *   tree.c, blockmap.c  that, written to new blocks
  *   commit.c  the order in which all of it reaches the disk
  *   alloc.c   which blocks are free
+ *   zones.c   which are neither free nor a file's
  *   io.c      libext2fs's reads and writes as bios
  *
  * libext2fs knows no threads, allocates and locks. It is called on the file system's worker only,
@@ -63,12 +64,13 @@ struct ext4 {
         bool locked;                 /* [env] against other engines and programs, for writing */
         unsigned nr_inodes;          /* [env] open */
         _Atomic bool marked;         /* the valid flag is off on the disk */
+        bool unreplayed;             /* (c) its journal holds what is not in the image */
+        struct block_list zones;     /* (c) the blocks that no file can have, sorted */
         bool failed;               /* [worker] metadata may not be as they should: e2fsck's turn */
         ext2_filsys fs;            /* [worker] */
         struct ext4_io *io;        /* [worker] */
         uint8_t **bitmaps;         /* [worker] one a group, NULL: not read yet; 1 = taken */
         bool *dirty_groups;        /* [worker] one a group */
-        uint64_t next_block;       /* [worker] where to look for free ones */
         struct ext4_inode *inodes; /* [worker] those that may have to be committed */
 };
 
@@ -148,8 +150,6 @@ const char *ext4_io_name(struct ext4_io *io);
 /* From now on so many bytes may be read, then it is -EUCLEAN: whatever an image says, an operation
  * ends. */
 void ext4_io_allow(struct ext4_io *io, uint64_t bytes);
-/* A write or a flush has failed since it was last asked. */
-bool ext4_io_failed(struct ext4_io *io);
 /* One block of metadata. 0 or -errno. */
 int ext4_read_block(struct ext4 *e, uint64_t block, void *buf);
 int ext4_write_block(struct ext4 *e, uint64_t block, const void *buf);
@@ -200,6 +200,19 @@ void block_list_free(struct block_list *l);
 /* Frees what is on the list, and the list. */
 int ext4_free_list(struct ext4 *e, struct block_list *l);
 
+/* ---- zones.c ---- */
+
+/* => on the worker, at the mount. -EUCLEAN if what the image says of them cannot be. */
+int ext4_zones_init(struct ext4 *e);
+bool ext4_in_zones(const struct ext4 *e, uint64_t start, uint64_t nr);
+/* What of them lies in [start, end). */
+void ext4_each_zone(const struct ext4 *e, uint64_t start, uint64_t end,
+                    void (*each)(void *arg, uint64_t start, uint64_t nr), void *arg);
+/* By their starts. -EUCLEAN: two of them have a block in common. */
+int block_list_sort(struct block_list *l);
+/* => on the worker. -EUCLEAN: the inode has a block twice. */
+int ext4_check_blocks(const struct ext4_inode *i);
+
 /* ---- tree.c; => on the worker ---- */
 
 /* The map has changed there. */
@@ -215,8 +228,8 @@ int ext4_block_map_write(struct ext4 *e, struct ext4_inode *i, struct ext4_tree 
 void ext4_tree_free(struct ext4_tree *t);
 /* One leaf more, behind the others. */
 int ext4_tree_add(struct ext4_tree *t, const struct leaf *leaf);
-/* Blocks that writing it may take. */
-uint64_t ext4_tree_room(struct ext4 *e, const struct ext4_inode *i);
+/* Blocks that writing it may take, once `more` blocks of the file have been given room. */
+uint64_t ext4_tree_room(struct ext4 *e, const struct ext4_inode *i, uint64_t more);
 
 /* ---- commit.c; => on the worker ---- */
 
@@ -233,6 +246,8 @@ int ext4_drop_fresh(struct ext4 *e, struct ext4_inode *i);
  * puts without the lock. */
 int ext4_open_locked(struct ext4 *e, const char *uri, const char *path, int oflags,
                      struct inode **out, const char **why);
+/* Its memory, and no more than that. */
+void ext4_inode_free(struct ext4_inode *i);
 /* Stored to at this moment. Signal-safe. */
 void ext4_touch_times(struct ext4_inode *i);
 extern const struct inode_operations ext4_inode_ops;

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -84,6 +83,8 @@ static int load(void *arg)
         struct ext4_inode *i = r->i;
         int err = ext4_load_map(e, i);
 
+        if (!err)
+                err = ext4_check_blocks(i);
         if (err == -EUCLEAN)
                 return refuse(r->why, err, "its block map is corrupt: run e2fsck -f on the image");
         if (err)
@@ -96,7 +97,7 @@ static int load(void *arg)
         return 0;
 }
 
-static void dispose(struct ext4_inode *i)
+void ext4_inode_free(struct ext4_inode *i)
 {
         map_destroy(&i->map);
         ext4_tree_free(&i->tree);
@@ -163,7 +164,7 @@ static int open_first_locked(struct request_to_worker *r, const char *uri, int o
         else
                 err = ext4_call(e, load, r);
         if (err) {
-                dispose(i);
+                ext4_inode_free(i);
                 return err;
         }
         if ((oflags & O_TRUNC) && atomic_load(&i->inode.i_size)) {
@@ -173,7 +174,7 @@ static int open_first_locked(struct request_to_worker *r, const char *uri, int o
         }
         if (err) {
                 ext4_call(e, let_go, r);
-                dispose(i);
+                ext4_inode_free(i);
                 return err;
         }
         inode_insert_locked(e->sb.env, &i->inode, uri);
@@ -387,6 +388,15 @@ static int ext4_fsync(struct inode *inode, bool datasync)
         return inode->writable ? ext4_call(e, commit, &r) : 0;
 }
 
+static int ext4_release(struct inode *inode)
+{
+        struct request_to_worker r = { .e = ext4_of(inode),
+                                       .i = to_ext4_inode(inode),
+                                       .flag = true };
+
+        return inode->writable ? ext4_call(r.e, commit, &r) : 0;
+}
+
 static int get_stat(void *arg)
 {
         struct request_to_worker *r = arg;
@@ -434,12 +444,13 @@ void ext4_evict_inode(struct inode *inode)
         struct request_to_worker r = { .e = e, .i = to_ext4_inode(inode) };
         int err;
 
-        /* Over all of it: whoever opens the image next finds it as it is to be. */
+        /* Over all of it: whoever opens the image next finds it as it is to be. What could be written
+         * has been, by ext4_release(). */
         mutex_lock(&env->lock);
         err = ext4_call(e, let_go, &r);
         if (err)
-                fprintf(stderr, "faultline: %s: closing: %s\n", inode->name, strerror(-err));
-        dispose(r.i);
+                say("faultline: %s: closing: %s", inode->name, strerror(-err));
+        ext4_inode_free(r.i);
         ext4_put_locked(e);
         mutex_unlock(&env->lock);
 }
@@ -453,4 +464,5 @@ const struct inode_operations ext4_inode_ops = {
         .punch = ext4_punch,
         .fsync = ext4_fsync,
         .getattr = ext4_getattr,
+        .release = ext4_release,
 };

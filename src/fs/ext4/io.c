@@ -22,7 +22,6 @@ struct ext4_io {
         char name[32];
         char *bounce;
         uint64_t allowed; /* bytes that may still be read */
-        bool failed;
 };
 
 static struct ext4_io *io_of(io_channel channel)
@@ -108,10 +107,8 @@ static errcode_t io_write(io_channel channel, unsigned long long block, int coun
                 memcpy(io->bounce, from, n);
                 err = submit_bio_wait(io->queue, IO_WRITE | REQ_META | REQ_SYNC,
                                       offset >> SECTOR_SHIFT, io->bounce, n, 0);
-                if (err) {
-                        io->failed = true;
+                if (err)
                         return -err;
-                }
                 from += n;
                 offset += n;
                 bytes -= n;
@@ -131,11 +128,8 @@ static errcode_t io_write_old(io_channel channel, unsigned long block, int count
 
 static errcode_t io_flush(io_channel channel)
 {
-        struct ext4_io *io = io_of(channel);
-        int err = submit_bio_wait(io->queue, IO_WRITE | REQ_PREFLUSH | REQ_SYNC, 0, NULL, 0, 0);
-
-        io->failed |= err != 0;
-        return -err;
+        return -submit_bio_wait(io_of(channel)->queue, IO_WRITE | REQ_PREFLUSH | REQ_SYNC, 0, NULL,
+                                0, 0);
 }
 
 /* ---- what the rest of the folder calls ---- */
@@ -200,14 +194,6 @@ const char *ext4_io_name(struct ext4_io *io)
 void ext4_io_allow(struct ext4_io *io, uint64_t bytes)
 {
         io->allowed = bytes;
-}
-
-bool ext4_io_failed(struct ext4_io *io)
-{
-        bool failed = io->failed;
-
-        io->failed = false;
-        return failed;
 }
 
 int ext4_read_block(struct ext4 *e, uint64_t block, void *buf)

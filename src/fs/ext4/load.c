@@ -26,10 +26,11 @@ struct loading {
         struct map_run run;
 };
 
+/* They may be a file's. */
 static bool on_device(const struct ext4 *e, uint64_t start, uint64_t nr)
 {
         return start > e->fs->super->s_first_data_block && start < e->nr_blocks &&
-               nr <= e->nr_blocks - start;
+               nr <= e->nr_blocks - start && !ext4_in_zones(e, start, nr);
 }
 
 static int put_run(struct loading *l)

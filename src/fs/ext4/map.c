@@ -132,12 +132,20 @@ struct change {
         struct extent *gone;
 };
 
+/* So many blocks more of it, or fewer. */
+static void count_fresh(struct ext4_map *m, const struct extent *e, uint64_t blocks)
+{
+        if (e->kind == EXTENT_FRESH)
+                m->fresh_blocks += blocks;
+}
+
 static void remove_locked(struct ext4_map *m, struct extent *e, struct change *c)
 {
         mutex_assert_held(&m->lock);
         RB_REMOVE(extent_tree, &m->tree, e);
         m->nr_extents--;
         m->nr_fresh -= e->kind == EXTENT_FRESH;
+        count_fresh(m, e, -e->nr);
         e->next = c->gone;
         c->gone = e;
 }
@@ -148,6 +156,7 @@ static void insert_locked(struct ext4_map *m, struct extent *e)
         RB_INSERT(extent_tree, &m->tree, e);
         m->nr_extents++;
         m->nr_fresh += e->kind == EXTENT_FRESH;
+        count_fresh(m, e, e->nr);
 }
 
 static void cut_front(struct extent *e, uint64_t nr)
@@ -156,6 +165,19 @@ static void cut_front(struct extent *e, uint64_t nr)
         e->start += nr;
         e->bit += (unsigned)nr;
         e->nr -= nr;
+}
+
+static void cut_back(struct ext4_map *m, struct extent *e, uint64_t end)
+{
+        count_fresh(m, e, end - end_of(e));
+        e->nr = end - e->first;
+}
+
+/* Of one that is in the tree: its place among the others stays. */
+static void cut_front_of(struct ext4_map *m, struct extent *e, uint64_t nr)
+{
+        count_fresh(m, e, -nr);
+        cut_front(e, nr);
 }
 
 /* Nothing is left in [first, end). At most one extent is split, which takes spare[1]. */
@@ -174,12 +196,12 @@ static void clear_locked(struct ext4_map *m, uint64_t first, uint64_t end, struc
                         c->spare[1] = NULL;
                         *tail = *e;
                         cut_front(tail, end - e->first);
-                        e->nr = first - e->first;
+                        cut_back(m, e, first);
                         insert_locked(m, tail);
                 } else if (e->first < first) {
-                        e->nr = first - e->first;
+                        cut_back(m, e, first);
                 } else {
-                        cut_front(e, end - e->first); /* its place among the others stays */
+                        cut_front_of(m, e, end - e->first);
                 }
         }
 }

@@ -45,6 +45,7 @@ struct ext4_map {
         struct extent_tree tree; /* [map] + [worker] to write, either to read */
         uint64_t nr_extents;     /* [worker] */
         uint64_t nr_fresh;       /* [worker] extents of that kind */
+        uint64_t fresh_blocks;   /* [worker] and their blocks */
 };
 
 /* Blocks in a row that are all alike. */

@@ -137,12 +137,16 @@ static int step(struct walk *w, const char *name, size_t len)
         err = ext4_error(ext2fs_lookup(fs, w->at, name, (int)len, NULL, &found));
         if (err)
                 return err;
-        if (found == 0 || found > fs->super->s_inodes_count)
+        /* Those that are the file system's own are in no directory, but for the root. */
+        if (found == 0 || found > fs->super->s_inodes_count ||
+            (found < EXT2_FIRST_INO(fs->super) && found != EXT2_ROOT_INO))
                 return -EUCLEAN;
         err = ext4_read_inode(w->e, found, &raw);
         if (err)
                 return err;
-        if (LINUX_S_ISLNK(raw->i_mode))
+        if (raw->i_links_count == 0) /* it was deleted: its blocks may be another's */
+                err = -EUCLEAN;
+        else if (LINUX_S_ISLNK(raw->i_mode))
                 err = follow(w, found, EXT2_INODE(raw));
         else
                 w->at = found;

@@ -141,9 +141,9 @@ static int check_state(struct mounting *m)
                                 "its journal needs recovery: run e2fsck -p %.100s (or read it "
                                 "as it is, with ?norecovery)",
                                 m->u->dev);
-                fprintf(stderr,
-                        "faultline: %s: its journal has not been replayed: the data may be old\n",
-                        m->u->dev);
+                e->unreplayed = true;
+                say("faultline: %s: its journal has not been replayed: the data may be old",
+                    m->u->dev);
         }
         if (m->u->norecovery)
                 refuse_writing(e, "?norecovery opens it for reading only");
@@ -259,7 +259,12 @@ static int mount_on_worker(void *arg)
                 return ext4_error(err);
         }
         e->fs->flags |= EXT2_FLAG_SUPER_ONLY | EXT2_FLAG_MASTER_SB_ONLY;
-        return ext4_groups_init(e);
+        err = ext4_zones_init(e);
+        if (err == -EUCLEAN)
+                return refuse(m, -EUCLEAN,
+                              "where it has its metadata cannot be: run e2fsck -f %.100s",
+                              m->u->dev);
+        return err ? (int)err : ext4_groups_init(e);
 }
 
 /* Nobody has a file of it open, and all is committed. */
@@ -278,6 +283,7 @@ static int unmount_on_worker(void *arg)
                 }
         }
         ext4_groups_free(e);
+        block_list_free(&e->zones);
         ext2fs_free(e->fs);
         e->fs = NULL;
         return err;
@@ -285,19 +291,29 @@ static int unmount_on_worker(void *arg)
 
 /* ---- mounting ---- */
 
+static int lock_device(struct ext4 *e, int how)
+{
+        int fd = device_fd(blk_queue_device(e->queue));
+
+        return fd >= 0 && flock(fd, how | LOCK_NB) ? -errno : 0;
+}
+
 static void dispose(struct ext4 *e)
 {
         if (e->worker) {
                 int err = fs_worker_call(e->worker, unmount_on_worker, e);
 
                 if (err)
-                        fprintf(stderr, "faultline: %s: unmounting: %s: run e2fsck -p\n",
-                                e->sb.s_id, strerror(-err));
+                        say("faultline: %s: unmounting: %s: run e2fsck -p", e->sb.s_id,
+                            strerror(-err));
                 fs_worker_destroy(e->worker);
         }
         ext4_io_destroy(e->io);
-        if (e->queue)
+        if (e->queue) {
+                /* A child that was forked meanwhile has the descriptor too, and the lock with it. */
+                lock_device(e, LOCK_UN);
                 blk_queue_destroy(e->queue);
+        }
         free(e);
 }
 
@@ -314,13 +330,6 @@ static int open_device(struct fs_env *env, const struct uri *u, struct device **
                 *ro_error = err;
         }
         return device_open_uri(env->drivers, u->dev, O_RDONLY, out, why);
-}
-
-static int lock_device(struct ext4 *e, int how)
-{
-        int fd = device_fd(blk_queue_device(e->queue));
-
-        return fd >= 0 && flock(fd, how | LOCK_NB) ? -errno : 0;
 }
 
 static int mount(struct mounting *m, struct device *dev, int ro_error)
@@ -393,6 +402,9 @@ static int want_write_locked(struct ext4 *e, const char **why)
         if (e->locked)
                 return 0;
         if (lock_device(e, LOCK_EX)) {
+                /* The one we had went with the attempt. */
+                if (lock_device(e, LOCK_SH))
+                        refuse_writing(e, "another engine or program writes to the image");
                 *why = "another engine or program uses the image";
                 return -EBUSY;
         }
@@ -411,7 +423,14 @@ int ext4_get_locked(struct fs_env *env, const struct uri *u, bool write, struct 
         if (err)
                 return err;
         device_id(dev, u->dev, id, sizeof(id));
-        sb = super_find_locked(env, &ext4_super_ops, id);
+        if (strlen(id) == sizeof(id) - 1)
+                *id = 0; /* perhaps not all of it: nobody's */
+        sb = *id ? super_find_locked(env, &ext4_super_ops, id) : NULL;
+        if (sb && to_ext4(sb)->unreplayed && !u->norecovery) {
+                *why = "its journal needs recovery, and with ?norecovery it is open already";
+                device_close(dev);
+                return -EUCLEAN;
+        }
         if (sb) {
                 device_close(dev);
                 *out = to_ext4(sb);

@@ -70,13 +70,18 @@ void ext4_tree_free(struct ext4_tree *t)
         *t = (struct ext4_tree){ .nr_leaves = 0 };
 }
 
-uint64_t ext4_tree_room(struct ext4 *e, const struct ext4_inode *i)
+/* A block of a FRESH extent may become an extent of its own, since its neighbours need not have been
+ * written; a leaf that is written anew may need another beside it. */
+uint64_t ext4_tree_room(struct ext4 *e, const struct ext4_inode *i, uint64_t more)
 {
         uint64_t max = (e->block_size - sizeof(struct ext3_extent_header)) / sizeof(union entry);
-        uint64_t leaves = i->tree.nr_leaves + i->map.nr_extents * 2 / max + 1;
+        uint64_t extents = i->map.nr_extents - i->map.nr_fresh + i->map.fresh_blocks + more;
+        uint64_t leaves = 2 * i->tree.nr_leaves + extents / max + 1;
 
+        if (i->extents && !i->tree.nr_leaves && extents <= ROOT_ENTRIES)
+                return 0;
         if (!i->extents) /* each may lie in a leaf of its own */
-                leaves = i->tree.nr_leaves + i->map.nr_fresh * 2;
+                leaves = i->tree.nr_leaves + (i->map.nr_fresh + (more != 0)) * 2;
         return leaves + leaves / (max - 1) + 5;
 }
 
@@ -105,7 +110,7 @@ static void start_node(struct writing *w)
 /* The node goes to a block of its own. */
 static int put_node(struct writing *w, unsigned depth, uint64_t *block)
 {
-        uint64_t goal = w->taken->nr ? w->taken->run[w->taken->nr - 1].start : w->e->next_block;
+        uint64_t goal = w->taken->nr ? w->taken->run[w->taken->nr - 1].start : 0;
         struct block_run got;
         int err = ext4_alloc(w->e, goal, 1, 0, &got);
 
