@@ -211,6 +211,81 @@ static void unreadable(void)
         end(&s);
 }
 
+/* --- room for the copies ---------------------------------------------------------------------- */
+
+#define COPIES 200ul /* most of the budget, which cannot hold them twice */
+
+#define OWN 64ul
+#define NOTHING 77 /* a child's status: it has no mapping */
+
+static int look_at(struct scene *s, uint64_t nr)
+{
+        unsigned char byte;
+
+        if (try_load(s->p, &byte).signo == SIGSEGV)
+                return NOTHING;
+        return wrong_page(s->p, nr, 1) != 0;
+}
+
+static int look_at_copies(void *arg)
+{
+        return look_at(arg, COPIES);
+}
+
+static int look_at_own(void *arg)
+{
+        return look_at(arg, OWN);
+}
+
+/* Writing to the area takes its time. What is on its way is not called back while the fork waits for the
+ * room that it will leave. */
+static void slow_way_out(void)
+{
+        struct scene s = begin("delay=8ms", MAP_PRIVATE);
+
+        test_at("room for the copies, slowly");
+        for (int round = 0; round < 2; round++) {
+                for (uint64_t n = 0; n < COPIES; n++)
+                        stamp_write(s.p + n * PAGE, n, 1);
+                expect_child(start_child(look_at_copies, &s), 0, "a child whose pages fit");
+        }
+        end(&s);
+}
+
+/* Memory that is shared takes of what may exist at all, too: a child is not promised the room that it
+ * has. */
+static void shared_memory_counts(void)
+{
+        enum { MUCH = 1024 };
+        struct fl_engine *e = open_family((struct fl_engine_config){
+                .cache = CACHE, .swap = "ram:1M", .flags = FL_ENGINE_QUIET });
+        struct scene s = { .e = e };
+        uint64_t n = 0;
+        char *q;
+
+        test_at("shared memory counts");
+        s.p = map_file(e, NULL, OWN * PAGE, BOTH, MAP_PRIVATE | MAP_ANONYMOUS, 0);
+        q = fl_mmap(e, NULL, MUCH * PAGE, BOTH, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, NULL,
+                    0);
+        require(q != MAP_FAILED, "%s", fl_strerror());
+        for (uint64_t i = 0; i < OWN; i++)
+                stamp_write(s.p + i * PAGE, i, 1);
+        /* Away they go: a child would need no memory, only the room to be two. */
+        while (fl_evict(e, s.p, OWN * PAGE) > 0)
+                ;
+        while (n < MUCH && !try_store(q + n * PAGE, 1).signo)
+                n++;
+        require(n > OWN && n < MUCH, "%llu pages fit", (unsigned long long)n);
+        expect(fl_madvise(e, q, OWN / 2 * PAGE, MADV_REMOVE) == 0, "%s", fl_strerror());
+        expect_child(start_child(look_at_own, &s), NOTHING, "a child that does not fit");
+        expect(fl_madvise(e, q, 2 * OWN * PAGE, MADV_REMOVE) == 0, "%s", fl_strerror());
+        expect_child(start_child(look_at_own, &s), 0, "a child that fits");
+        check_engine(e);
+        expect(fl_munmap(e, s.p, OWN * PAGE) == 0 && fl_munmap(e, q, MUCH * PAGE) == 0, "%s",
+               fl_strerror());
+        close_engine(e);
+}
+
 int main(int argc, char **argv)
 {
         test_begin(argc, argv, 1, 1, 100);
@@ -219,5 +294,7 @@ int main(int argc, char **argv)
         both_ways();
         hot_pages();
         unreadable();
+        slow_way_out();
+        shared_memory_counts();
         return test_end();
 }

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -125,6 +126,42 @@ static void gains(void)
         expect(fl_munmap(engine, q, BYTES(4)) == 0, "%s", fl_strerror());
 }
 
+/* All that may be private is locked, and a store does not fit: it never will, as things are. Unlocked, the
+ * next one fits, whatever was said of the one before. */
+static void room_again(void)
+{
+        struct fl_mapping_config share = { .size = sizeof(share), .share = BYTES(40) };
+        struct fl_engine *e = open_engine_with((struct fl_engine_config){
+                .cache = CACHE, .swap = "ram:4M", .flags = FL_ENGINE_QUIET });
+        struct fl_file *f = open_file(e, test_stamped_file("share", PAGES), O_RDONLY);
+        char *p = map_file(e, f, BYTES(PAGES), PROT_READ, MAP_SHARED, 0), *a, *b;
+        unsigned nr = CACHE / TEST_PAGE;
+
+        test_at("room again");
+        require(fl_mapping_set(e, p, BYTES(PAGES), &share) == 0, "%s", fl_strerror());
+        a = map_file(e, NULL, BYTES(PAGES), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, 0);
+        b = map_file(e, NULL, BYTES(PAGES), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, 0);
+        while (nr && fl_mlock(e, a, BYTES(nr)) && errno == ENOMEM)
+                nr--;
+        for (unsigned i = 0; i < 20; i++) {
+                struct caught c = try_store(b + BYTES(2 * i), 1);
+
+                expect(c.signo == SIGBUS, "a store beyond what may be private: %s", caught_name(c));
+                expect(fl_munlock(e, a, BYTES(nr)) == 0, "%s", fl_strerror());
+                c = try_store(b + BYTES(2 * i + 1), 1);
+                expect(c.signo == 0, "unlocked, there is room: %s", caught_name(c));
+                expect(fl_madvise(e, b, BYTES(PAGES), MADV_DONTNEED) == 0, "%s", fl_strerror());
+                expect(fl_mlock(e, a, BYTES(nr)) == -1 && errno == EAGAIN, "all of it fits: %s",
+                       strerror(errno));
+        }
+        check_engine(e);
+        expect(fl_munmap(e, a, BYTES(PAGES)) == 0 && fl_munmap(e, b, BYTES(PAGES)) == 0, "%s",
+               fl_strerror());
+        expect(fl_munmap(e, p, BYTES(PAGES)) == 0, "%s", fl_strerror());
+        close_file(f);
+        close_engine(e);
+}
+
 int main(int argc, char **argv)
 {
         char *p;
@@ -145,5 +182,6 @@ int main(int argc, char **argv)
         check_engine(engine);
         close_file(file);
         close_engine(engine);
+        room_again();
         return test_end();
 }

@@ -133,10 +133,23 @@ static int no_zero(struct mmu *m, uint64_t addr, uint64_t nr, uint64_t *own)
         return refuses(addr, nr) ? -ENOMEM : real->zero(m, addr, nr, own);
 }
 
+/* A child's descriptor is there as long as mm->lock is held. */
+static struct fl_engine *engine;
+static _Atomic unsigned careless;
+
+static int careful_wake(struct mmu *m, uint64_t addr, uint64_t nr)
+{
+        if (!rwlock_is_locked(&engine->mm->lock))
+                atomic_fetch_add(&careless, 1);
+        return real->wake(m, addr, nr);
+}
+
 static void replace_ops(struct fl_engine *e)
 {
+        engine = e;
         real = e->mm->mmu->ops;
         ops = *real;
+        ops.wake = careful_wake;
         ops.map_run = no_map_run;
         ops.copy = no_copy;
         ops.zero = no_zero;
@@ -164,6 +177,7 @@ static void no_translation(int kind, bool of_file, bool store)
         expect_eq(error_in(&w), 0, "an error that was cleared");
         c = store ? try_store(bad + 8, 1) : try_load(bad + 8, &byte);
         expect_signal(c, 0, "with memory again");
+        expect_eq(atomic_load(&careless), 0, "calls of the MMU's without mm->lock");
         end(&w);
 }
 

@@ -84,6 +84,14 @@ bool budget_private_stuck(struct page_cache *c)
         return atomic_load(&c->budget.private_stuck_at) == atomic_load(&c->budget.private_freed);
 }
 
+void budget_reconsider(struct page_cache *c)
+{
+        atomic_fetch_add(&c->budget.freed, 1);
+        atomic_fetch_add(&c->budget.private_freed, 1);
+        waitq_wake(&c->budget.wq, NULL);
+        reclaim_kick(c);
+}
+
 void budget_set_limit(struct page_cache *c, uint64_t bytes)
 {
         struct budget *b = &c->budget;

@@ -194,6 +194,9 @@ bool budget_charge(struct page_cache *c, int64_t pages);
 bool budget_stuck(struct page_cache *c);
 /* The same of private pages, which may be as many as may be while there is room for others. */
 bool budget_private_stuck(struct page_cache *c);
+/* Pages may go that could not before, or more of them be private: that nothing will ever be freed was said
+ * of how it was then. */
+void budget_reconsider(struct page_cache *c);
 void budget_set_limit(struct page_cache *c, uint64_t bytes);
 
 /* share.c: may files be promised so much of `limit` pages? => c->lock */

@@ -60,5 +60,7 @@ int share_update(struct address_space *m)
         }
         mutex_unlock(&c->lock);
         rwlock_read_unlock(&m->i_mmap_lock);
+        if (share < old)
+                budget_reconsider(c);
         return error;
 }

@@ -435,6 +435,18 @@ static void account(struct vm_fault *vmf, enum vm_fault_result r)
         trace_fault(vmf, FAULT_END, r, vmf->rq.major, ns, vmf->tries);
 }
 
+/* => mm->lock */
+static void end_in_signal(struct vm_fault *vmf, enum vm_fault_result r)
+{
+        struct mmu *mmu = vmf->mm->mmu;
+
+        /* The kernel has let a child's access pass, so the child has changed its mapping by itself. It
+         * would fault for ever. */
+        if (r == VM_FAULT_SIGSEGV && space_of(vmf->address))
+                mmu->ops->poison(mmu, vmf->address, 1);
+        mmu->ops->wake(mmu, vmf->address, 1);
+}
+
 enum vm_fault_result do_page_fault(struct vm_fault *vmf)
 {
         struct mm *mm = vmf->mm;
@@ -471,15 +483,13 @@ enum vm_fault_result do_page_fault(struct vm_fault *vmf)
                 rwlock_read_unlock(&mm->lock);
                 vmf->tries++;
         }
+        /* While the lock is held: a child that ends takes its descriptor along, and the number may be
+         * another's then. */
+        if (r == VM_FAULT_SIGSEGV || r == VM_FAULT_SIGBUS)
+                end_in_signal(vmf, r);
         rwlock_read_unlock(&mm->lock);
         room_put(mm->cache, vmf->rq.room);
         vmf->rq.room = NULL;
-        /* The kernel has let a child's access pass, so the child has changed its mapping by itself. It
-         * would fault for ever. */
-        if (r == VM_FAULT_SIGSEGV && space_of(vmf->address))
-                mm->mmu->ops->poison(mm->mmu, vmf->address, 1);
-        if (r == VM_FAULT_SIGSEGV || r == VM_FAULT_SIGBUS)
-                mm->mmu->ops->wake(mm->mmu, vmf->address, 1);
         account(vmf, r);
         lock_assert_none();
         return r;

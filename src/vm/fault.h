@@ -97,8 +97,9 @@ void uncount_private(struct page_cache *c, int64_t nr);
 /* All of it: for a new page, and for one that exists. */
 int charge_private(struct mm *mm);
 int charge_known(struct mm *mm);
-/* For all that a child inherits: so many more pages exist, and so many of them are in memory. */
-bool charge_for_child(struct mm *mm, int64_t exist, int64_t here);
+/* For a child: may there be so many more, here or there; and so many more here, at least one. */
+bool may_exist(struct mm *mm, int64_t more);
+bool charge_for_child(struct mm *mm, int64_t here);
 /* For a new page, and up to nr - 1 more of what is free beyond the watermarks. */
 int charge_private_run(struct mm *mm, uint64_t nr, uint64_t *charged);
 void uncharge_private(struct page_cache *c, int64_t nr);
@@ -107,6 +108,8 @@ uint64_t charge_for_now(struct page_cache *c, uint64_t nr);
 void keep_as_private(struct page_cache *c, uint64_t charged, uint64_t kept);
 /* Could nr private pages be there at once? */
 bool private_can_fit(struct mm *mm, uint64_t nr);
+/* What a private page that does not fit has to wait for; WAIT_NONE: it would be of no use. */
+int what_private_wait_for(struct page_cache *c);
 /* There is no charge to be had: wait, or raise SIGBUS if that is of no use. */
 enum vm_fault_result wait_for_private(struct vm_fault *vmf, int error, const char *tried);
 /* A PTE had this value, and is something else now: its slot is let go. Pages to uncharge. */

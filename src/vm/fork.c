@@ -17,7 +17,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -27,7 +26,8 @@
 #include "vm/fault.h"
 #include "vm/map.h"
 
-#define CHARGE_TRIES 3000 /* a millisecond each, without getting any */
+#define CHARGE_WAIT_NS 3000000000ull /* without getting any, while others get on */
+#define CHARGE_TRIES 100             /* others make new pages all the time */
 #define CHARGE_STEP 16
 
 /* Every mm of the process: a fork concerns them all. */
@@ -48,25 +48,41 @@ static bool is_inherited(const struct vma *v)
 #define OWN_VMA_FOREACH(v, mm)                                                                     \
         for ((v) = TAILQ_FIRST(&(mm)->mmap); (v) && space_of((v)->vm_start) == 0; (v) = vma_next(v))
 
+/* Not by malloc: a thread that holds its locks may wait for the lock that we hold. */
+static bool more_steps(struct mm_fork *f)
+{
+        size_t room = f->room ? 2 * f->room : PAGE_SIZE / sizeof(*f->steps);
+        void *p = f->room ? mremap(f->steps, f->room * sizeof(*f->steps), room * sizeof(*f->steps),
+                                   MREMAP_MAYMOVE)
+                          : mmap(NULL, room * sizeof(*f->steps), PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        if (p == MAP_FAILED)
+                return false;
+        f->steps = p;
+        f->room = room;
+        return true;
+}
+
+static void free_steps(struct mm_fork *f)
+{
+        if (f->room)
+                munmap(f->steps, f->room * sizeof(*f->steps));
+        f->steps = NULL;
+        f->room = 0;
+}
+
 static void add_step(struct mm_fork *f, uint64_t addr, uint64_t end, int what)
 {
         if (addr >= end)
                 return;
-        if (f->nr_steps == f->room) {
-                size_t room = f->room ? 2 * f->room : 64;
-                struct fork_step *steps = reallocarray(f->steps, room, sizeof(*steps));
-
-                if (!steps) {
-                        f->error = -ENOMEM;
-                        return;
-                }
-                f->steps = steps;
-                f->room = room;
-        }
-        f->steps[f->nr_steps++] = (struct fork_step){ addr, end - addr, what };
+        if (f->nr_steps < f->room || more_steps(f))
+                f->steps[f->nr_steps++] = (struct fork_step){ addr, end - addr, what };
+        else
+                f->error = -ENOMEM;
 }
 
-/* Calls fn for each PTE in v that is not NONE, while it returns 0. => mm->lock, write */
+/* Calls fn for each PTE in v that is not NONE, while it returns 0. => mm->lock */
 static int each_pte(struct mm *mm, const struct vma *v,
                     int (*fn)(struct mm *, uint64_t addr, uint64_t value, void *), void *arg)
 {
@@ -99,12 +115,13 @@ static int count_pte(struct mm *mm, uint64_t addr, uint64_t value, void *arg)
         struct pages *n = arg;
 
         (void)mm, (void)addr;
-        n->charged += is_charged(value_state(value));
+        n->charged += is_charged(value_state(value)) || value_state(value) == PTE_SWAPPING;
         n->exist += value_is_private(value);
         return 0;
 }
 
-/* Private pages that a child would have. => mm->lock, write; nothing is on its way to or from swap */
+/* Private pages that a child would have; what is on its way to swap is still here. => mm->lock, and for it
+ * to stay so: write, and nothing on its way to or from swap */
 static struct pages count_pages(struct mm *mm)
 {
         struct pages n = { 0, 0 };
@@ -248,7 +265,7 @@ static int64_t charge_ahead(struct mm *mm, int64_t want)
 
         while (got < want && step) {
                 step = step < want - got ? step : want - got;
-                if (charge_for_child(mm, 0, step))
+                if (charge_for_child(mm, step))
                         got += step;
                 else
                         step /= 2;
@@ -265,36 +282,74 @@ static bool may_fit(struct mm *mm, int64_t more)
                atomic_load(&c->budget.private_pages) + more <= budget_private_most(c);
 }
 
+static int64_t guess_charge(struct mm *mm)
+{
+        struct pages n;
+
+        rwlock_read_lock(&mm->lock);
+        n = count_pages(mm);
+        rwlock_read_unlock(&mm->lock);
+        return n.charged;
+}
+
+/* Until room for all that is here now has been charged, *have pages; what has gone to swap by then needs
+ * none. Nothing is held while it waits, and nothing on its way is called back. -ENOMEM: it would be of
+ * no use, or has not been for long. */
+static int wait_for_room(struct mm *mm, int64_t *have)
+{
+        uint64_t since = now_ns();
+        int64_t lack, got;
+
+        while ((lack = guess_charge(mm) - *have) > 0) {
+                struct wait_on on = { .kind = WAIT_NONE };
+
+                if (!may_fit(mm, lack))
+                        return -ENOMEM;
+                got = charge_ahead(mm, lack);
+                *have += got;
+                if (got) {
+                        since = now_ns();
+                        continue;
+                }
+                on.kind = what_private_wait_for(mm->cache);
+                if (on.kind == WAIT_NONE || now_ns() - since > CHARGE_WAIT_NS)
+                        return -ENOMEM;
+                reclaim_kick(mm->cache);
+                wait_on(mm->cache, &on);
+        }
+        return 0;
+}
+
+/* => returns with mm->lock held for writing, and nothing on its way to or from swap. 0: have has become
+ * enough for the child's pages, *n; -EAGAIN: it is not, since some have come back; -ENOMEM */
+static int lock_and_count(struct mm *mm, struct pages *n, int64_t *have)
+{
+        rwlock_write_lock(&mm->lock);
+        swap_cancel(mm, 0, SPACE_SIZE);
+        *n = count_pages(mm);
+        if (!may_exist(mm, n->exist))
+                return -ENOMEM;
+        if (*have >= n->charged)
+                return 0;
+        if (!charge_for_child(mm, n->charged - *have))
+                return -EAGAIN;
+        *have = n->charged;
+        return 0;
+}
+
 /* 0, with the child's pages charged, *n of them; or -ENOMEM. mm->lock is held for writing in either case,
  * and nothing is on its way to or from swap. */
 static int lock_and_charge(struct mm *mm, struct pages *n)
 {
-        int64_t have = 0, got;
-        int tries = 0, error = 0;
+        int error, no_room = 0, tries = 0;
+        int64_t have = 0;
 
-        for (;;) {
-                rwlock_write_lock(&mm->lock);
-                swap_cancel(mm, 0, SPACE_SIZE);
-                *n = count_pages(mm);
-                if (have >= n->charged && charge_for_child(mm, n->exist, 0))
-                        break;
-                if (have < n->charged && charge_for_child(mm, n->exist, n->charged - have)) {
-                        have = n->charged;
-                        break;
-                }
-                if (tries == CHARGE_TRIES || !may_fit(mm, n->charged - have)) {
-                        error = -ENOMEM;
-                        break;
-                }
+        while ((error = lock_and_count(mm, n, &have)) == -EAGAIN && !no_room) {
                 rwlock_write_unlock(&mm->lock);
-                got = charge_ahead(mm, n->charged - have);
-                have += got;
-                tries = got ? 0 : tries + 1; /* as long as it gets on */
-                if (!got) {
-                        reclaim_kick(mm->cache);
-                        usleep(1000);
-                }
+                no_room = ++tries < CHARGE_TRIES ? wait_for_room(mm, &have) : -ENOMEM;
         }
+        if (error)
+                error = -ENOMEM;
         if (have > (error ? 0 : n->charged))
                 uncharge_private(mm->cache, have - (error ? 0 : n->charged));
         return error;
@@ -522,6 +577,5 @@ void mm_fork_stop(struct mm *mm)
         if (mm->fork.inherit)
                 mm->mmu->ops->spaces->stop(mm->mmu);
         mm->fork.inherit = false;
-        free(mm->fork.steps);
-        mm->fork.steps = NULL;
+        free_steps(&mm->fork);
 }

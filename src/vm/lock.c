@@ -48,6 +48,7 @@ bool mm_may_lock(struct mm *mm, int64_t pages)
 void vma_set_flags(struct vma *v, unsigned flags)
 {
         struct address_space *m = v->vm_file ? v->vm_file->mapping : NULL;
+        unsigned old = v->vm_flags;
 
         if (m)
                 rwlock_write_lock(&m->i_mmap_lock);
@@ -56,6 +57,8 @@ void vma_set_flags(struct vma *v, unsigned flags)
         vma_add_view_locked(v);
         if (m)
                 rwlock_write_unlock(&m->i_mmap_lock);
+        if (old & ~flags & VM_LOCKED)
+                budget_reconsider(v->vm_mm->cache);
 }
 
 /* --- Linux's calls --- */

@@ -115,6 +115,8 @@ void detach(struct mm *mm, uint64_t start, uint64_t end, struct vma_list *gone)
                 vma_unlink(mm, v);
                 vma_remove_view_locked(v);
                 TAILQ_INSERT_TAIL(gone, v, vm_list);
+                if (v->vm_flags & VM_LOCKED)
+                        budget_reconsider(mm->cache);
         }
 }
 

@@ -108,14 +108,15 @@ static uint64_t charge_more(struct mm *mm, int64_t nr)
         return more;
 }
 
-bool charge_for_child(struct mm *mm, int64_t exist, int64_t here)
+bool may_exist(struct mm *mm, int64_t more)
+{
+        return more == 0 || that_exist(mm) + more <= most_that_exist(mm);
+}
+
+bool charge_for_child(struct mm *mm, int64_t here)
 {
         struct page_cache *c = mm->cache;
 
-        if (exist && atomic_load(&mm->swap.exist) + exist > most_that_exist(mm))
-                return false;
-        if (here == 0)
-                return true;
         if (atomic_fetch_add(&c->budget.private_pages, here) + here <= budget_private_most(c) &&
             budget_charge(c, here))
                 return true;
@@ -150,17 +151,26 @@ void uncharge_private(struct page_cache *c, int64_t nr)
         budget_uncharge(c, nr);
 }
 
+int what_private_wait_for(struct page_cache *c)
+{
+        bool here = atomic_load(&c->budget.private_pages) < budget_private_most(c);
+
+        if (here ? budget_stuck(c) : budget_private_stuck(c))
+                return WAIT_NONE;
+        return here ? WAIT_BUDGET : WAIT_PRIVATE;
+}
+
 enum vm_fault_result wait_for_private(struct vm_fault *vmf, int error, const char *tried)
 {
         struct page_cache *c = vmf->mm->cache;
-        bool here = atomic_load(&c->budget.private_pages) < budget_private_most(c);
+        int kind = error == -ENOMEM ? WAIT_NONE : what_private_wait_for(c);
 
-        if (error == -ENOMEM || (here ? budget_stuck(c) : budget_private_stuck(c)))
+        if (kind == WAIT_NONE)
                 return page_failed(vmf, ENOMEM, tried);
         trace_emit(vmf->mm->trace, TRACE_BUDGET_WAIT, vmf->rq.fault, 1,
                    (uint64_t)atomic_load(&c->budget.charged),
                    (uint64_t)atomic_load(&c->budget.limit), 0);
-        vmf->rq.wait.kind = here ? WAIT_BUDGET : WAIT_PRIVATE;
+        vmf->rq.wait.kind = kind;
         return VM_FAULT_RETRY;
 }
 
