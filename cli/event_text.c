@@ -160,6 +160,11 @@ ENUMERATION(pte_state, pte_states)
 ENUMERATION(retry_why, retry_whys)
 ENUMERATION(writeback_why, writeback_whys)
 
+static const char *const advices[] = { "MADV_NORMAL", "MADV_RANDOM", "MADV_SEQUENTIAL" };
+static const char *const segment_accesses[] = { "S_READ", "S_WRITE", "S_OTHER" };
+ENUMERATION(advice, advices)
+ENUMERATION(segment_access, segment_accesses)
+
 static void sharing(char *buf, uint64_t value)
 {
         strcpy(buf, value ? "shared" : "private");
@@ -249,12 +254,19 @@ static const struct {
         { "FIND_VMA", "end", hexadecimal },
         { "FIND_VMA", "flags", sharing },
         { "FIND_VMA", "start", hexadecimal },
+        { "GETAPAGE", "hit", hit_or_miss },
+        { "GETPAGE_RA", "why", window_why },
         { "PAGE_CACHE_RA", "why", window_why },
         { "PTE", "state", pte_state },
+        { "PVN_READ_KLUSTER", "why", window_why },
         { "RETRY", "why", retry_why },
+        { "AS_FAULT", "start", hexadecimal },
+        { "AS_FAULT", "end", hexadecimal },
+        { "SEGVN_FAULT", "flags", sharing },
         { "SIGNAL", "code", signal_code },
         { "WRITEBACK", "why", writeback_why },
         { NULL, "address", hexadecimal },
+        { NULL, "advice", advice },
         { NULL, "bytes", size },
         { NULL, "driver", name_or_number },
         { NULL, "errno", error_name },
@@ -268,13 +280,20 @@ static const struct {
         { NULL, "major", yes_no },
         { NULL, "marker", yes_no },
         { NULL, "ns", microseconds },
+        { NULL, "len", size },
+        { "HAT_PROBE", "mapped", yes_no },
+        { NULL, "nextr", size },
+        { NULL, "nextrio", size },
+        { NULL, "off", size },
         { NULL, "ok", yes_no },
+        { NULL, "plsz", size },
         { NULL, "op", operation },
         { NULL, "opf", operation },
         { NULL, "prio", priority },
         { NULL, "prot", protection },
         { NULL, "redirtied", yes_no },
         { NULL, "signo", signal_name },
+        { NULL, "rw", segment_access },
         { NULL, "state", name_or_number },
         { NULL, "why", name_or_number },
         { NULL, "writable", yes_no },

@@ -79,8 +79,9 @@ struct page_cache {
         struct table_pool *tables;          /* (c) */
         struct trace *trace;                /* (c) */
         const struct vm_policy_ops *policy; /* (c) */
-        const struct mapping_ops *m_ops;    /* (c) */
-        struct super_block *shmem;          /* (c) NULL: none */
+        uint32_t page_pages; /* (c) pages that go together; the policy's or the user's */
+        const struct mapping_ops *m_ops; /* (c) */
+        struct super_block *shmem;       /* (c) NULL: none */
         const struct private_ops *_Atomic p_ops;
         void *p_arg; /* (c) of p_ops; set before it */
         struct budget budget;
@@ -120,6 +121,7 @@ struct cache_config {
         struct table_pool *tables;
         struct trace *trace;
         const struct vm_policy_ops *policy;
+        uint32_t page_pages; /* that go together; 0: the policy's */
         const struct mapping_ops *m_ops;
         struct super_block *shmem; /* for memory that is shared; NULL: there is none to be had */
 };

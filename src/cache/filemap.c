@@ -30,41 +30,7 @@ static struct ra_request ra_request_of(struct filemap_request *rq, const struct 
                 .advice = rq->advice,
                 .exec = rq->exec,
                 .write = rq->write,
-                .freemem = filemap_freemem(rq->file->mapping->cache),
-                .memory = (uint64_t)atomic_load(&rq->file->mapping->cache->budget.limit),
-                .kluster = rq->kluster,
-                .kluster_arg = rq->kluster_arg,
         };
-}
-
-static bool is_uptodate(struct address_space *m, uint64_t index)
-{
-        struct page *p = find_page(m, index);
-        bool yes = false;
-
-        if (p) {
-                yes = page_uptodate(p);
-                put_page(m, p);
-        }
-        return yes;
-}
-
-/* S19: of the pages that may be returned, those that are read for the answer, or are there behind
- * that. => ra_lock */
-static void note_returned(struct filemap_request *rq, const struct ra_request *q,
-                          const struct ra_window *win)
-{
-        const struct vm_policy_ops *policy = rq->file->mapping->cache->policy;
-        uint64_t most = min_u64(max_u64(rq->getpage_end, rq->index + 1), q->file_pages);
-
-        if (!policy->returned)
-                return;
-        rq->returned = rq->index + 1;
-        while (rq->returned < most &&
-               ((rq->returned >= win->start && rq->returned < win->start + win->nr) ||
-                is_uptodate(rq->file->mapping, rq->returned)))
-                rq->returned++;
-        policy->returned(q, rq->returned);
 }
 
 static void do_async_mmap_readahead(struct filemap_request *rq, struct page *page)
@@ -75,7 +41,7 @@ static void do_async_mmap_readahead(struct filemap_request *rq, struct page *pag
         struct ra_request q = ra_request_of(rq, &probe);
         bool marker = page_test(page, PG_MARKER);
         struct marked marked = { rq->index, 1 };
-        struct ra_window win, none = { .nr = 0 };
+        struct ra_window win;
         uint32_t miss;
 
         q.locked = page_state(page) == PAGE_READING;
@@ -87,7 +53,6 @@ static void do_async_mmap_readahead(struct filemap_request *rq, struct page *pag
         mutex_lock(&f->ra_lock);
         ra_limit_locked(f, rq->ra_pages);
         win = c->policy->mmap_hit(&q, marker);
-        note_returned(rq, &q, &none);
         miss = f->ra.mmap_miss;
         mutex_unlock(&f->ra_lock);
         trace_emit(c->trace, TRACE_ASYNC_RA, rq->fault, rq->index, marker, miss, 0);
@@ -104,16 +69,13 @@ static void do_sync_mmap_readahead(struct filemap_request *rq)
         struct page_cache *c = f->mapping->cache;
         struct ra_probe probe = filemap_probe(f->mapping);
         struct ra_request q = ra_request_of(rq, &probe);
-        struct ra_window win = { .nr = 0 }, next = { .nr = 0 };
+        struct ra_window win = { .nr = 0 };
         uint32_t miss = 0;
 
         if (!f->mapping->swap_backed) {
                 mutex_lock(&f->ra_lock);
                 ra_limit_locked(f, rq->ra_pages);
                 win = c->policy->mmap_miss(&q);
-                if (c->policy->ahead)
-                        next = c->policy->ahead(&q);
-                note_returned(rq, &q, &win);
                 miss = f->ra.mmap_miss;
                 mutex_unlock(&f->ra_lock);
         } else if (rq->advice != ADVICE_RANDOM && page_is_swapped(f->mapping, rq->index)) {
@@ -122,24 +84,21 @@ static void do_sync_mmap_readahead(struct filemap_request *rq)
         trace_emit(c->trace, TRACE_SYNC_RA, rq->fault, rq->index, miss, 0, 0);
         if (win.nr)
                 do_page_cache_ra(f, &win, rq->index, 0, rq->fault, rq->plug);
-        if (next.nr)
-                do_page_cache_ra(f, &next, UINT64_MAX, 0, rq->fault, rq->plug);
 }
 
-static enum filemap_result retry_on(struct filemap_request *rq, struct page *p)
+enum filemap_result filemap_retry_on(struct filemap_request *rq, struct page *p)
 {
         wait_on_page(&rq->wait, rq->file->mapping, p, false);
         return FILEMAP_RETRY;
 }
 
-/* => pinned. Locks the page if it is up to date. */
-static enum filemap_result lock_page(struct filemap_request *rq, struct page *p)
+enum filemap_result filemap_lock_page(struct filemap_request *rq, struct page *p)
 {
         struct address_space *m = rq->file->mapping;
         struct page_cache *c = m->cache;
 
         if (page_state(p) == PAGE_READING)
-                return retry_on(rq, p);
+                return filemap_retry_on(rq, p);
         page_lock(c, p);
         if (page_uptodate(p)) {
                 if (page_clear(p, PG_READAHEAD))
@@ -150,11 +109,10 @@ static enum filemap_result lock_page(struct filemap_request *rq, struct page *p)
                 return FILEMAP_PAGE;
         }
         page_unlock(c, p);
-        return retry_on(rq, p);
+        return filemap_retry_on(rq, p);
 }
 
-/* The page is not there, or could not be read: read it alone and wait (L15, L16). */
-static enum filemap_result read_alone(struct filemap_request *rq)
+enum filemap_result filemap_read_alone(struct filemap_request *rq)
 {
         struct address_space *m = rq->file->mapping;
         struct page_cache *c = m->cache;
@@ -176,7 +134,7 @@ static enum filemap_result read_alone(struct filemap_request *rq)
                 rq->error = -ENOMEM;
                 return FILEMAP_ERROR;
         }
-        return retry_on(rq, p);
+        return filemap_retry_on(rq, p);
 }
 
 enum filemap_result filemap_fault(struct filemap_request *rq)
@@ -199,7 +157,7 @@ enum filemap_result filemap_fault(struct filemap_request *rq)
         if (s != PAGE_ABSENT && s != PAGE_ERROR) {
                 if (!rq->tried && !m->swap_backed)
                         do_async_mmap_readahead(rq, p);
-                return lock_page(rq, p);
+                return filemap_lock_page(rq, p);
         }
         if (s == PAGE_ERROR && rq->tried) {
                 rq->error = p->error;
@@ -217,11 +175,11 @@ enum filemap_result filemap_fault(struct filemap_request *rq)
                 p = find_page(m, rq->index);
                 s = p ? page_state(p) : PAGE_ABSENT;
                 if (s != PAGE_ABSENT && s != PAGE_ERROR)
-                        return lock_page(rq, p);
+                        return filemap_lock_page(rq, p);
                 if (p)
                         put_page(m, p);
         }
-        return read_alone(rq);
+        return filemap_read_alone(rq);
 }
 
 int filemap_page_mkwrite(struct filemap_request *rq, struct page *page, bool throttled)

@@ -27,10 +27,7 @@ struct filemap_request {
         uint64_t index;
         uint64_t vma_first, vma_end; /* file pages the VMA covers */
         enum vm_advice advice;
-        uint32_t ra_pages;    /* largest window; 0: the file's */
-        uint64_t getpage_end; /* pages from index up to here may be returned; 0: index alone (S9) */
-        bool (*kluster)(void *arg, uint64_t page); /* ra_request's; NULL: there is none */
-        void *kluster_arg;
+        uint32_t ra_pages; /* largest window; 0: the file's */
         bool write, exec;
         bool tried; /* has waited once: read this page only */
         uint64_t fault;
@@ -40,7 +37,6 @@ struct filemap_request {
         bool major;
         int error;           /* -errno of FILEMAP_ERROR; -ENXIO with FILEMAP_PAST_END: the host's
                               * file is shorter than we know */
-        uint64_t returned;   /* pages from index up to here are the answer; kept over tries (S19) */
         struct page *page;   /* FILEMAP_PAGE: up to date, locked, pinned */
         struct wait_on wait; /* FILEMAP_RETRY */
 };
@@ -67,6 +63,25 @@ static inline void ra_limit_locked(struct file *f, uint32_t pages)
 
 /* Linux's filemap_fault: L14 to L18. Never blocks. */
 enum filemap_result filemap_fault(struct filemap_request *rq);
+/* Steps of it, also for getpage.c. Wait for the page, which is pinned; lock it if it is up to date;
+ * it is not there, or could not be read: read it alone and wait (L15, L16). */
+enum filemap_result filemap_retry_on(struct filemap_request *rq, struct page *p);
+enum filemap_result filemap_lock_page(struct filemap_request *rq, struct page *p);
+enum filemap_result filemap_read_alone(struct filemap_request *rq);
+
+/* getpage.c: Solaris's VOP_GETPAGE, S14 to S19: the page of rq->index as from filemap_fault(), and with
+ * it what the file system has at hand. Pages of the file. */
+struct vop_getpage {
+        uint64_t off, len; /* asked for; rq->index is among them */
+        uint64_t plsz;     /* from off on, so many may be returned */
+        enum seg_rw rw;
+        bool shared;
+        bool (*kluster)(void *arg, uint64_t page); /* ra_request's */
+        void *arg;
+        uint64_t
+                end; /* answer, kept over tries: [off, end) have been returned, if nobody takes them */
+};
+enum filemap_result getpage(struct filemap_request *rq, struct vop_getpage *vop);
 
 /* Store coming: dirty limits, the file system's leave. 0, -EAGAIN with rq->wait, or -errno. */
 int filemap_page_mkwrite(struct filemap_request *rq, struct page *page, bool throttled);

@@ -27,6 +27,7 @@ static struct ra_request read_request(struct file *f, const struct ra_probe *pro
                 .folio = folio,
                 .file_pages = mapping_pages(f->mapping),
                 .vma_end = mapping_pages(f->mapping),
+                .page_pages = f->mapping->cache->page_pages,
                 .freemem = filemap_freemem(f->mapping->cache),
                 .memory = (uint64_t)atomic_load(&f->mapping->cache->budget.limit),
         };

@@ -347,6 +347,7 @@ void filemap_willneed(struct file *f, uint64_t first, uint64_t end)
                 .index = first,
                 .req = end - first,
                 .file_pages = mapping_pages(f->mapping),
+                .page_pages = f->mapping->cache->page_pages,
         };
         struct ra_window win;
         struct blk_plug plug;

@@ -94,11 +94,51 @@ struct ra_request {
         enum vm_advice advice;
         bool exec, write;
         bool locked;              /* the page is still being read: mmap_miss stays as it is (L18) */
+        bool shared;              /* MAP_SHARED; not of a read */
+        uint32_t page_pages;      /* that go together; 0 is 1 */
         uint64_t freemem, memory; /* pages of the budget: free, and all */
         /* S13: may that page of the file be read together with `index`? NULL: as vma_start, vma_end
          * and advice say. */
         bool (*kluster)(void *arg, uint64_t page);
         void *kluster_arg;
+};
+
+/* --- what Solaris's segment driver for files, seg_vn, decides. Offsets and lengths are bytes. */
+
+enum seg_rw { SEG_READ, SEG_WRITE, SEG_OTHER };
+
+struct segvn_ask {
+        uint64_t len;  /* of the fault */
+        uint64_t left; /* from the faulting page to the segment's end */
+        uint32_t page; /* bytes of a page */
+        enum seg_rw rw;
+        bool private;     /* MAP_PRIVATE */
+        bool next_mapped; /* hat_probe() of the page after the fault */
+};
+/* What free-behind asks about the page of that number in the segment. */
+struct segvn_probe {
+        bool (*in_memory)(void *arg, uint64_t page);
+        enum vm_advice (*advice)(void *arg, uint64_t page);
+        void *arg;
+};
+/* S13: may the page `delta` bytes from the one at `off` in the segment be read with it? */
+struct segvn_kluster {
+        uint64_t off, size; /* in the segment; of the segment */
+        int64_t delta;
+        enum vm_advice advice;    /* the segment's */
+        enum vm_advice to_advice; /* the other page's own; the segment's if it has none */
+        bool private;
+        bool anon, to_anon; /* has a page of its own already */
+        bool adjacent;      /* both are: their slots in the swap area are neighbours */
+};
+
+struct segvn_policy {
+        /* S9: what VOP_GETPAGE may return pages for, and what it is told the access is. */
+        uint64_t (*plsz)(const struct segvn_ask *);
+        enum seg_rw (*getpage_rw)(const struct segvn_ask *);
+        /* S8: pages [*first, page) of the segment are to be freed; false: none. */
+        bool (*free_behind)(const struct segvn_probe *, uint64_t page, uint64_t *first);
+        bool (*kluster)(const struct segvn_kluster *);
 };
 
 struct vm_policy_ops {
@@ -130,6 +170,8 @@ struct vm_policy_ops {
         /* madvise(WILLNEED) over [start, end): how much of it one call reads. */
         struct ra_window (*willneed)(const struct ra_request *, uint64_t start, uint64_t end);
         const struct reclaim_ops *reclaim;
+        /* Mappings of files are Solaris's segments, and this decides about them. NULL: Linux's. */
+        const struct segvn_policy *segvn;
 };
 
 extern const struct vm_policy_ops linux_policy, linux_5_13_policy, solaris_policy;

@@ -7,7 +7,7 @@
  * disk, and in a stream the cluster behind that as well. The arithmetic is in segvn.c, ufs.c and
  * pageout.c; rule numbers are those of docs/policies.md.
  *
- * A page is 8 KiB here, two of the cache's. What UFS knows of the disk is taken from the device's
+ * A page is 8 KiB, two of the cache's, unless the engine has been told otherwise. What UFS knows of the disk is taken from the device's
  * read-ahead: so long is a cluster, and the file is contiguous for that long everywhere.
  */
 #include "policy/pageout.h"
@@ -25,9 +25,9 @@ struct getpage {
         bool sequential;
 };
 
-static uint32_t page_pages(void)
+static uint32_t page_pages(const struct ra_request *rq)
 {
-        return solaris_policy.page_pages;
+        return rq->page_pages ? rq->page_pages : 1;
 }
 
 static struct getpage getpage_of(const struct ra_request *rq)
@@ -37,10 +37,10 @@ static struct getpage getpage_of(const struct ra_request *rq)
                 .rq = rq,
                 .stream = &rq->ra->ufs,
                 .layout = { .i_size = rq->file_pages << PAGE_SHIFT,
-                            .page = page_pages() << PAGE_SHIFT,
+                            .page = page_pages(rq) << PAGE_SHIFT,
                             .fs_bsize = FS_BSIZE,
                             .fs_maxcontig = (uint32_t)max_u64(cluster / FS_BSIZE, 1) },
-                .off = round_down_u64(rq->index, page_pages()) << PAGE_SHIFT,
+                .off = round_down_u64(rq->index, page_pages(rq)) << PAGE_SHIFT,
         };
 
         g.sequential = ufs_is_sequential(g.stream, g.off, false);
@@ -59,7 +59,7 @@ static bool is_cached(void *arg, uint64_t off)
         const struct getpage *g = arg;
         const struct ra_probe *probe = g->rq->probe;
         uint64_t index = off >> PAGE_SHIFT;
-        uint64_t nr = min_u64(page_pages(), g->rq->file_pages - index);
+        uint64_t nr = min_u64(page_pages(g->rq), g->rq->file_pages - index);
 
         return probe->first_missing(probe->arg, index, nr) >= index + nr;
 }
@@ -92,7 +92,7 @@ static struct ufs_io kluster(struct getpage *g, struct ufs_io io, bool ahead)
                 .vp_end = io.off + io.len,
                 .page = g->layout.page,
                 .ahead = ahead,
-                .freemem = g->rq->freemem / page_pages(),
+                .freemem = g->rq->freemem / page_pages(g->rq),
                 .minfree = limits.minfree,
                 .cached = is_cached,
                 .kluster = may_kluster,
@@ -187,7 +187,7 @@ static void solaris_mapped_around(struct file_ra_state *ra, unsigned mapped)
 /* S14. */
 static void solaris_returned(const struct ra_request *rq, uint64_t end)
 {
-        ufs_returned(&rq->ra->ufs, round_up_u64(end, page_pages()) << PAGE_SHIFT);
+        ufs_returned(&rq->ra->ufs, round_up_u64(end, page_pages(rq)) << PAGE_SHIFT);
 }
 
 /* S29: all of it, whatever a window may be. */
@@ -200,6 +200,18 @@ static struct ra_window solaris_willneed(const struct ra_request *rq, uint64_t s
                                                       : 0,
                                    .why = RA_UFS_WILLNEED };
 }
+
+static bool solaris_free_behind(const struct segvn_probe *probe, uint64_t page, uint64_t *first)
+{
+        return segvn_free_behind(probe, page, true, first);
+}
+
+static const struct segvn_policy solaris_segvn = {
+        .plsz = segvn_plsz,
+        .getpage_rw = segvn_getpage_rw,
+        .free_behind = solaris_free_behind,
+        .kluster = segvn_kluster,
+};
 
 const struct vm_policy_ops solaris_policy = {
         .name = "solaris",
@@ -221,4 +233,5 @@ const struct vm_policy_ops solaris_policy = {
         .returned = solaris_returned,
         .willneed = solaris_willneed,
         .reclaim = &clock_reclaim,
+        .segvn = &solaris_segvn,
 };

@@ -51,7 +51,15 @@
         X(ERROR, "", "error", "errno", "offset", "length", "")                                     \
         X(GETRQ, "block", "get request", "sector", "bytes", "opf", "")                             \
         X(INSERT, "block", "elevator insert", "sector", "bytes", "opf", "prio")                    \
-        X(FS_BLOCK, "fs", "decompress", "sector", "stored", "bytes", "fragment")
+        X(FS_BLOCK, "fs", "decompress", "sector", "stored", "bytes", "fragment")                   \
+        X(AS_FAULT, "vm", "as_fault (S6)", "address", "start", "end", "")                          \
+        X(SEGVN_FAULT, "vm", "segvn_fault (S7)", "address", "write", "advice", "flags")            \
+        X(FREE_BEHIND, "vm", "free-behind (S8)", "off", "len", "", "")                             \
+        X(HAT_PROBE, "vm", "hat_probe (S9)", "off", "mapped", "plsz", "")                          \
+        X(VOP_GETPAGE, "vm", "VOP_GETPAGE (S9, S14)", "off", "len", "plsz", "rw")                  \
+        X(GETAPAGE, "cache", "getapage (S15, S16)", "off", "hit", "nextr", "nextrio")              \
+        X(PVN_READ_KLUSTER, "cache", "pvn_read_kluster (S16, S18)", "off", "len", "why", "")       \
+        X(GETPAGE_RA, "cache", "getpage_ra, read-ahead (S15, S17)", "off", "len", "why", "")
 
 enum trace_event {
 #define X(name, layer, text, a, b, c, d) TRACE_##name,

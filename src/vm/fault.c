@@ -178,7 +178,7 @@ static enum vm_fault_result call_fault(struct vm_fault *vmf)
 }
 
 /* Show the locked page at the faulting address. */
-static enum vm_fault_result finish_fault(struct vm_fault *vmf)
+static enum vm_fault_result show_page(struct vm_fault *vmf)
 {
         struct mmu *mmu = vmf->mm->mmu;
         struct page *p = vmf->rq.page;
@@ -213,6 +213,14 @@ static enum vm_fault_result finish_fault(struct vm_fault *vmf)
         }
         release_page(vmf);
         return mmu_result(vmf, error, "mapping a page");
+}
+
+/* The same, and before it what came with it: then the thread goes on, and is not to meet that. */
+static enum vm_fault_result finish_fault(struct vm_fault *vmf)
+{
+        if (vmf->vma->vm_ops->map_more)
+                vmf->vma->vm_ops->map_more(vmf);
+        return show_page(vmf);
 }
 
 static enum vm_fault_result do_read_fault(struct vm_fault *vmf)
@@ -286,7 +294,7 @@ static enum vm_fault_result do_wp_page_shared(struct vm_fault *vmf)
         /* Unmapped behind our back, or while we waited for the page; in a child that is only a word
          * of the PTE's, and the page is shown all the same. Map it anew. */
         if (vmf->kind != MMU_FAULT_WP || pte_state(vmf->pte) != PTE_CACHE)
-                return finish_fault(vmf);
+                return show_page(vmf);
         page_set(p, PG_REFERENCED);
         perturb_gap();
         error = mmu->ops->unprotect(mmu, vmf->address, 1);

@@ -28,6 +28,7 @@ struct vm_fault {
         uint64_t index;
         /* kept over tries: */
         struct filemap_request rq; /* .fault is the fault's id */
+        struct vop_getpage vop;    /* segvn.c's */
         uint64_t begin_ns;
         unsigned tries;
         bool throttled; /* has paused once for the dirty limit */
@@ -117,7 +118,8 @@ int64_t private_gone(struct mm *mm, uint64_t old);
 /* A store to a private page that is here, whatever protects it. 0 or -errno. => ptl */
 int private_make_writable(struct vm_fault *vmf);
 
-/* filemap_ops.c, also for shmem_ops.c */
+/* filemap_ops.c, also for shmem_ops.c and segvn.c. No more than MAX_AROUND pages at once. */
+#define MAX_AROUND 64u
 void file_vma_open(struct vma *v);
 void file_vma_close(struct vma *v);
 enum filemap_result file_vma_fault(struct vm_fault *vmf);

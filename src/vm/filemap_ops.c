@@ -9,8 +9,6 @@
 #include "util/perturb.h"
 #include "vm/fault.h"
 
-#define MAX_AROUND 64
-
 void file_vma_open(struct vma *v)
 {
         file_get(v->vm_file);

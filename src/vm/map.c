@@ -292,7 +292,9 @@ static struct vma *new_vma(struct mm *mm, struct file *f, bool shared, uint64_t 
         if (f)
                 v->vm_pgoff = offset >> PAGE_SHIFT;
         if (v->vm_file) {
-                v->vm_ops = memory ? &shmem_vm_ops : &file_vm_ops;
+                v->vm_ops = memory                     ? &shmem_vm_ops
+                            : mm->cache->policy->segvn ? &segvn_ops
+                                                       : &file_vm_ops;
                 v->vm_ops->open(v);
         }
         if (memory)

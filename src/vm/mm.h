@@ -34,6 +34,9 @@ struct vm_operations {
         enum filemap_result (*fault)(struct vm_fault *);
         /* Map what is cached in [first, end); true if that includes vmf->index. NULL: none. */
         bool (*map_pages)(struct vm_fault *, uint64_t first, uint64_t end);
+        /* What came with the page that `fault` found is mapped as well; the page itself is locked, and
+         * mapped next. NULL: nothing came. */
+        void (*map_more)(struct vm_fault *);
         /* A store to a shared page is coming. => locked. 0, -EAGAIN with vmf->rq.wait, -errno */
         int (*page_mkwrite)(struct vm_fault *, struct page *);
 };
@@ -176,7 +179,7 @@ void mm_drain(struct mm *mm);
 /* No VMA is left, and nothing waits. */
 void mm_destroy(struct mm *mm);
 extern const struct mapping_ops vm_mapping_ops;
-extern const struct vm_operations file_vm_ops, shmem_vm_ops;
+extern const struct vm_operations file_vm_ops, segvn_ops, shmem_vm_ops;
 
 /* First VMA that ends behind addr; it may start behind addr too. => mm->lock */
 struct vma *find_vma(struct mm *mm, uint64_t addr);

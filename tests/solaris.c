@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * solaris.c - what `--policy solaris` does with real faults: which pages are in memory after a touch, how
+ * many are mapped by it, which are let go of. Worked out by hand from the rules (docs/policies.md); a
+ * test has the number of its rule in its name.
+ *
+ * Pages are Solaris's here, 8 KiB, and so is UFS's block; a cluster is 128 KiB, 16 of them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+#define UNIT 8192ul
+#define UNITS 128u
+#define CACHE (16ul << 20)
+
+struct ground {
+        struct fl_engine *e;
+        struct fl_file *f;
+        char *p;
+        const char *path;
+};
+
+static struct ground start(const char *name, int prot, int flags)
+{
+        struct ground g = { .path = test_stamped_file(name, UNITS * UNIT / TEST_PAGE) };
+        struct fl_engine_config config = { .cache = CACHE, .readahead = 128 << 10 };
+
+        test_at(name);
+        config.policy = "solaris";
+        g.e = open_engine_with(config);
+        g.f = open_file(g.e, g.path, prot & PROT_WRITE ? O_RDWR : O_RDONLY);
+        g.p = map_file(g.e, g.f, UNITS * UNIT, prot, flags, 0);
+        return g;
+}
+
+static void end(struct ground *g)
+{
+        check_engine(g->e);
+        expect(fl_munmap(g->e, g->p, UNITS * UNIT) == 0, "%s", fl_strerror());
+        close_file(g->f);
+        close_engine(g->e);
+}
+
+/* A load from each half of it, the second first: one fault may do for both. */
+static void touch(struct ground *g, unsigned unit)
+{
+        for (unsigned half = 2; half-- > 0;) {
+                unsigned page = 2 * unit + half;
+                const char *wrong = stamp_wrong(g->p + page * TEST_PAGE, page, 0);
+
+                expect(!wrong, "page %u: %s", page, wrong);
+        }
+        check_engine(
+                g->e); /* what has been asked for arrives, or nothing of it would be returned */
+}
+
+static void store(struct ground *g, unsigned unit)
+{
+        struct caught c = try_store(g->p + unit * UNIT + 100, 1);
+
+        expect(!c.signo, "a store: %s", caught_name(c));
+        check_engine(g->e);
+}
+
+static void advise(struct ground *g, unsigned unit, unsigned nr, int advice)
+{
+        expect(fl_madvise(g->e, g->p + unit * UNIT, nr * UNIT, advice) == 0, "%s", fl_strerror());
+}
+
+/* Units in memory, as runs: "0-2 7". Halves differ: "?". */
+static const char *in_memory(struct ground *g, char *text, size_t size)
+{
+        unsigned char vec[2 * UNITS + 2];
+        size_t n = 0;
+
+        check_engine(g->e); /* what is being read arrives */
+        expect(fl_mincore(g->e, g->p, UNITS * UNIT, vec) == 0, "%s", fl_strerror());
+        vec[2 * UNITS] = vec[2 * UNITS + 1] = 0;
+        text[0] = 0;
+        for (unsigned i = 0, first; i < UNITS; i++) {
+                if (vec[2 * i] != vec[2 * i + 1])
+                        return "?";
+                if (!vec[2 * i])
+                        continue;
+                for (first = i; vec[2 * i + 2] && vec[2 * i + 3];)
+                        i++;
+                n += (size_t)snprintf(text + n, size - n, first < i ? "%s%u-%u" : "%s%u",
+                                      n ? " " : "", first, i);
+        }
+        return text;
+}
+
+#define expect_in_memory(g, expected, what)                                                        \
+        do {                                                                                       \
+                char text_[1024];                                                                  \
+                const char *is_ = in_memory(g, text_, sizeof(text_));                              \
+                                                                                                   \
+                expect(!strcmp(is_, expected), "%s: in memory is %s, not %s", what, is_,           \
+                       expected);                                                                  \
+        } while (0)
+
+static unsigned long faults(struct ground *g)
+{
+        struct fl_stats s;
+
+        check_engine(g->e); /* a fault is counted after its thread has gone on */
+        s = get_stats(g->e);
+        return s.faults_major + s.faults_minor;
+}
+
+/* --- one page, and a stream */
+
+static void S16_a_miss_reads_one_block(void)
+{
+        struct ground g = start("miss", PROT_READ, MAP_SHARED);
+
+        touch(&g, 25);
+        expect_in_memory(&g, "25", "one block");
+        touch(&g, 80);
+        touch(&g, 40);
+        expect_in_memory(&g, "25 40 80", "three");
+        end(&g);
+}
+
+static void S14_S15_S16_S17_a_stream_from_the_start(void)
+{
+        struct ground g = start("stream", PROT_READ, MAP_SHARED);
+
+        touch(&g, 0); /* the first block, and the second as read-ahead, both alone */
+        expect_in_memory(&g, "0-1", "the first block");
+        touch(&g, 1); /* 8 K + 128 K >= 16 K: the next cluster is due */
+        expect_in_memory(&g, "0-17", "the second block");
+        touch(&g, 2); /* 16 K + 128 K >= 144 K: the next */
+        expect_in_memory(&g, "0-33", "the third block");
+        touch(&g, 10); /* eight blocks came with the third; 80 K + 128 K < 272 K */
+        expect_in_memory(&g, "0-33", "not due");
+        touch(&g, 18);
+        expect_in_memory(&g, "0-49", "due");
+        end(&g);
+}
+
+static void S16_a_stream_in_the_middle(void)
+{
+        struct ground g = start("middle", PROT_READ, MAP_SHARED);
+
+        touch(&g, 30);
+        expect_in_memory(&g, "30", "no stream yet");
+        touch(&g, 31); /* a cluster that is waited for, and the next */
+        expect_in_memory(&g, "30-62", "a stream");
+        touch(&g, 120);
+        touch(&g, 121); /* to the end of the file */
+        expect_in_memory(&g, "30-62 120-127", "the end of the file");
+        end(&g);
+}
+
+static void S14_a_stream_is_broken_by_another_access(void)
+{
+        struct ground g = start("broken", PROT_READ, MAP_SHARED);
+
+        touch(&g, 30);
+        touch(&g, 90);
+        touch(&g, 31);
+        expect_in_memory(&g, "30-31 90", "no stream");
+        end(&g);
+}
+
+static void S15_reads_make_streams_as_well(void)
+{
+        struct ground g = start("reads", PROT_READ, MAP_SHARED);
+        char buf[UNIT];
+
+        expect(fl_pread(g.f, buf, UNIT, 50 * UNIT) == (ssize_t)UNIT, "%s", fl_strerror());
+        expect_in_memory(&g, "50", "no stream");
+        expect(fl_pread(g.f, buf, UNIT, 51 * UNIT) == (ssize_t)UNIT, "%s", fl_strerror());
+        expect_in_memory(&g, "50-82", "a stream");
+        expect(fl_pread(g.f, buf, UNIT, 52 * UNIT) == (ssize_t)UNIT, "%s", fl_strerror());
+        expect_in_memory(&g, "50-82", "not due"); /* 52 + 16 < 83 */
+        for (unsigned i = 53; i < 68; i++)
+                expect(fl_pread(g.f, buf, UNIT, (off_t)(i * UNIT)) == (ssize_t)UNIT, "%s",
+                       fl_strerror());
+        expect_in_memory(&g, "50-98", "due from 67 on");
+        end(&g);
+}
+
+/* --- advice */
+
+static void S13_S18_random_reads_one_page(void)
+{
+        struct ground g = start("random", PROT_READ, MAP_SHARED);
+
+        advise(&g, 0, UNITS, MADV_RANDOM);
+        for (unsigned i = 40; i < 44; i++)
+                touch(&g, i);
+        expect_in_memory(&g, "40-43", "a stream under RANDOM");
+        end(&g);
+}
+
+static void S13_read_ahead_stops_at_a_page_advised_otherwise(void)
+{
+        struct ground g = start("part", PROT_READ, MAP_SHARED);
+
+        advise(&g, 40, 8, MADV_RANDOM);
+        touch(&g, 30);
+        touch(&g, 31); /* the cluster ends before 40; the next may not begin there */
+        expect_in_memory(&g, "30-39", "up to the page that is advised otherwise");
+        end(&g);
+}
+
+static void S8_free_behind(void)
+{
+        struct ground g = start("behind", PROT_READ, MAP_SHARED);
+
+        advise(&g, 0, UNITS, MADV_SEQUENTIAL);
+        for (unsigned i = 0; i < 4; i++)
+                touch(&g, i);
+        /* The fault on 2 mapped eight pages: 3 made none. The segment's first page stays. */
+        expect_in_memory(&g, "0 2-33", "behind the third");
+        touch(&g, 10);
+        expect_in_memory(&g, "0 10-33", "behind the eleventh");
+        end(&g);
+}
+
+static void S8_free_behind_goes_back_to_the_first_page_not_in_memory(void)
+{
+        struct ground g = start("walk", PROT_READ, MAP_SHARED);
+
+        for (unsigned i = 20; i < 24; i++)
+                touch(&g, i);
+        for (unsigned i = 60; i < 70; i += 3)
+                touch(&g, i);
+        advise(&g, 0, UNITS, MADV_SEQUENTIAL);
+        expect_in_memory(&g, "20-52 60 63 66 69", "before");
+        touch(&g, 64);
+        expect_in_memory(&g, "20-52 60 64 66 69", "63 only");
+        end(&g);
+}
+
+static void S8_locked_pages_stay(void)
+{
+        struct ground g = start("locked", PROT_READ, MAP_SHARED);
+
+        for (unsigned i = 20; i < 24; i++)
+                touch(&g, i);
+        expect(fl_mlock(g.e, g.p + 22 * UNIT, UNIT) == 0, "%s", fl_strerror());
+        advise(&g, 0, UNITS, MADV_SEQUENTIAL);
+        touch(&g, 40);
+        expect_in_memory(&g, "22 40-52", "what is locked stays, the walk goes on");
+        expect(fl_munlock(g.e, g.p + 22 * UNIT, UNIT) == 0, "%s", fl_strerror());
+        end(&g);
+}
+
+static void S8_dirty_pages_are_written_first(void)
+{
+        struct ground g = start("dirty", PROT_READ | PROT_WRITE, MAP_SHARED);
+        char byte = 0;
+
+        for (unsigned i = 50; i < 53; i++)
+                store(&g, i);
+        advise(&g, 0, UNITS, MADV_SEQUENTIAL);
+        touch(&g, 60); /* 52 mapped eight pages */
+        expect(file_read(g.path, &byte, 1, 52 * UNIT + 100) && byte == 1, "not written: %d", byte);
+        expect_in_memory(&g, "60-82", "and they are gone");
+        end(&g);
+}
+
+/* --- what a fault maps */
+
+static void S10_all_that_is_returned_is_mapped(void)
+{
+        struct ground g = start("extra", PROT_READ, MAP_SHARED);
+        char buf[16 * UNIT];
+        unsigned long before;
+
+        expect(fl_pread(g.f, buf, sizeof(buf), 32 * UNIT) == (ssize_t)sizeof(buf), "%s",
+               fl_strerror());
+        touch(&g, 32);
+        before = faults(&g);
+        for (unsigned i = 33; i < 40; i++)
+                touch(&g, i);
+        expect_eq(faults(&g), before, "eight pages are mapped");
+        touch(&g, 40);
+        expect_eq(faults(&g), before + 1, "not the ninth");
+        touch(&g, 31);
+        expect_eq(faults(&g), before + 2, "nor what lies before");
+        end(&g);
+}
+
+static void S9_hat_probe_a_mapped_page_behind_it_keeps_a_fault_to_its_own(void)
+{
+        struct ground g = start("probe", PROT_READ | PROT_WRITE, MAP_PRIVATE);
+        char buf[16 * UNIT];
+        unsigned long before;
+
+        expect(fl_pread(g.f, buf, sizeof(buf), 32 * UNIT) == (ssize_t)sizeof(buf), "%s",
+               fl_strerror());
+        for (unsigned half = 0; half < 2; half++) { /* a private store maps its own page only */
+                struct caught c = try_store(g.p + 37 * UNIT + half * TEST_PAGE, 0);
+
+                expect(!c.signo, "a store: %s", caught_name(c));
+        }
+        touch(&g, 36); /* 37 is mapped */
+        before = faults(&g);
+        touch(&g, 38); /* so this is not: and with it eight are */
+        expect_eq(faults(&g), before + 1, "38 was not mapped with 36");
+        touch(&g, 45);
+        expect_eq(faults(&g), before + 1, "45 with 38");
+        end(&g);
+}
+
+static void S9_both_halves_of_a_page_go_together(void)
+{
+        struct ground g = start("halves", PROT_READ | PROT_WRITE, MAP_SHARED);
+        unsigned long before;
+
+        store(&g, 70);
+        before = faults(&g);
+        for (unsigned half = 0; half < 2; half++) {
+                struct caught c = try_store(g.p + 70 * UNIT + half * TEST_PAGE + 8, 1);
+
+                expect(!c.signo, "a store: %s", caught_name(c));
+        }
+        expect_eq(faults(&g), before, "one fault made both halves writable");
+        expect_in_memory(&g, "70", "both in memory");
+        end(&g);
+}
+
+int main(int argc, char **argv)
+{
+        test_begin(argc, argv, 0, 0, 60);
+        S16_a_miss_reads_one_block();
+        S14_S15_S16_S17_a_stream_from_the_start();
+        S16_a_stream_in_the_middle();
+        S14_a_stream_is_broken_by_another_access();
+        S15_reads_make_streams_as_well();
+        S13_S18_random_reads_one_page();
+        S13_read_ahead_stops_at_a_page_advised_otherwise();
+        S8_free_behind();
+        S8_free_behind_goes_back_to_the_first_page_not_in_memory();
+        S8_locked_pages_stay();
+        S8_dirty_pages_are_written_first();
+        S10_all_that_is_returned_is_mapped();
+        S9_hat_probe_a_mapped_page_behind_it_keeps_a_fault_to_its_own();
+        S9_both_halves_of_a_page_go_together();
+        return test_end();
+}
