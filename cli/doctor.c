@@ -167,6 +167,8 @@ static void print_engine(const struct findings *f)
         if (!*e->automatic)
                 return;
         line(WELL, "default cache", "%s", text_bytes(a, e->cache));
+        if (*e->tune)
+                line(WELL, "policy", "%s", e->tune);
         if (!e->fault_ns)
                 return;
         line(WELL, "one fault", "%s; the kernel's own %s (median of minor faults)",
@@ -246,7 +248,7 @@ static json_t *engine_json(const struct engine_findings *e)
         for (unsigned i = 0; i < DOCTOR_MMUS; i++)
                 json_object_set_new(faults, e->mmu[i].name,
                                     json_or_null(e->mmu[i].fault_ns, e->mmu[i].fault_ns));
-        return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "mmu_auto",
+        return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:s}", "mmu_auto",
                          *e->automatic ? json_string(e->automatic) : json_null(), "mmu_uffd",
                          e->full           ? json_string("all faults")
                          : e->mmu[0].opens ? json_string("user mode only")
@@ -254,7 +256,8 @@ static json_t *engine_json(const struct engine_findings *e)
                          "refusal", e->why, "default_cache", json_or_null(*e->automatic, e->cache),
                          "fault_ns", json_or_null(e->fault_ns, e->fault_ns), "fault_spin_ns",
                          json_or_null(e->spin_ns, e->spin_ns), "fault_kernel_ns",
-                         json_or_null(e->kernel_ns, e->kernel_ns), "fault_mmu_ns", faults);
+                         json_or_null(e->kernel_ns, e->kernel_ns), "fault_mmu_ns", faults, "tune",
+                         e->tune);
 }
 
 static json_t *modules_json(void)

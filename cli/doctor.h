@@ -45,6 +45,7 @@ struct engine_findings {
         struct mmu_findings mmu[DOCTOR_MMUS];
         char why[512];      /* the library's sentence, where "auto" does not open */
         uint64_t cache;     /* the default budget */
+        char tune[512];     /* the parameters that the policy goes by; empty: it has none */
         uint64_t fault_ns;  /* median of a minor fault with "auto"; 0: not measured */
         uint64_t spin_ns;   /* the same with --spin on */
         uint64_t kernel_ns; /* the same on the kernel's own mapping */

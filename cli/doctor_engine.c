@@ -115,6 +115,7 @@ static struct fl_engine *open_engine(const struct options *o, const char *mmu, u
                 .cache = o->cache,
                 .mmu = mmu,
                 .policy = o->policy,
+                .tune = o->tune,
                 .driver = o->driver,
                 .readahead = o->readahead,
                 .trace = strcmp(mmu, "auto") ? NULL : o->trace,
@@ -148,6 +149,7 @@ static void examine_auto(struct engine_findings *found, const struct options *o)
         found->full = !strcmp(found->automatic, "uffd");
         if (!fl_stats(e, &stats))
                 found->cache = stats.budget_bytes;
+        fl_engine_tune(e, found->tune, sizeof(found->tune));
         found->fault_ns = measure(e);
         print_stats(o, e);
         fl_engine_close(e);

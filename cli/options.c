@@ -14,7 +14,7 @@
 #include "cli.h"
 
 #define SPIN_ON 50000u /* ns: about what waking an idle core costs */
-#define NR_COMMON 17
+#define NR_COMMON 18
 
 static void common_options(struct options *o, struct option_spec spec[NR_COMMON + 1])
 {
@@ -25,6 +25,7 @@ static void common_options(struct options *o, struct option_spec spec[NR_COMMON 
                   policies ? policies : "linux|linux-5.13|solaris", 0 },
                 { "mmu", OPTION_CHOICE, &o->mmu, "auto|uffd|sigbus|sigsegv", 0 },
                 { "driver", OPTION_CHOICE, &o->driver, "auto|uring|posix", 0 },
+                { "tune", OPTION_STRING, &o->tune, NULL, 0 },
                 { "elevator", OPTION_CHOICE, &o->elevator, "deadline|none", 0 },
                 { "readahead", OPTION_SIZE, &o->readahead, NULL, PAGE_SIZE },
                 { "error", OPTION_CHOICE, &o->error, "sigbus|zero|retry", 0 },

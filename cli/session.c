@@ -16,6 +16,7 @@ int session_open_engine(struct session *s, const struct options *o, const char *
                 .cache = o->cache,
                 .mmu = o->mmu,
                 .policy = o->policy,
+                .tune = o->tune,
                 .driver = o->driver,
                 .elevator = o->elevator,
                 .readahead = o->readahead,

@@ -78,6 +78,8 @@ struct fl_engine_config {
                                * nothing; "inherit", what the kernel would give it. See above */
         const char *elevator; /* the order in which requests go to a device: "deadline" (default),
                                * "none" */
+        const char *tune;     /* parameters of the policy "solaris", by their names there, such as
+                               * "autoup=10,lotsfree=2M": faultline(7); NULL: those that fit */
 };
 #define FL_ENGINE_QUIET 1u /* no line on stderr when a SIGBUS is raised: the program tells */
 
@@ -91,6 +93,9 @@ FL_API struct fl_engine *fl_engine_open(const struct fl_engine_config *config);
 FL_API int fl_engine_close(struct fl_engine *engine);
 /* The MMU that the engine uses: "uffd", "sigbus", "sigsegv". */
 FL_API const char *fl_engine_mmu(const struct fl_engine *engine);
+/* The parameters that its policy goes by now, all of them, in the form of `tune`; "" if it has none.
+ * Returns the length of the whole, of which as much as fits is in buf, as snprintf(3). */
+FL_API int fl_engine_tune(const struct fl_engine *engine, char *buf, size_t size);
 /* Change the budget; shrinking evicts and waits. EINVAL under 64 pages, EBUSY if what cannot be
  * reclaimed, or what files have been promised (fl_mapping_set), does not fit. */
 FL_API int fl_engine_set_cache(struct fl_engine *engine, uint64_t bytes);

@@ -35,9 +35,25 @@ int copy_config(void *to, size_t size, const void *from)
         return 0;
 }
 
+/* 0, or -EINVAL and why. */
+static int read_tune(const struct fl_engine_config *cfg, struct policy_tune *tune, char *why,
+                     size_t size)
+{
+        const struct vm_policy_ops *policy = policy_find(cfg->policy);
+
+        if (cfg->tune && *cfg->tune && !policy->tunable) {
+                snprintf(why, size, "the policy %s has none", policy->name);
+                return -EINVAL;
+        }
+        return tune_parse(cfg->tune, (cfg->cache >> PAGE_SHIFT) / policy->page_pages,
+                          policy->page_pages * PAGE_SIZE, tune, why, size);
+}
+
 static int check_config(struct fl_engine_config *cfg)
 {
         enum on_error on_error;
+        struct policy_tune tune;
+        char why[128];
 
         if (cfg->cache == 0)
                 cfg->cache = default_cache_bytes();
@@ -50,6 +66,8 @@ static int check_config(struct fl_engine_config *cfg)
         if (!policy_find(cfg->policy))
                 return fl_fail(EINVAL, cfg->policy, "choosing a policy",
                                "no policy of that name; there are: " POLICY_NAMES);
+        if (read_tune(cfg, &tune, why, sizeof(why)))
+                return fl_fail(EINVAL, cfg->tune, "choosing the policy's parameters", why);
         if (cfg->driver && strcmp(cfg->driver, "auto") != 0 && strcmp(cfg->driver, "uring") != 0 &&
             strcmp(cfg->driver, "posix") != 0)
                 return fl_fail(EINVAL, cfg->driver, "choosing a driver",
@@ -128,10 +146,12 @@ static int open_upper(struct fl_engine *e, const struct fl_engine_config *cfg, c
                 .policy = policy_find(cfg->policy),
                 .m_ops = &vm_mapping_ops,
         };
-        int error = shmem_mount(&e->fs, e->swap, &e->tables, &cache_cfg.shmem);
+        int error = read_tune(cfg, &cache_cfg.tune, why, 256);
         size_t bytes;
         void *staging;
 
+        if (!error)
+                error = shmem_mount(&e->fs, e->swap, &e->tables, &cache_cfg.shmem);
         if (!error)
                 error = mm_create(&e->mm, &mm_cfg);
         if (!error)
@@ -286,6 +306,19 @@ int fl_engine_close(struct fl_engine *e)
 const char *fl_engine_mmu(const struct fl_engine *e)
 {
         return e->mm->mmu->ops->name;
+}
+
+int fl_engine_tune(const struct fl_engine *e, char *buf, size_t size)
+{
+        const struct vm_policy_ops *policy = e->cache->policy;
+        struct policy_tune all = { .given = 0 };
+
+        if (policy->tunable)
+                all = tune_complete(&e->cache->tune,
+                                    (uint64_t)atomic_load(&e->cache->budget.limit) /
+                                            policy->page_pages,
+                                    policy->page_pages * PAGE_SIZE);
+        return tune_text(&all, buf, size);
 }
 
 int fl_engine_set_cache(struct fl_engine *e, uint64_t bytes)

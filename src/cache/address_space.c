@@ -35,6 +35,7 @@ int mapping_create(struct page_cache *c, struct inode *inode)
         }
         inode->i_mapping = m;
         mutex_lock(&c->lock);
+        m->number = ++c->nr_numbers;
         TAILQ_INSERT_TAIL(&c->mappings, m, link);
         mutex_unlock(&c->lock);
         return 0;

@@ -48,6 +48,7 @@ struct mapping_ops {
 struct address_space {
         struct inode *host;       /* (c) */
         struct page_cache *cache; /* (c) */
+        uint64_t number;          /* (c) of all files the cache has had; the list is in its order */
         bool swap_backed;         /* (c) of the file system's operations */
         struct radix i_pages;     /* struct page */
         struct frames *frames;    /* (c) */

@@ -94,6 +94,7 @@ int cache_create(struct page_cache **out, const struct cache_config *cfg)
         c->trace = cfg->trace;
         c->policy = cfg->policy;
         c->page_pages = cfg->page_pages ? cfg->page_pages : cfg->policy->page_pages;
+        c->tune = cfg->tune;
         c->m_ops = cfg->m_ops;
         c->shmem = cfg->shmem;
         TAILQ_INIT(&c->mappings);

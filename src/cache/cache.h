@@ -52,6 +52,12 @@ struct worker {
         _Atomic bool stop;
 };
 
+/* Where fsflush goes on: pages of memory looked at in this lap, free ones included, and the file's
+ * number and page where the next are. */
+struct flush_hand {
+        uint64_t lap, number, index;
+};
+
 struct io_run;
 
 /* How reclaim reaches private pages; filled in by vm. */
@@ -79,7 +85,8 @@ struct page_cache {
         struct table_pool *tables;          /* (c) */
         struct trace *trace;                /* (c) */
         const struct vm_policy_ops *policy; /* (c) */
-        uint32_t page_pages; /* (c) pages that go together; the policy's or the user's */
+        uint32_t page_pages;     /* (c) pages that go together; the policy's or the user's */
+        struct policy_tune tune; /* (c) what was given of its parameters */
         const struct mapping_ops *m_ops; /* (c) */
         struct super_block *shmem;       /* (c) NULL: none */
         const struct private_ops *_Atomic p_ops;
@@ -101,10 +108,12 @@ struct page_cache {
         _Atomic uint32_t hold_epoch;
         _Atomic int64_t holding[2]; /* who is between hold_begin() and hold_end(), by epoch */
         struct worker reclaimer, flusher, roomer;
+        struct flush_hand flush_hand;    /* the flusher's */
         _Atomic uint32_t reclaim_wants;  /* pages that reclaim asks the flusher to clean */
         _Atomic uint64_t writeback_done; /* pages cleaned so far, to see progress */
         struct mutex lock;
         TAILQ_HEAD(, address_space) mappings; /* [open] + [cache] */
+        uint64_t nr_numbers;                  /* [cache] files so far */
         struct mutex run_lock;
         struct io_run *runs;      /* (c) all of them */
         struct io_run *free_runs; /* [run] */
@@ -122,6 +131,7 @@ struct cache_config {
         struct trace *trace;
         const struct vm_policy_ops *policy;
         uint32_t page_pages; /* that go together; 0: the policy's */
+        struct policy_tune tune;
         const struct mapping_ops *m_ops;
         struct super_block *shmem; /* for memory that is shared; NULL: there is none to be had */
 };
@@ -251,6 +261,8 @@ void *room_thread(void *arg);
 /* writeback.c */
 void *flusher_thread(void *arg);
 void flusher_kick(struct page_cache *c);
+/* fsflush.c: one wake of it. The flusher, or a test that owns the clock. */
+void fsflush_wake(struct page_cache *c);
 int64_t dirty_limit(struct page_cache *c);
 int64_t dirty_background(struct page_cache *c);
 

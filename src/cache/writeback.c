@@ -328,7 +328,7 @@ static struct address_space *next_dirty(struct page_cache *c, struct address_spa
 
 static bool over_background(struct page_cache *c)
 {
-        return atomic_load(&c->nr_dirty) > dirty_background(c);
+        return !c->policy->flush_scan && atomic_load(&c->nr_dirty) > dirty_background(c);
 }
 
 /* How many pages of the file are due, and why. */
@@ -339,7 +339,10 @@ static uint64_t pages_due(struct address_space *m, uint64_t wanted, enum writeba
 
         if (mapping_write_failed(m))
                 return 0; /* in a moment again */
-        if (!since)       /* two threads counted at once: it is dirty all the same */
+        *why = WB_RECLAIM;
+        if (c->policy->flush_scan)
+                return wanted;
+        if (!since) /* two threads counted at once: it is dirty all the same */
                 atomic_store(&m->dirtied_at, now);
         else if (now - since > (uint64_t)c->policy->expire_ms * 1000000ull) {
                 *why = WB_PERIODIC;
@@ -370,27 +373,54 @@ static uint64_t flush_pass(struct page_cache *c, uint64_t wanted)
         return started;
 }
 
+static uint64_t flush_period(struct page_cache *c)
+{
+        uint64_t ms = tune_or(&c->tune, TUNE_tune_t_fsflushr, 0) * 1000;
+
+        return (ms ? ms : c->policy->writeback_ms) * 1000000ull;
+}
+
 void flusher_kick(struct page_cache *c)
 {
         worker_kick(&c->flusher);
+}
+
+/* The flusher's turn comes after so long; 1: it is overdue. */
+static uint64_t until_scan(struct page_cache *c, uint64_t last)
+{
+        uint64_t period = flush_period(c), past = now_ns() - last;
+
+        return !c->policy->flush_scan ? period : past < period ? period - past : 1;
+}
+
+/* Pages that somebody waits for to be written, whoever's turn it is: reclaim, or who may not make more
+ * pages dirty. */
+static uint64_t wanted_now(struct page_cache *c, bool throttled)
+{
+        uint64_t wants = atomic_exchange(&c->reclaim_wants, 0);
+
+        return throttled && c->policy->flush_scan ? max_u64(wants, CHUNK_PAGES) : wants;
 }
 
 void *flusher_thread(void *arg)
 {
         struct page_cache *c = arg;
         struct worker *w = &c->flusher;
-        uint64_t woken_at = 0, started = 0;
+        uint64_t woken_at = 0, scanned_at = now_ns(), started = 0;
         uint32_t seen = 0;
 
         while (!atomic_load(&w->stop)) {
-                bool soon = waitq_busy(&c->dirty_wq) || over_background(c);
+                bool throttled = waitq_busy(&c->dirty_wq);
+                bool soon = throttled || over_background(c);
 
                 if (started == 0 || !over_background(c))
-                        worker_sleep(w, &seen,
-                                     soon ? PAUSE_NS
-                                          : (uint64_t)c->policy->writeback_ms * 1000000ull);
+                        worker_sleep(w, &seen, soon ? PAUSE_NS : until_scan(c, scanned_at));
                 putpage_serve(c);
-                started = flush_pass(c, atomic_exchange(&c->reclaim_wants, 0));
+                if (c->policy->flush_scan && until_scan(c, scanned_at) == 1) {
+                        scanned_at = now_ns();
+                        fsflush_wake(c);
+                }
+                started = flush_pass(c, wanted_now(c, throttled));
                 /* Nobody pauses for longer than this, whatever became of the writes. */
                 if (now_ns() - woken_at >= PAUSE_NS) {
                         woken_at = now_ns();

@@ -13,19 +13,32 @@
 #define PO_SHARE 8
 #define PO_SHARE_MOST (PO_SHARE << 24)
 
-struct pageout_limits pageout_limits(uint64_t memory, uint32_t page)
+struct pageout_limits pageout_limits_tuned(const struct policy_tune *t, uint64_t memory,
+                                           uint32_t page)
 {
         struct pageout_limits l;
+        uint64_t lotsfree = max_u64(memory / 64, min_u64(LOTSFREE_LEAST / page, memory / 8));
 
-        l.lotsfree = max_u64(memory / 64, min_u64(LOTSFREE_LEAST / page, memory / 8));
-        l.desfree = l.lotsfree / 2;
-        l.minfree = l.desfree / 2;
-        l.throttlefree = l.minfree;
+        l.lotsfree = min_u64(tune_or(t, TUNE_lotsfree, lotsfree), memory / 2);
+        l.desfree = min_u64(tune_or(t, TUNE_desfree, l.lotsfree / 2), l.lotsfree);
+        l.minfree = min_u64(tune_or(t, TUNE_minfree, l.desfree / 2), l.desfree);
+        l.throttlefree = min_u64(tune_or(t, TUNE_throttlefree, l.minfree), l.lotsfree);
         l.pageout_reserve = l.throttlefree / 2;
-        l.fastscan = min_u64(memory / 2, FASTSCAN_MOST / page);
-        l.slowscan = min_u64(l.fastscan / 10, SLOWSCAN);
-        l.handspread = l.fastscan;
+        l.fastscan = tune_or(t, TUNE_fastscan, min_u64(memory / 2, FASTSCAN_MOST / page));
+        l.slowscan = tune_or(t, TUNE_slowscan, min_u64(l.fastscan / 10, SLOWSCAN));
+        l.handspread =
+                min_u64(tune_or(t, TUNE_handspreadpages, l.fastscan), memory ? memory - 1 : 0);
+        l.maxpgio = tune_or(t, TUNE_maxpgio, MAXPGIO);
+        l.cpu_least = tune_or(t, TUNE_min_percent_cpu, CPU_LEAST);
+        l.cpu_most = tune_or(t, TUNE_max_percent_cpu, max_u64(CPU_MOST, l.cpu_least));
         return l;
+}
+
+struct pageout_limits pageout_limits(uint64_t memory, uint32_t page)
+{
+        static const struct policy_tune none;
+
+        return pageout_limits_tuned(&none, memory, page);
 }
 
 bool pageout_wanted(const struct pageout_limits *l, uint64_t freemem, uint64_t needfree)
@@ -53,13 +66,14 @@ unsigned pageout_cpu_cap(const struct pageout_limits *l, uint64_t freemem, uint6
         uint64_t v = vavail(l, freemem, deficit);
 
         if (l->lotsfree == 0)
-                return CPU_MOST;
-        return (unsigned)(CPU_LEAST + (CPU_MOST - CPU_LEAST) * (l->lotsfree - v) / l->lotsfree);
+                return (unsigned)l->cpu_most;
+        return (unsigned)(l->cpu_least +
+                          (l->cpu_most - l->cpu_least) * (l->lotsfree - v) / l->lotsfree);
 }
 
-unsigned pageout_pushes(void)
+uint64_t pageout_pushes(const struct pageout_limits *l)
 {
-        return MAXPGIO / PAGEOUT_HZ;
+        return max_u64(l->maxpgio / PAGEOUT_HZ, 1);
 }
 
 static bool passed_by(const struct pageout_page *p, unsigned po_share)
@@ -92,7 +106,7 @@ unsigned pageout_share(unsigned po_share, bool fruitless, bool ample)
 
 uint64_t fsflush_scan(uint64_t memory, unsigned tune_t_fsflushr, unsigned autoup)
 {
-        return autoup ? memory * tune_t_fsflushr / autoup : memory;
+        return autoup ? (memory * tune_t_fsflushr + autoup - 1) / autoup : memory;
 }
 
 unsigned fsflush_iflush(unsigned tune_t_fsflushr, unsigned autoup)

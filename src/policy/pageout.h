@@ -7,15 +7,20 @@
 #ifndef FL_POLICY_PAGEOUT_H
 #define FL_POLICY_PAGEOUT_H
 
-#include "util/base.h"
+#include "policy/tune.h"
 
 /* S34, S35. */
 struct pageout_limits {
         uint64_t lotsfree, desfree, minfree, throttlefree, pageout_reserve;
         uint64_t fastscan, slowscan; /* pages a second */
         uint64_t handspread;
+        uint64_t maxpgio;             /* pages a second */
+        uint64_t cpu_least, cpu_most; /* percent */
 };
 struct pageout_limits pageout_limits(uint64_t memory, uint32_t page);
+/* The same, where some are given. What is given for more memory than there is is cut to fit. */
+struct pageout_limits pageout_limits_tuned(const struct policy_tune *t, uint64_t memory,
+                                           uint32_t page);
 
 #define PAGEOUT_HZ 4 /* wakes a second */
 /* S34. */
@@ -25,7 +30,7 @@ uint64_t pageout_desscan(const struct pageout_limits *l, uint64_t freemem, uint6
 /* S35: percent of a processor. */
 unsigned pageout_cpu_cap(const struct pageout_limits *l, uint64_t freemem, uint64_t deficit);
 /* S35: pages to be written in one wake. */
-unsigned pageout_pushes(void);
+uint64_t pageout_pushes(const struct pageout_limits *l);
 
 /* S36: what a page looks like to the hands. */
 struct pageout_page {

@@ -12,6 +12,7 @@
 #define FL_POLICY_POLICY_H
 
 #include "policy/reclaim.h"
+#include "policy/tune.h"
 
 enum vm_advice { ADVICE_NORMAL, ADVICE_RANDOM, ADVICE_SEQUENTIAL };
 
@@ -149,6 +150,12 @@ struct vm_policy_ops {
         unsigned writeback_ms, expire_ms;           /* L43 */
         unsigned swappiness;                        /* of 200: private pages' weight (L51) */
         uint32_t swap_window;                       /* pages read back at once, at most (L47) */
+        bool tunable;                               /* it has the parameters of tune.h */
+        bool async_starts_io; /* msync with MS_ASYNC (S28); else it starts nothing (L41) */
+        /* How many pages of memory the flusher looks at when it wakes, every writeback_ms or what tune
+         * says: those of them that are dirty it writes, others not, unless somebody asks (S33). NULL:
+         * by age and amount (L43, L46). */
+        uint64_t (*flush_scan)(const struct policy_tune *, uint64_t memory);
         bool refaults_stay_missed; /* a page that went too early takes no miss back (L19) */
         /* A read fault or store found no page. Counts mmap_miss. */
         struct ra_window (*mmap_miss)(const struct ra_request *);

@@ -213,6 +213,17 @@ static const struct segvn_policy solaris_segvn = {
         .kluster = segvn_kluster,
 };
 
+/* S33: pages of the cache. */
+static uint64_t solaris_flush_scan(const struct policy_tune *tune, uint64_t memory)
+{
+        struct policy_tune t = tune_complete(tune, memory, PAGE_SIZE);
+
+        if (!t.value[TUNE_dopageflush])
+                return 0;
+        return fsflush_scan(memory, (unsigned)t.value[TUNE_tune_t_fsflushr],
+                            (unsigned)t.value[TUNE_autoup]);
+}
+
 const struct vm_policy_ops solaris_policy = {
         .name = "solaris",
         .page_pages = FS_BSIZE / PAGE_SIZE,
@@ -220,6 +231,9 @@ const struct vm_policy_ops solaris_policy = {
         .background_percent = 80,
         .dirty_percent = 80,
         .writeback_ms = 1000,
+        .tunable = true,
+        .async_starts_io = true,
+        .flush_scan = solaris_flush_scan,
         .expire_ms = 30000,
         .swappiness = 60,
         .swap_window = 8,

@@ -619,6 +619,9 @@ int mm_sync(struct mm *mm, uint64_t addr, uint64_t len, int flags)
                 }
                 if (flags & MS_SYNC)
                         error = fsync_range(f, first, last, true);
+                else if ((flags & MS_ASYNC) && mm->cache->policy->async_starts_io &&
+                         !f->mapping->swap_backed)
+                        writeback_start(f->mapping, first, last, UINT64_MAX, 0, WB_ASKED, 0);
                 r = file_put(f);
                 if (error || r)
                         return error ? error : r;

@@ -74,6 +74,14 @@ expect_error 2 'one of auto|uffd' "$FAULTLINE" cat file --mmu pmap
 expect_error 2 'one of' "$FAULTLINE" cat file --driver scsi
 expect_error 2 'one of deadline' "$FAULTLINE" cat file --elevator lift
 expect_error 2 'one of' "$FAULTLINE" cat file --policy best
+for wrong in autoup autoup= autoup=x autoup=0 autoup=10s lotsfree=0 lotsfree=4T desfree=2K,lotsfree=1 \
+        minfree=900 slowscan=9,fastscan=8 autoup=5,tune_t_fsflushr=6 autoup=5,autoup=6 nosuch=1 maxpgio=0 \
+        handspreadpages=1G min_percent_cpu=90,max_percent_cpu=50 max_percent_cpu=101 dopageflush=2 =5 autoup=5, ; do
+        expect_error 1 "choosing the policy's parameters: .*\(no parameter\|must\|twice\)" \
+                "$FAULTLINE" cat file --cache 8M --policy solaris --tune "$wrong"
+done
+expect_error 1 'the policy linux has none' "$FAULTLINE" cat file --tune autoup=5
+"$FAULTLINE" cat file --policy solaris --tune autoup=5,lotsfree=512K >seen || fail "parameters that are right"
 expect_error 2 'spin' "$FAULTLINE" cat file --spin 5
 expect_error 2 'unknown option' "$FAULTLINE" cat file --nonsense
 expect_error 2 'unknown option' "$FAULTLINE" cat file -x

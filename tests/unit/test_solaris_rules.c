@@ -329,6 +329,7 @@ Test(solaris, S33_fsflush_sees_all_of_memory_in_autoup_seconds)
         cr_assert_eq(fsflush_scan(30000, 1, 30), 1000);
         cr_assert_eq(fsflush_scan(30000, 5, 30), 5000);
         cr_assert_eq(fsflush_scan(30000, 1, 0), 30000);
+        cr_assert_eq(fsflush_scan(1000, 1, 30), 34); /* within that time, not a bit later */
         cr_assert_eq(fsflush_iflush(1, 30), 30);
         cr_assert_eq(fsflush_iflush(5, 30), 6);
         cr_assert_eq(fsflush_iflush(40, 30), 1);
@@ -368,7 +369,7 @@ Test(solaris, S35_scan_rates)
         cr_assert_eq(pageout_cpu_cap(&l, 16384, 0), 4);
         cr_assert_eq(pageout_cpu_cap(&l, 8192, 0), 42);
         cr_assert_eq(pageout_cpu_cap(&l, 0, 0), 80);
-        cr_assert_eq(pageout_pushes(), 10);
+        cr_assert_eq(pageout_pushes(&l), 10);
         l = pageout_limits(1000, 4096);
         cr_assert_eq(l.fastscan, 500);
         cr_assert_eq(l.slowscan, 50);
