@@ -21,6 +21,9 @@ struct image_fuzz {
         struct block_pool *pool;
         struct fs_env env;
         const struct file_system_type *type;
+        int oflags; /* files are opened so */
+        /* More that can be done with a file, or NULL. */
+        void (*more)(struct image_fuzz *f, struct inode *inode);
         unsigned files;     /* left */
         struct inode *held; /* the image stays mounted until the last has been read */
         char *buf;
@@ -52,20 +55,24 @@ static inline void image_run_end(struct fs_run *run)
         r->waiter.wake(&r->waiter);
 }
 
-static inline void image_read_run(struct image_fuzz *f, struct inode *inode, uint64_t index,
-                                  uint32_t nr)
+/* opf: IO_READ or IO_WRITE */
+static inline void image_run(struct image_fuzz *f, struct inode *inode, uint32_t opf,
+                             uint64_t index, uint32_t nr)
 {
         struct image_run r = { .run = { .inode = inode,
                                         .index = index,
                                         .nr_pages = nr,
-                                        .opf = IO_READ | REQ_SYNC,
+                                        .opf = opf | REQ_SYNC,
                                         .buf = f->buf,
                                         .end_io = image_run_end } };
         struct blk_plug plug;
 
         waiter_init_sync(&r.waiter);
         blk_start_plug(&plug);
-        inode->a_ops->readahead(&r.run, &plug);
+        if (opf == IO_READ)
+                inode->a_ops->readahead(&r.run, &plug);
+        else
+                inode->a_ops->writepages(&r.run, &plug);
         blk_finish_plug(&plug);
         must(!waiter_sleep(&r.waiter, UINT64_C(20000000000)));
         must(r.run.error <= 0 && r.run.valid <= (uint64_t)nr * PAGE_SIZE);
@@ -77,20 +84,22 @@ static inline void image_open_file(struct image_fuzz *f, const struct uri *u)
         const char *why = NULL;
         struct stat st;
         uint64_t pages, at = 0;
-        int err = f->type->open(&f->env, u->inner, u, O_RDONLY, &inode, &why);
+        int err = f->type->open(&f->env, u->inner, u, f->oflags, &inode, &why);
 
         must(err <= 0 && (!why || *why));
         if (err)
                 return;
         inode->i_op->getattr(inode, &st);
         pages = pages_of(inode->i_size);
-        image_read_run(f, inode, 0, RUN_PAGES);
+        image_run(f, inode, IO_READ, 0, RUN_PAGES);
         if (pages > RUN_PAGES)
-                image_read_run(f, inode, pages - 1, 2);
+                image_run(f, inode, IO_READ, pages - 1, 2);
         if (pages > 200)
-                image_read_run(f, inode, pages / 2 - 3, RUN_PAGES / 2);
+                image_run(f, inode, IO_READ, pages / 2 - 3, RUN_PAGES / 2);
         if (inode->a_ops->place && pages)
                 (void)inode->a_ops->place(inode, pages - 1, &at);
+        if (f->more)
+                f->more(f, inode);
         if (f->held)
                 inode_put(inode);
         else

@@ -255,6 +255,13 @@ static int list_inode(struct listing *l, ext2_ino_t ino, const char *name)
         return l->entry(l->arg, &entry);
 }
 
+/* The first two of a directory are not asked. */
+static bool is_name(const char *name, size_t len)
+{
+        return len && strlen(name) == len && !memchr(name, '/', len) && strcmp(name, ".") &&
+               strcmp(name, "..");
+}
+
 static int list_entry(ext2_ino_t dir, int kind, struct ext2_dir_entry *d, int offset, int size,
                       char *buf, void *arg)
 {
@@ -267,8 +274,7 @@ static int list_entry(ext2_ino_t dir, int kind, struct ext2_dir_entry *d, int of
                 return 0;
         memcpy(name, d->name, len);
         name[len] = 0;
-        if (d->inode > l->e->fs->super->s_inodes_count || strlen(name) != len ||
-            memchr(name, '/', len))
+        if (d->inode > l->e->fs->super->s_inodes_count || !is_name(name, len))
                 l->error = -EUCLEAN;
         else
                 l->error = list_inode(l, d->inode, name);
