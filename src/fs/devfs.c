@@ -74,6 +74,28 @@ static int devfs_truncate(struct inode *inode, uint64_t size)
         return -EINVAL;
 }
 
+/* As fallocate(2) of a block device: not where the device itself cannot do it. */
+static int devfs_punch(struct inode *inode, uint64_t first, uint64_t end)
+{
+        static char zeros[SECTOR_SIZE] __attribute__((aligned(PAGE_SIZE)));
+        uint64_t start = first << PAGE_SHIFT, size = atomic_load(&inode->i_size), sectors;
+        struct request_queue *q = inode->i_queue;
+        int err;
+
+        if (!inode->writable || !blk_queue_limits(q)->max_write_zeroes_sectors)
+                return -EOPNOTSUPP;
+        if (start >= size)
+                return 0;
+        end = min_u64(end, pages_of(size)) << PAGE_SHIFT;
+        sectors = (min_u64(end, size) - start) >> SECTOR_SHIFT;
+        err = blkdev_issue_zeroout(q, start >> SECTOR_SHIFT, sectors);
+        if (err || end <= size || size % SECTOR_SIZE == 0)
+                return err;
+        /* What is left of a device that does not end with a sector. */
+        return submit_bio_wait(q, IO_WRITE | REQ_NOMERGE | REQ_SYNC, size >> SECTOR_SHIFT, zeros,
+                               size % SECTOR_SIZE, 0);
+}
+
 static int devfs_fsync(struct inode *inode, bool datasync)
 {
         (void)datasync;
@@ -223,6 +245,7 @@ static const struct super_operations devfs_super_ops = {
 
 static const struct inode_operations devfs_inode_ops = {
         .truncate = devfs_truncate,
+        .punch = devfs_punch,
         .fsync = devfs_fsync,
         .getattr = devfs_getattr,
 };

@@ -310,6 +310,32 @@ static enum verdict test_store(struct world *w)
         return v;
 }
 
+static bool is_zero(const char *page)
+{
+        static const char zeros[PAGE];
+
+        return !memcmp(page, zeros, PAGE);
+}
+
+/* Pages that are removed read as zeros, from the device too, and those beside them as ever. */
+static enum verdict test_punch(struct world *w)
+{
+        if (w->r->read_only)
+                return skip(w, "it is read-only");
+        if (fl_madvise(w->e, w->p + 10 * PAGE, 3 * PAGE, MADV_REMOVE))
+                return bad(w, "%s", fl_strerror());
+        for (unsigned time = 0; time < 2; time++) {
+                for (uint64_t i = 9; i < 14; i++)
+                        if (i == 9 || i == 13 ? !page_right(w->p + i * PAGE, i, 0)
+                                              : !is_zero(w->p + i * PAGE))
+                                return bad(w, "page %lu, %s", (unsigned long)i,
+                                           time ? "read again" : "at once");
+                if (fl_msync(w->e, w->p, SIZE, MS_SYNC) || fl_evict(w->e, w->p, SIZE) < 0)
+                        return bad(w, "%s", fl_strerror());
+        }
+        return GOOD;
+}
+
 static enum verdict test_truncate(struct world *w)
 {
         static char zeros[PAGE];
@@ -330,11 +356,12 @@ static enum verdict test_truncate(struct world *w)
         return GOOD;
 }
 
-/* In this order: the last three change the file. */
+/* In this order: the last four change the file. */
 const struct column columns[] = {
         { "size", test_size },           { "load", test_load },       { "pread", test_pread },
         { "end", test_end_of_file },     { "private", test_private }, { "one-file", test_one_file },
         { "evict", test_evict },         { "bmap", test_bmap },       { "eio", test_eio },
-        { "read-only", test_read_only }, { "store", test_store },     { "truncate", test_truncate },
+        { "read-only", test_read_only }, { "store", test_store },     { "punch", test_punch },
+        { "truncate", test_truncate },
 };
 const unsigned nr_columns = sizeof(columns) / sizeof(*columns);
