@@ -100,6 +100,15 @@ struct super_block *super_find_locked(struct fs_env *env, const struct super_ope
         return NULL;
 }
 
+/* device_id() of what has a descriptor begins with a word and a blank; else it is the name. */
+struct super_block *super_find_name_locked(struct fs_env *env, const struct super_operations *s_op,
+                                           const char *uri)
+{
+        if (!strncmp(uri, "file ", 5) || !strncmp(uri, "block ", 6))
+                return NULL;
+        return super_find_locked(env, s_op, uri);
+}
+
 void inode_get(struct inode *inode)
 {
         struct fs_env *env = inode->i_sb->env;

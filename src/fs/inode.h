@@ -25,6 +25,10 @@ void super_remove_locked(struct fs_env *env, struct super_block *sb);
 /* => env->lock held. The one of these operations on the device of that id, or NULL. */
 struct super_block *super_find_locked(struct fs_env *env, const struct super_operations *s_op,
                                       const char *id);
+/* The same by the device's name, if that is its id; so it need not be opened, which a server that takes
+ * one client may not allow while the first has it. */
+struct super_block *super_find_name_locked(struct fs_env *env, const struct super_operations *s_op,
+                                           const char *uri);
 
 /* ---- opening; each takes env->lock itself ---- */
 

@@ -72,6 +72,8 @@ CORE(void, super_insert_locked, (struct fs_env * env, struct super_block *sb), (
 CORE(void, super_remove_locked, (struct fs_env * env, struct super_block *sb), (env, sb))
 CORE(struct super_block *, super_find_locked,
      (struct fs_env * env, const struct super_operations *s_op, const char *id), (env, s_op, id))
+CORE(struct super_block *, super_find_name_locked,
+     (struct fs_env * env, const struct super_operations *s_op, const char *uri), (env, s_op, uri))
 CORE(int, generic_file_map, (struct inode * inode, int prot, int flags, int *maxprot),
      (inode, prot, flags, maxprot))
 CORE(int, generic_fsync, (struct inode * inode, struct request_queue *q), (inode, q))

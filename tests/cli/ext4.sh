@@ -16,9 +16,12 @@ done
 # make_image NAME OPTION...: of the tree.
 make_image()
 {
-        image=$1
+        image=$1 room=$megabytes
         shift
-        mke2fs -q -F "$@" -d tree "$image" "${megabytes}M" >log 2>&1 || fail "mke2fs $*: $(cat log)"
+        case $* in # each file takes a cluster
+        *bigalloc*) room=$((room + files / 10)) ;;
+        esac
+        mke2fs -q -F "$@" -d tree "$image" "${room}M" >log 2>&1 || fail "mke2fs $*: $(cat log)"
 }
 
 # clean IMAGE: nothing to be said of it.

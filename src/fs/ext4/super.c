@@ -412,33 +412,41 @@ static int want_write_locked(struct ext4 *e, const char **why)
         return 0;
 }
 
+/* The one that is mounted, or mounts it. */
+static int find_or_mount_locked(struct fs_env *env, const struct uri *u, struct ext4 **out,
+                                const char **why)
+{
+        struct super_block *sb = super_find_name_locked(env, &ext4_super_ops, u->dev);
+        char id[sizeof(sb->s_id)];
+        struct device *dev;
+        int ro_error, err;
+
+        if (!sb) {
+                err = open_device(env, u, &dev, &ro_error, why);
+                if (err)
+                        return err;
+                device_id(dev, u->dev, id, sizeof(id));
+                if (strlen(id) == sizeof(id) - 1)
+                        *id = 0; /* perhaps not all of it: nobody's */
+                sb = *id ? super_find_locked(env, &ext4_super_ops, id) : NULL;
+                if (!sb)
+                        return mount_locked(env, u, dev, ro_error, id, out, why);
+                device_close(dev);
+        }
+        *out = to_ext4(sb);
+        if (!(*out)->unreplayed || u->norecovery)
+                return 0;
+        *why = "its journal needs recovery, and with ?norecovery it is open already";
+        return -EUCLEAN;
+}
+
 int ext4_get_locked(struct fs_env *env, const struct uri *u, bool write, struct ext4 **out,
                     const char **why)
 {
-        struct super_block *sb;
-        struct device *dev;
-        char id[sizeof(sb->s_id)];
-        int ro_error, err = open_device(env, u, &dev, &ro_error, why);
+        int err = find_or_mount_locked(env, u, out, why);
 
         if (err)
                 return err;
-        device_id(dev, u->dev, id, sizeof(id));
-        if (strlen(id) == sizeof(id) - 1)
-                *id = 0; /* perhaps not all of it: nobody's */
-        sb = *id ? super_find_locked(env, &ext4_super_ops, id) : NULL;
-        if (sb && to_ext4(sb)->unreplayed && !u->norecovery) {
-                *why = "its journal needs recovery, and with ?norecovery it is open already";
-                device_close(dev);
-                return -EUCLEAN;
-        }
-        if (sb) {
-                device_close(dev);
-                *out = to_ext4(sb);
-        } else {
-                err = mount_locked(env, u, dev, ro_error, id, out, why);
-                if (err)
-                        return err;
-        }
         (*out)->nr_inodes++;
         if (write)
                 err = want_write_locked(*out, why);

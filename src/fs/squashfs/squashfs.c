@@ -258,10 +258,16 @@ static int get_super_locked(struct fs_env *env, const char *uri, struct squashfs
                             const char **why)
 {
         char id[sizeof((*out)->sb.s_id)];
-        struct super_block *sb = NULL;
+        struct super_block *sb = super_find_name_locked(env, &squashfs_super_ops, uri);
         struct device *dev;
-        int err = device_open_uri(env->drivers, uri, O_RDONLY, &dev, why);
+        int err;
 
+        if (sb) {
+                *out = container_of(sb, struct squashfs, sb);
+                (*out)->users++;
+                return 0;
+        }
+        err = device_open_uri(env->drivers, uri, O_RDONLY, &dev, why);
         if (err)
                 return err;
         device_id(dev, uri, id, sizeof id);
