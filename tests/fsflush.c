@@ -20,11 +20,13 @@ static struct vm_policy_ops slow; /* solaris, whose wakes are ours */
 static struct fl_engine *engine;
 static struct fl_file *file;
 static char *p;
+static unsigned together; /* pages of ours that are one of Solaris's */
 
 static void open_all(const char *policy, const char *tune)
 {
         engine = open_engine_with(
                 (struct fl_engine_config){ .cache = 4 << 20, .policy = policy, .tune = tune });
+        together = engine->cache->page_pages;
         if (!strcmp(policy, "solaris")) {
                 slow = *engine->cache->policy;
                 slow.writeback_ms = 3600000;
@@ -63,7 +65,7 @@ static void s33_all_of_memory_in_autoup_seconds(void)
         unsigned wake;
 
         open_all("solaris", NULL);
-        for (unsigned i = 0; i < PAGES; i += 2)
+        for (unsigned i = 0; i < PAGES; i += 2 * together)
                 store(i, 1);
         flusher_kick(engine->cache);
         usleep(50000);
@@ -103,7 +105,7 @@ static void s33_a_share_at_each_wake(void)
         store(0, 2);
         for (unsigned wake = 0; wake < 100; wake++)
                 fsflush_wake(engine->cache);
-        expect_eq(written(), PAGES + 1, "in the next lap");
+        expect_eq(written(), PAGES + together, "in the next lap");
         close_all();
 }
 
@@ -127,7 +129,7 @@ static void s33_wakes_by_itself(void)
         store(3, 1);
         while (get_stats(engine).writeback_pages < 1 && test_left() > -20)
                 usleep(20000);
-        expect_eq(written(), 1, "pages written");
+        expect(written() >= 1, "pages written");
         close_all();
 }
 
@@ -161,12 +163,12 @@ static void s33_not_before_unless_asked(void)
 static void s28_msync_async_starts(void)
 {
         open_all("solaris", NULL);
-        store(5, 1);
+        store(4, 1);
         expect(fl_msync(engine, p, BYTES(PAGES), MS_ASYNC) == 0, "%s", fl_strerror());
-        expect_eq(written(), 1, "started at once");
+        expect_eq(written(), together, "started at once");
         close_all();
         open_all("linux", NULL);
-        store(5, 1);
+        store(4, 1);
         expect(fl_msync(engine, p, BYTES(PAGES), MS_ASYNC) == 0, "%s", fl_strerror());
         expect_eq(written(), 0, "L41: under linux nothing");
         close_all();
