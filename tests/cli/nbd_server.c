@@ -359,13 +359,15 @@ static bool hear(const char *word)
                sscanf(word, "min=%u", &told.min) == 1 || sscanf(word, "max=%u", &told.max) == 1;
 }
 
+/* The name is there once clients are taken: tests wait for it. */
 static int make_listener(const char *path)
 {
         struct sockaddr_un addr = { .sun_family = AF_UNIX };
         int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-        strncpy(addr.sun_path, path, sizeof addr.sun_path - 1);
-        if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) || listen(fd, 8)) {
+        snprintf(addr.sun_path, sizeof addr.sun_path, "%s.new", path);
+        if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) || listen(fd, 8) ||
+            rename(addr.sun_path, path)) {
                 perror(path);
                 exit(1);
         }
