@@ -134,6 +134,14 @@ int faults_error(struct fault_rules *rules, const struct driver_io *io)
         return 0;
 }
 
+bool faults_no_room(const struct fault_rules *rules, const struct driver_io *io)
+{
+        for (unsigned i = 0; i < rules->count; i++)
+                if (rules->rule[i].kind == FAULT_ENOSPC && touches(&rules->rule[i], io))
+                        return true;
+        return false;
+}
+
 /* How much of it moves is drawn, in whole sectors. What is no longer than one always moves, so that
  * who goes on gets to the end. */
 uint64_t faults_short(struct fault_rules *rules, const struct driver_io *io)

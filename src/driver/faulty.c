@@ -392,12 +392,9 @@ static int faulty_allocate(struct device *dev, uint64_t offset, uint64_t len, ui
         if (!inner->ops->allocate)
                 return 0;
         /* What has room already needs none. */
-        if (lseek(fd, (off_t)offset, SEEK_DATA) != (off_t)offset) {
-                int err = faults_error(&to_faulty(dev)->rules, &io);
-
-                if (err == -ENOSPC)
-                        return err;
-        }
+        if (lseek(fd, (off_t)offset, SEEK_DATA) != (off_t)offset &&
+            faults_no_room(&to_faulty(dev)->rules, &io))
+                return -ENOSPC;
         return inner->ops->allocate(inner, offset, len, end);
 }
 

@@ -49,6 +49,8 @@ struct fault_rules {
 int faults_parse(struct fault_rules *rules, const char *spec);
 /* The error this I/O is to fail with, 0 for none; uses up one of a rule's COUNT. */
 int faults_error(struct fault_rules *rules, const struct driver_io *io);
+/* Is there to be no room for these bytes? Uses nothing up. */
+bool faults_no_room(const struct fault_rules *rules, const struct driver_io *io);
 /* How many bytes it is to move, if fewer than it asks for; else its length. */
 uint64_t faults_short(struct fault_rules *rules, const struct driver_io *io);
 /* By how many nanoseconds its completion is to be delayed. */

@@ -130,7 +130,7 @@ static int ram_resize(struct device *dev, uint64_t size)
                         memset(memory + size, 0, min_u64(dev->size, bytes) - size);
                 ram->memory = memory;
                 ram->mapped = bytes;
-                dev->size = size;
+                __atomic_store_n(&dev->size, size, __ATOMIC_RELAXED);
         } else {
                 err = -errno;
         }

@@ -4,10 +4,12 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "block/block.h"
 #include "driver/driver.h"
@@ -22,17 +24,26 @@ struct fixture {
 
 static struct fixture f;
 
-static void setup(const char *faults)
+/* path: NULL for a ram disk. */
+static void setup_on(const char *path, const char *faults)
 {
         struct device *dev;
 
         memset(&f, 0, sizeof f);
         trace_init(&f.trace);
-        f.env = (struct driver_env){ .trace = &f.trace, .faults = faults };
+        f.env = (struct driver_env){ .trace = &f.trace, .faults = faults, .driver = "posix" };
         cr_assert_eq(block_pool_create(&f.pool, 256), 0);
-        cr_assert_eq(device_open_ram(&f.env, 1 << 20, &dev), 0);
+        if (path)
+                cr_assert_eq(device_open_file(&f.env, path, O_RDWR, &dev), 0);
+        else
+                cr_assert_eq(device_open_ram(&f.env, 1 << 20, &dev), 0);
         cr_assert_str_eq(dev->ops->name, "faulty");
         cr_assert_eq(blk_queue_create(&f.q, dev, f.pool, &f.trace), 0);
+}
+
+static void setup(const char *faults)
+{
+        setup_on(NULL, faults);
 }
 
 static void teardown(void)
@@ -130,6 +141,26 @@ Test(faulty, eio_touches_its_range_only)
         cr_expect_eq(submit_bio_wait(f.q, IO_READ, 0, f.buf, 8193, 0), -EIO);
         cr_expect_eq(stat_get(&f.trace.stats, STAT_io_errors), 3);
         teardown();
+}
+
+/* A store to a hole asks for room first: that is no I/O, and the write is still to fail. */
+Test(faulty, asking_for_room_uses_up_nothing)
+{
+        char path[] = "/var/tmp/fl-faulty-XXXXXX";
+        int fd = mkstemp(path);
+        struct device *dev;
+        uint64_t end;
+
+        cr_assert_eq(ftruncate(fd, 1 << 20), 0);
+        setup_on(path, "eio@0+4K*1,enospc@64K+4K");
+        dev = blk_queue_device(f.q);
+        cr_expect_eq(dev->ops->allocate(dev, 0, PAGE_SIZE, &end), 0);
+        cr_expect_eq(page(IO_WRITE, 0), -EIO);
+        cr_expect_eq(page(IO_WRITE, 0), 0);
+        cr_expect_eq(dev->ops->allocate(dev, 64 << 10, PAGE_SIZE, &end), -ENOSPC);
+        teardown();
+        close(fd);
+        unlink(path);
 }
 
 Test(faulty, a_failed_write_changes_nothing)

@@ -3,6 +3,9 @@
  * test_nbd_conns.c - several connections to a server that dies, hangs, or takes fewer clients when it
  * comes back: nothing old is read, nothing is lost, and nobody waits for a connection that there is not.
  */
+#include <netdb.h>
+#include <netinet/in.h>
+
 #include "driver/nbd/nbd.h"
 #include "nbd_wire.h"
 
@@ -248,4 +251,75 @@ Test(nbd_conns, a_slow_server_is_back, .timeout = 40)
                 err = finish(start(&f, IO_READ, 1, 1, '?'), NULL);
         cr_expect_eq(err, 0, "%s", strerror(-err));
         end(&f);
+}
+
+/* ---- a host with two addresses ---- */
+
+static struct sockaddr_in addresses[2];
+static struct addrinfo found[2];
+
+/* In place of the resolver. */
+int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                struct addrinfo **out)
+{
+        (void)host, (void)service, (void)hints;
+        for (unsigned i = 0; i < 2; i++)
+                found[i] = (struct addrinfo){
+                        .ai_family = AF_INET,
+                        .ai_socktype = SOCK_STREAM,
+                        .ai_addrlen = sizeof addresses[i],
+                        .ai_addr = (struct sockaddr *)&addresses[i],
+                        .ai_next = i ? NULL : &found[1],
+                };
+        *out = found;
+        return 0;
+}
+
+void freeaddrinfo(struct addrinfo *ai)
+{
+        (void)ai;
+}
+
+static int tcp_listener(struct sockaddr_in *addr, int backlog)
+{
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        socklen_t len = sizeof *addr;
+
+        *addr = (struct sockaddr_in){ .sin_family = AF_INET,
+                                      .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        cr_assert_eq(bind(fd, (struct sockaddr *)addr, len), 0);
+        cr_assert_eq(listen(fd, backlog), 0);
+        cr_assert_eq(getsockname(fd, (struct sockaddr *)addr, &len), 0);
+        return fd;
+}
+
+/* The first address does not answer, as behind a firewall that drops: nobody takes from its queue, which
+ * is full. The second one does. */
+Test(nbd_conns, one_address_does_not_answer, .timeout = 40)
+{
+        int deaf = tcp_listener(&addresses[0], 0), full[8], err;
+        struct wire *w = wire_open("");
+        struct driver_env env = { 0 };
+        const char *why = NULL;
+        struct trace trace;
+        struct device *dev;
+
+        for (unsigned i = 0; i < ARRAY_SIZE(full); i++) {
+                full[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+                connect(full[i], (struct sockaddr *)&addresses[0], sizeof addresses[0]);
+        }
+        pthread_mutex_lock(&w->lock);
+        close(w->listener);
+        w->listener = tcp_listener(&addresses[1], 8);
+        pthread_mutex_unlock(&w->lock);
+        trace_init(&trace);
+        env.trace = &trace;
+        err = nbd_type.open(&env, "nbd://two.addresses/?connect=3s", O_RDONLY, &dev, &why);
+        cr_expect_eq(err, 0, "%s: %s", strerror(-err), why);
+        if (!err)
+                device_close(dev);
+        for (unsigned i = 0; i < ARRAY_SIZE(full); i++)
+                close(full[i]);
+        close(deaf);
+        wire_close(w);
 }

@@ -110,19 +110,26 @@ static void tune(const struct nbd_target *t, int fd)
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
 }
 
-/* Each address in turn; the last one's error. */
+/* Each address in turn, for half of the time that is left, since one that does not answer is not to keep
+ * the others from being tried; the last one's error. */
 static int connect_remote(struct attempt *a, int *fd)
 {
         struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG };
         struct addrinfo *found, *at;
+        uint64_t end = a->deadline;
         int err = -EHOSTUNREACH;
 
         if (getaddrinfo(a->target->host, a->target->port, &hints, &found)) {
                 a->why = "no such host, or no such port";
                 return err;
         }
-        for (at = found; at && err && err != -ECANCELED; at = at->ai_next)
+        for (at = found; at && err && err != -ECANCELED; at = at->ai_next) {
+                uint64_t now = now_ns();
+
+                a->deadline = at->ai_next && now < end ? now + (end - now) / 2 : end;
                 err = connect_to(a, at->ai_addr, at->ai_addrlen, fd);
+        }
+        a->deadline = end;
         freeaddrinfo(found);
         if (!err)
                 tune(a->target, *fd);
