@@ -52,7 +52,7 @@ struct string_list {
 };
 
 struct option_spec {
-        const char *name; /* without the dashes; NULL ends the table */
+        const char *name; /* without the dashes: two, or one before a letter; NULL ends the table */
         enum option_kind kind;
         void *value;
         const char *choices;
@@ -84,7 +84,7 @@ struct command {
 };
 
 extern const struct command command_cat, command_ls, command_put, command_touch, command_explain,
-        command_bench, command_doctor, command_replay;
+        command_bench, command_doctor, command_replay, command_export;
 
 int print_command_help(const struct command *command);
 

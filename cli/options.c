@@ -197,14 +197,14 @@ static int parse_one(struct options *o, const struct option_spec *common,
         const struct option_spec *spec = NULL;
         char shown[64];
 
-        if (argument[1] == '-' && length) {
+        if (length && (argument[1] == '-') == (length > 1)) {
                 spec = find_option(common, name, length);
                 if (!spec)
                         spec = find_option(own, name, length);
         }
         if (!spec)
                 return fail_usage(o, "%s: unknown option", argument);
-        snprintf(shown, sizeof(shown), "--%s", spec->name);
+        snprintf(shown, sizeof(shown), "%s%s", length > 1 ? "--" : "-", spec->name);
         if (spec->kind == OPTION_FLAG) {
                 if (text)
                         return fail_usage(o, "%s: takes no value", shown);

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * export_model.c - what belongs together in a trace.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "export.h"
+#include "util/base.h"
+
+#define MOST_OPEN 4096 /* requests under way at once; what comes on top has no end */
+
+static struct export_events find_events(const struct trace_reader *r)
+{
+        return (struct export_events){
+                .fault_begin = trace_reader_find(r, "FAULT_BEGIN"),
+                .fault_end = trace_reader_find(r, "FAULT_END"),
+                .filemap_fault = trace_reader_find(r, "FILEMAP_FAULT"),
+                .read_iter = trace_reader_find(r, "READ_ITER"),
+                .write_iter = trace_reader_find(r, "WRITE_ITER"),
+                .bio = trace_reader_find(r, "BIO"),
+                .getrq = trace_reader_find(r, "GETRQ"),
+                .merge = trace_reader_find(r, "MERGE"),
+                .plug = trace_reader_find(r, "PLUG"),
+                .insert = trace_reader_find(r, "INSERT"),
+                .request = trace_reader_find(r, "REQUEST"),
+                .complete = trace_reader_find(r, "COMPLETE"),
+                .wake = trace_reader_find(r, "WAKE"),
+        };
+}
+
+static int by_fault(const void *a, const void *b, void *arg)
+{
+        const struct export_input *in = arg;
+        size_t i = *(const size_t *)a, j = *(const size_t *)b;
+        uint64_t x = in->record[i].fault, y = in->record[j].fault;
+
+        if (x != y)
+                return x < y ? -1 : 1;
+        return i < j ? -1 : i > j;
+}
+
+static int sort_by_fault(struct export_input *in)
+{
+        in->by_fault = calloc(in->nr + 1, sizeof(*in->by_fault));
+        if (!in->by_fault)
+                return -ENOMEM;
+        for (size_t i = 0; i < in->nr; i++)
+                if (in->record[i].fault)
+                        in->by_fault[in->nr_by_fault++] = i;
+        qsort_r(in->by_fault, in->nr_by_fault, sizeof(*in->by_fault), by_fault, in);
+        return 0;
+}
+
+static void add_event(struct export_fault *f, const struct export_events *ev,
+                      const struct trace_record *r)
+{
+        bool fault = r->event == ev->filemap_fault;
+
+        f->nr++;
+        if (r->event == ev->fault_begin && !f->begin)
+                f->begin = r;
+        if (r->event == ev->fault_end && f->begin && !f->end)
+                f->end = r;
+        if (f->about || (!fault && r->event != ev->read_iter && r->event != ev->write_iter))
+                return;
+        f->about = r;
+        f->file = r->arg[fault ? 1 : 2];
+        f->index = r->arg[0];
+}
+
+static int group_faults(struct export_input *in)
+{
+        size_t ids = 0;
+
+        for (size_t i = 0; i < in->nr_by_fault; i++)
+                ids += !i ||
+                       in->record[in->by_fault[i]].fault != in->record[in->by_fault[i - 1]].fault;
+        in->fault = calloc(ids + 1, sizeof(*in->fault));
+        if (!in->fault)
+                return -ENOMEM;
+        for (size_t i = 0; i < in->nr_by_fault; i++) {
+                const struct trace_record *r = &in->record[in->by_fault[i]];
+
+                if (!in->nr_faults || in->fault[in->nr_faults - 1].id != r->fault)
+                        in->fault[in->nr_faults++] =
+                                (struct export_fault){ .id = r->fault, .first = i };
+                add_event(&in->fault[in->nr_faults - 1], &in->ev, r);
+        }
+        return 0;
+}
+
+static int by_id(const void *key, const void *fault)
+{
+        uint64_t x = *(const uint64_t *)key, y = ((const struct export_fault *)fault)->id;
+
+        return x < y ? -1 : x > y;
+}
+
+const struct export_fault *export_fault_of(const struct export_input *in, uint64_t id)
+{
+        return bsearch(&id, in->fault, in->nr_faults, sizeof(*in->fault), by_id);
+}
+
+/* The requests under way, by lane. */
+struct open_ios {
+        size_t io[MOST_OPEN]; /* its number + 1; 0: the lane is free */
+        unsigned lanes;
+};
+
+static void io_started(struct export_input *in, struct open_ios *open, size_t io)
+{
+        unsigned lane = 0;
+
+        while (lane < open->lanes && open->io[lane])
+                lane++;
+        if (lane == MOST_OPEN)
+                lane = MOST_OPEN - 1;
+        if (lane == open->lanes)
+                open->lanes++;
+        open->io[lane] = io + 1;
+        in->io[io].lane = lane;
+}
+
+/* The oldest that began at that sector and is as long. */
+static void io_ended(struct export_input *in, struct open_ios *open, const struct trace_record *end)
+{
+        unsigned found = open->lanes;
+
+        for (unsigned lane = 0; lane < open->lanes; lane++) {
+                const struct trace_record *start;
+
+                if (!open->io[lane])
+                        continue;
+                start = in->io[open->io[lane] - 1].start;
+                if (start->arg[0] == end->arg[0] && start->arg[1] == end->arg[1] &&
+                    (found == open->lanes || open->io[lane] < open->io[found]))
+                        found = lane;
+        }
+        if (found == open->lanes) /* it was dispatched before the trace began */
+                return;
+        in->io[open->io[found] - 1].end = end;
+        in->ended[end - in->record] = open->io[found];
+        open->io[found] = 0;
+}
+
+static int pair_requests(struct export_input *in)
+{
+        struct open_ios *open = calloc(1, sizeof(*open));
+        size_t requests = 0;
+
+        for (size_t i = 0; i < in->nr; i++)
+                requests += in->record[i].event == in->ev.request;
+        in->io = calloc(requests + 1, sizeof(*in->io));
+        in->ended = calloc(in->nr + 1, sizeof(*in->ended));
+        if (!open || !in->io || !in->ended) {
+                free(open);
+                return -ENOMEM;
+        }
+        for (size_t i = 0; i < in->nr; i++) {
+                const struct trace_record *r = &in->record[i];
+
+                if (r->event == in->ev.request) {
+                        in->io[in->nr_io].start = r;
+                        io_started(in, open, in->nr_io++);
+                } else if (r->event == in->ev.complete) {
+                        io_ended(in, open, r);
+                }
+        }
+        in->lanes = open->lanes;
+        free(open);
+        return 0;
+}
+
+int export_model_build(struct export_input *in)
+{
+        int error;
+
+        in->ev = find_events(in->reader);
+        error = sort_by_fault(in);
+        if (!error)
+                error = group_faults(in);
+        if (!error)
+                error = pair_requests(in);
+        return error;
+}
+
+void export_model_free(struct export_input *in)
+{
+        free(in->by_fault);
+        free(in->fault);
+        free(in->io);
+        free(in->ended);
+}

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * export_perfetto.c - JSON in Chrome's trace event format, which ui.perfetto.dev, chrome://tracing and
+ * speedscope read. Times are microseconds since the trace began.
+ *
+ *   - a page fault is an asynchronous slice (b, e), and on the track of its thread a slice (X) a layer,
+ *     each inside the one above it: a layer lasts until an event of one above it comes;
+ *   - fl_pread and fl_pwrite are asynchronous slices from their first event to their last;
+ *   - requests are slices on tracks of their own, as many as were under way at once;
+ *   - arrows (s, f) lead from a fault to the requests dispatched for it while it lasted;
+ *   - the depth of the queue is a counter (C); what belongs to no fault is an instant (i).
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <string.h>
+
+#include "event_text.h"
+#include "export.h"
+#include "util/base.h"
+
+#define LANE_TID (1u << 30) /* beyond any thread's */
+#define MOST_SLICES 512     /* of one fault */
+
+struct writer {
+        const struct export_input *in;
+        FILE *out;
+        uint64_t last; /* the time of the last event: what has no end ends there */
+        json_int_t pid;
+        bool first, ok;
+};
+
+static void put(struct writer *w, json_t *event)
+{
+        if (!event)
+                errno = ENOMEM;
+        w->ok = w->ok && event && fputs(w->first ? "\n" : ",\n", w->out) >= 0 &&
+                !json_dumpf(event, w->out, JSON_COMPACT | JSON_REAL_PRECISION(15));
+        w->first = false;
+        json_decref(event);
+}
+
+static double microseconds(const struct writer *w, uint64_t time)
+{
+        uint64_t began = trace_reader_monotonic(w->in->reader);
+
+        return time > began ? (double)(time - began) / 1e3 : 0.0;
+}
+
+/* Names come from the trace; JSON wants UTF-8, people want what can be printed. */
+static json_t *printable(const char *text)
+{
+        char buf[EVENT_TEXT_MAX];
+        size_t n = 0;
+
+        for (; *text && n < sizeof(buf) - 1; text++)
+                buf[n++] = *text < ' ' || *text > '~' ? '?' : *text;
+        buf[n] = 0;
+        return json_string(buf);
+}
+
+static json_t *arguments(const struct writer *w, const struct trace_record *r)
+{
+        const char *name = trace_reader_name(w->in->reader, r->event);
+        json_t *args = json_object();
+        char text[EVENT_TEXT_MAX];
+
+        for (unsigned i = 0; i < 4; i++) {
+                const char *argument = trace_reader_arg(w->in->reader, r->event, i);
+
+                if (*argument)
+                        json_object_set_new(args, argument,
+                                            printable(event_text(text, name, argument, r->arg[i])));
+        }
+        return args;
+}
+
+/* ---- faults ---- */
+
+struct slice {
+        const struct trace_record *opened;
+        uint64_t end;
+        unsigned depth;
+};
+
+/* Where the fault ends, as far as its thread is concerned. */
+static uint64_t fault_end(const struct writer *w, const struct export_fault *f)
+{
+        return f->end ? f->end->time : w->last;
+}
+
+/* The layers of a fault, one inside the other; parents first. Returns how many. */
+static unsigned slices_of(const struct writer *w, const struct export_fault *f, struct slice *slice)
+{
+        unsigned open[8], nr_open = 0, nr = 0;
+
+        for (size_t i = 0; i < f->nr && nr < MOST_SLICES; i++) {
+                const struct trace_record *r = export_record(w->in, f, i);
+                const char *layer = trace_reader_layer(w->in->reader, r->event);
+                unsigned depth = event_depth(layer);
+
+                if (r == f->end)
+                        break;
+                if (r->time < f->begin->time || !*layer)
+                        continue;
+                while (nr_open && slice[open[nr_open - 1]].depth > depth)
+                        slice[open[--nr_open]].end = r->time;
+                if (nr_open && slice[open[nr_open - 1]].depth == depth)
+                        continue;
+                open[nr_open++] = nr;
+                slice[nr++] = (struct slice){ .opened = r, .depth = depth };
+        }
+        while (nr_open)
+                slice[open[--nr_open]].end = fault_end(w, f);
+        return nr;
+}
+
+static void put_layers(struct writer *w, const struct export_fault *f)
+{
+        static const char *const category[] = { "mmu", "vm", "cache", "fs", "block", "driver" };
+        struct slice slice[MOST_SLICES];
+        unsigned nr = slices_of(w, f, slice);
+
+        for (unsigned i = 0; i < nr; i++) {
+                const struct trace_record *r = slice[i].opened;
+
+                put(w, json_pack("{ss, ss, so, sf, sf, sI, sI, so}", "ph", "X", "cat",
+                                 category[slice[i].depth], "name",
+                                 printable(trace_reader_text(w->in->reader, r->event)), "ts",
+                                 microseconds(w, r->time), "dur",
+                                 (double)(slice[i].end - r->time) / 1e3, "pid", w->pid, "tid",
+                                 (json_int_t)f->begin->arg[2], "args", arguments(w, r)));
+        }
+}
+
+static const char *fault_name(const struct writer *w, const struct export_fault *f)
+{
+        if (!f->begin)
+                return f->about->event == w->in->ev.write_iter ? "fl_pwrite" : "fl_pread";
+        if (f->end && f->end->arg[1])
+                return "major fault";
+        return f->begin->arg[1] ? "store fault" : "minor fault";
+}
+
+static json_t *fault_arguments(const struct writer *w, const struct export_fault *f)
+{
+        json_t *args = f->begin ? arguments(w, f->begin) : json_object();
+        json_t *end = f->end ? arguments(w, f->end) : NULL;
+        char file[9];
+
+        if (end)
+                json_object_update(args, end);
+        json_decref(end);
+        if (f->begin && !f->end)
+                json_object_set_new(args, "unfinished", json_true());
+        if (f->file) {
+                trace_name_of(f->file, file);
+                json_object_set_new(args, "file", printable(file));
+        }
+        if (f->about && f->index < UINT64_MAX >> (PAGE_SHIFT + 1))
+                json_object_set_new(args, "offset",
+                                    json_integer((json_int_t)(f->index << PAGE_SHIFT)));
+        return args;
+}
+
+static void put_fault(struct writer *w, const struct export_fault *f)
+{
+        const struct trace_record *first = f->begin ? f->begin : f->about;
+        uint64_t end = f->begin ? fault_end(w, f) : export_record(w->in, f, f->nr - 1)->time;
+        json_int_t tid = f->begin ? (json_int_t)f->begin->arg[2] : first->tid;
+        const char *name = fault_name(w, f);
+        char id[32];
+
+        snprintf(id, sizeof(id), "0x%" PRIx64, f->id);
+        put(w, json_pack("{ss, ss, ss, ss, sf, sI, sI, so}", "ph", "b", "cat", "fault", "name",
+                         name, "id", id, "ts", microseconds(w, first->time), "pid", w->pid, "tid",
+                         tid, "args", fault_arguments(w, f)));
+        if (f->begin)
+                put_layers(w, f);
+        put(w, json_pack("{ss, ss, ss, ss, sf, sI, sI}", "ph", "e", "cat", "fault", "name", name,
+                         "id", id, "ts", microseconds(w, end), "pid", w->pid, "tid", tid));
+}
+
+/* What is no part of a fault or a call: write-back, reclaim. */
+static void put_instant(struct writer *w, const struct trace_record *r)
+{
+        const struct export_events *ev = &w->in->ev;
+
+        if (r->event == ev->request || r->event == ev->complete)
+                return;
+        put(w, json_pack("{ss, ss, ss, so, sf, sI, sI, so}", "ph", "i", "s", "t", "cat", "event",
+                         "name", printable(trace_reader_text(w->in->reader, r->event)), "ts",
+                         microseconds(w, r->time), "pid", w->pid, "tid", (json_int_t)r->tid, "args",
+                         arguments(w, r)));
+}
+
+static void put_faults(struct writer *w)
+{
+        const struct export_input *in = w->in;
+
+        for (size_t i = 0; i < in->nr_faults && w->ok; i++) {
+                const struct export_fault *f = &in->fault[i];
+
+                if (f->begin || f->about) {
+                        put_fault(w, f);
+                        continue;
+                }
+                for (size_t j = 0; j < f->nr; j++)
+                        put_instant(w, export_record(in, f, j));
+        }
+        for (size_t i = 0; i < in->nr && w->ok; i++)
+                if (!in->record[i].fault)
+                        put_instant(w, &in->record[i]);
+}
+
+/* ---- requests ---- */
+
+static void put_arrow(struct writer *w, const struct export_io *io, size_t number)
+{
+        const struct trace_record *r = io->start;
+        const struct export_fault *f = r->fault ? export_fault_of(w->in, r->fault) : NULL;
+        double at = microseconds(w, r->time);
+
+        if (!f || !f->begin || r->time < f->begin->time || r->time > fault_end(w, f))
+                return;
+        put(w, json_pack("{ss, ss, ss, sI, sf, sI, sI}", "ph", "s", "cat", "io", "name",
+                         "served by", "id", (json_int_t)number, "ts", at, "pid", w->pid, "tid",
+                         (json_int_t)f->begin->arg[2]));
+        put(w, json_pack("{ss, ss, ss, ss, sI, sf, sI, sI}", "ph", "f", "bp", "e", "cat", "io",
+                         "name", "served by", "id", (json_int_t)number, "ts", at, "pid", w->pid,
+                         "tid", (json_int_t)(LANE_TID + io->lane)));
+}
+
+static void put_request(struct writer *w, const struct export_io *io)
+{
+        const struct trace_record *r = io->start;
+        uint64_t end = io->end ? io->end->time : w->last;
+        json_t *args = arguments(w, r), *result = io->end ? arguments(w, io->end) : NULL;
+        char operation[EVENT_TEXT_MAX];
+
+        if (result)
+                json_object_update(args, result);
+        else
+                json_object_set_new(args, "unfinished", json_true());
+        json_decref(result);
+        event_text(operation, "REQUEST", "opf", r->arg[2]);
+        put(w, json_pack("{ss, ss, so, sf, sf, sI, sI, so}", "ph", "X", "cat", "request", "name",
+                         printable(operation), "ts", microseconds(w, r->time), "dur",
+                         (double)(end - r->time) / 1e3, "pid", w->pid, "tid",
+                         (json_int_t)(LANE_TID + io->lane), "args", args));
+}
+
+static void put_depth(struct writer *w)
+{
+        const struct export_input *in = w->in;
+        json_int_t depth = 0;
+
+        for (size_t i = 0; i < in->nr && w->ok; i++) {
+                const struct trace_record *r = &in->record[i];
+
+                if (r->event == in->ev.request)
+                        depth++;
+                else if (in->ended[i])
+                        depth--;
+                else
+                        continue;
+                put(w,
+                    json_pack("{ss, ss, sf, sI, s{sI}}", "ph", "C", "name", "queue depth", "ts",
+                              microseconds(w, r->time), "pid", w->pid, "args", "requests", depth));
+        }
+}
+
+static void put_name(struct writer *w, const char *what, json_int_t tid, const char *name)
+{
+        put(w, json_pack("{ss, ss, sI, sI, s{ss}}", "ph", "M", "name", what, "pid", w->pid, "tid",
+                         tid, "args", "name", name));
+}
+
+static void put_requests(struct writer *w)
+{
+        const struct export_input *in = w->in;
+
+        for (unsigned lane = 0; lane < in->lanes && w->ok; lane++) {
+                char name[32];
+
+                snprintf(name, sizeof(name), "disk, request %u", lane + 1);
+                put_name(w, "thread_name", LANE_TID + lane, name);
+        }
+        for (size_t i = 0; i < in->nr_io && w->ok; i++) {
+                put_request(w, &in->io[i]);
+                put_arrow(w, &in->io[i], i + 1);
+        }
+        put_depth(w);
+}
+
+static bool write_perfetto(const struct export_input *in, FILE *out)
+{
+        struct writer w = { .in = in,
+                            .out = out,
+                            .last = in->nr ? in->record[in->nr - 1].time : 0,
+                            .pid = trace_reader_pid(in->reader),
+                            .first = true,
+                            .ok = true };
+
+        fputs("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[", out);
+        put_name(&w, "process_name", 0, "faultline");
+        put_faults(&w);
+        put_requests(&w);
+        fputs("\n]}\n", out);
+        return w.ok && !ferror(out);
+}
+
+const struct export_format export_perfetto = { .name = "perfetto", .write = write_perfetto };
