@@ -202,3 +202,32 @@ Test(nbd, the_log_goes_round)
         cr_expect_null(nbd_log_begin(&log, IO_DISCARD, 0, 1));
         nbd_log_free(&log);
 }
+
+/*
+ *  MiB 0     3     6                             30  32
+ *      |  free     | eight that are kept         |   |     the next begins at 0: what it has no room
+ *      `-- 1, 2 were flushed                     end       for at the end of the ring is lost to it
+ */
+Test(nbd, bytes_that_are_needed_are_not_the_next_ones)
+{
+        const uint32_t len = 3u << 20;
+        struct nbd_log log = { 0 };
+        struct nbd_record *r;
+        uint64_t mark;
+
+        cr_assert_eq(nbd_log_init(&log, true), 0);
+        write_logged(&log, 1, len);
+        write_logged(&log, 2, len);
+        mark = nbd_log_mark(&log);
+        for (uint64_t n = 3; n <= 10; n++)
+                write_logged(&log, n, len);
+        nbd_log_flushed(&log, mark);
+        cr_expect_null(nbd_log_begin(&log, IO_WRITE, 11, 7u << 20));
+        r = nbd_log_begin(&log, IO_WRITE, 11, 6u << 20);
+        cr_assert_not_null(r);
+        memset(r->data, 11, 6u << 20);
+        nbd_log_replied(&log, r);
+        expect_log(&log, 9, (uint64_t[]){ 3, 4, 5, 6, 7, 8, 9, 10, 11 });
+        cr_expect_null(nbd_log_begin(&log, IO_WRITE, 12, 1));
+        nbd_log_free(&log);
+}
