@@ -5,18 +5,69 @@
 #include "mmu/range.h"
 
 #include <errno.h>
-#include <stdlib.h>
+#include <sys/mman.h>
+
+#define CHUNK (64 * PAGE_SIZE)
 
 static int compare(const struct range *a, const struct range *b)
 {
         return a->start < b->start ? -1 : a->start > b->start;
 }
 
-RB_GENERATE_INTERNAL(range_tree, range, node, compare, __attribute__((unused)) static)
+RB_GENERATE_INTERNAL(range_rb, range, node, compare, __attribute__((unused)) static)
+
+struct range_chunk {
+        struct range_chunk *next;
+        struct range range[(CHUNK - sizeof(void *)) / sizeof(struct range)];
+};
+_Static_assert(sizeof(struct range_chunk) <= CHUNK, "all of a chunk");
+
+void range_tree_init(struct range_tree *t)
+{
+        RB_INIT(&t->rb);
+        t->free = NULL;
+        t->chunks = NULL;
+}
+
+void range_tree_destroy(struct range_tree *t)
+{
+        struct range_chunk *c, *next;
+
+        for (c = t->chunks; c; c = next) {
+                next = c->next;
+                munmap(c, CHUNK);
+        }
+        range_tree_init(t);
+}
+
+static void put(struct range_tree *t, struct range *r)
+{
+        RB_RIGHT(r, node) = t->free;
+        t->free = r;
+}
+
+static struct range *get(struct range_tree *t)
+{
+        struct range_chunk *c;
+        struct range *r;
+
+        if (!t->free) {
+                c = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                if (c == MAP_FAILED)
+                        return NULL;
+                c->next = t->chunks;
+                t->chunks = c;
+                for (size_t i = 0; i < ARRAY_SIZE(c->range); i++)
+                        put(t, &c->range[i]);
+        }
+        r = t->free;
+        t->free = RB_RIGHT(r, node);
+        return r;
+}
 
 struct range *range_find(struct range_tree *t, uint64_t addr)
 {
-        struct range *r = RB_ROOT(t), *found = NULL;
+        struct range *r = RB_ROOT(&t->rb), *found = NULL;
 
         while (r) {
                 if (r->end > addr) {
@@ -31,17 +82,17 @@ struct range *range_find(struct range_tree *t, uint64_t addr)
 
 struct range *range_next(struct range *r)
 {
-        return RB_NEXT(range_tree, NULL, r);
+        return RB_NEXT(range_rb, NULL, r);
 }
 
 int range_add(struct range_tree *t, const struct range *r)
 {
-        struct range *copy = malloc(sizeof(*copy));
+        struct range *copy = get(t);
 
         if (!copy)
                 return -ENOMEM;
         *copy = *r;
-        RB_INSERT(range_tree, t, copy);
+        RB_INSERT(range_rb, &t->rb, copy);
         return 0;
 }
 
@@ -73,7 +124,7 @@ void range_remove(struct range_tree *t, uint64_t start, uint64_t end)
         struct range *r;
 
         while ((r = range_find(t, start)) && r->start < end) {
-                RB_REMOVE(range_tree, t, r);
-                free(r);
+                RB_REMOVE(range_rb, &t->rb, r);
+                put(t, r);
         }
 }

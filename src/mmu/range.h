@@ -18,8 +18,19 @@ struct range {
         int prot; /* PROT_ */
         bool private;
 };
-RB_HEAD(range_tree, range);
+RB_HEAD(range_rb, range);
 
+/* Ranges come and go while a lock is held that faults take: not from malloc, whose own locks may
+ * be held by a thread that has such a fault. */
+struct range_chunk;
+struct range_tree {
+        struct range_rb rb;
+        struct range *free; /* by node's right */
+        struct range_chunk *chunks;
+};
+
+void range_tree_init(struct range_tree *t);
+void range_tree_destroy(struct range_tree *t);
 /* The first that ends behind addr; it may start behind addr too. */
 struct range *range_find(struct range_tree *t, uint64_t addr);
 struct range *range_next(struct range *r);

@@ -24,14 +24,14 @@ static uint64_t map_limit(void)
 
 void shadow_init(struct shadow *s, struct table_pool *tables, uint64_t limit)
 {
-        RB_INIT(&s->ranges);
+        range_tree_init(&s->ranges);
         radix_init(&s->bytes, tables, 0);
         s->limit = limit ? limit : map_limit();
 }
 
 void shadow_destroy(struct shadow *s)
 {
-        range_remove(&s->ranges, 0, UINT64_MAX);
+        range_tree_destroy(&s->ranges);
         radix_destroy(&s->bytes);
 }
 

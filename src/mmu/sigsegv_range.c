@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "mmu/blank.h"
+#include "mmu/pieces.h"
 #include "mmu/sigsegv.h"
 #include "util/mman.h"
 
@@ -149,25 +150,13 @@ int sigsegv_release(struct mmu *m, uint64_t addr, uint64_t len)
         return error;
 }
 
-/* In the kernel, which moves one mapping of its own at a time: what is private, and alike, it has
- * joined in most cases. */
-static int remap(uint64_t from, uint64_t to, uint64_t len, int flags)
+static int remap(void *arg, uint64_t from, uint64_t to, uint64_t len, int flags)
 {
-        uint64_t half = round_up_u64(len / 2, PAGE_SIZE);
-        int error;
-
-        if (mremap(pointer(from), len, len, MREMAP_MAYMOVE | MREMAP_FIXED | flags, pointer(to)) !=
-            MAP_FAILED)
-                return 0;
-        if (errno != EFAULT || half == len)
-                return -errno;
-        error = remap(from, to, half, flags);
-        if (error)
-                return error;
-        error = remap(from + half, to + half, len - half, flags);
-        if (error) /* back, so that nothing has happened */
-                remap(to, from, half, MREMAP_DONTUNMAP);
-        return error;
+        (void)arg;
+        return mremap(pointer(from), len, len, MREMAP_MAYMOVE | MREMAP_FIXED | flags,
+                      pointer(to)) == MAP_FAILED
+                       ? -errno
+                       : 0;
 }
 
 /* => s->lock held. Both ranges are split off. */
@@ -181,7 +170,7 @@ static int move_locked(struct sigsegv *s, uint64_t from, uint64_t to, uint64_t l
         /* Whoever touches either place waits for our lock, and finds it whole. */
         error = shadow_hide(&s->shadow, from, from + len);
         if (!error)
-                error = remap(from, to, len, keep ? MREMAP_DONTUNMAP : 0);
+                error = move_in_pieces(from, to, len, keep, remap, NULL);
         if (error) {
                 shadow_forget(&s->shadow, to, to + len);
                 shadow_refresh(&s->shadow, from, from + len);

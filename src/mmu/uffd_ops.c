@@ -11,9 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -135,13 +132,14 @@ int uffd_init(struct uffd *u, struct mmu_config *cfg, enum uffd_faults which, ui
 {
         int error;
 
-        mutex_init(&u->move_lock, LOCK_MOVE);
         u->loop = cfg->loop;
         u->client = cfg->client;
         u->fd = u->pidfd = u->pagemap = u->mem = -1;
         error = open_descriptor(u, cfg, which);
         if (!error)
                 error = negotiate(u, cfg, features);
+        if (!error)
+                error = mover_start(&u->mover, u);
         if (error) {
                 uffd_exit(u);
                 return error;
@@ -154,6 +152,7 @@ int uffd_init(struct uffd *u, struct mmu_config *cfg, enum uffd_faults which, ui
 
 void uffd_exit(struct uffd *u)
 {
+        mover_stop(&u->mover);
         spaces_free(u);
         if (u->fd >= 0)
                 close(u->fd);
@@ -254,86 +253,6 @@ static int prepare_range(struct uffd *u, void *p, uint64_t len, bool file)
         if (munlock(p, len) || madvise(p, len, MADV_DONTFORK) || madvise(p, len, MADV_DONTDUMP))
                 return -errno;
         return uffd_register(u->fd, (uint64_t)(uintptr_t)p, len, file);
-}
-
-#define HELD_FAULTS 256
-
-struct move {
-        struct uffd *u;
-        _Atomic bool over;
-        unsigned nr;
-        uint64_t held[HELD_FAULTS]; /* addresses of faults that were in the way */
-};
-
-static void hold_fault(struct move *mv, uint64_t address)
-{
-        if (mv->nr < HELD_FAULTS)
-                mv->held[mv->nr++] = address;
-        else
-                mv->u->mmu.ops->wake(&mv->u->mmu, address, 1);
-}
-
-/* The kernel holds mremap back until somebody has read its event. The pagers may be waiting for
- * a lock that the caller of mremap holds, so a thread that takes no lock of ours stands by.
- * Faults are delivered before the event. They are held, and told to fault again when all is over:
- * told at once they would be back before the event, again and again. */
-static void *read_remap_event(void *arg)
-{
-        struct move *mv = arg;
-        struct uffd *u = mv->u;
-
-        while (!atomic_load(&mv->over)) {
-                struct pollfd pfd = { .fd = u->fd, .events = POLLIN };
-                struct uffd_msg msg;
-
-                if (poll(&pfd, 1, 1) <= 0 || read(u->fd, &msg, sizeof(msg)) != sizeof(msg))
-                        continue;
-                if (msg.event == UFFD_EVENT_PAGEFAULT)
-                        hold_fault(mv, msg.arg.pagefault.address & PAGE_MASK);
-                else if (msg.event == UFFD_EVENT_REMAP)
-                        break;
-        }
-        return NULL;
-}
-
-static int move_range(struct uffd *u, uint64_t from, uint64_t to, uint64_t len, int flags)
-{
-        struct move mv = { .u = u };
-        sigset_t all, old;
-        pthread_t helper;
-        int error;
-
-        mutex_lock(&u->move_lock);
-        sigfillset(&all);
-        pthread_sigmask(SIG_BLOCK, &all, &old);
-        error = pthread_create(&helper, NULL, read_remap_event, &mv);
-        pthread_sigmask(SIG_SETMASK, &old, NULL);
-        if (error) {
-                mutex_unlock(&u->move_lock);
-                return -error;
-        }
-        if (mremap((void *)(uintptr_t)from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED | flags,
-                   (void *)(uintptr_t)to) == MAP_FAILED)
-                error = -errno;
-        atomic_store(&mv.over, true);
-        pthread_join(helper, NULL);
-        for (unsigned i = 0; i < mv.nr; i++)
-                u->mmu.ops->wake(&u->mmu, mv.held[i], 1);
-        mutex_unlock(&u->move_lock);
-        return error;
-}
-
-int uffd_move(struct mmu *m, uint64_t from, uint64_t to, uint64_t len, bool keep)
-{
-        uint64_t half = round_up_u64(len / 2, PAGE_SIZE);
-        int error = move_range(uffd_of(m), from, to, len, keep ? MREMAP_DONTUNMAP : 0);
-
-        if (error != -EFAULT || half == len)
-                return error;
-        /* One mapping of ours may be several of the kernel's, since it does not join private ones
-         * that have copies, each its own. In parts, then. */
-        error = uffd_move(m, from, to, half, keep);
-        return error ? error : uffd_move(m, from + half, to + half, len - half, keep);
 }
 
 int uffd_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot, int flags, int fd,

@@ -7,10 +7,28 @@
 #ifndef FL_MMU_UFFD_OPS_H
 #define FL_MMU_UFFD_OPS_H
 
+#include <pthread.h>
+
 #include "mmu/mmu.h"
 #include "util/lock.h"
 
 struct spaces;
+struct uffd;
+
+/* Moves ranges (uffd_move.c). */
+struct mover {
+        struct mutex lock;      /* one move at a time */
+        pthread_t thread;       /* (c) */
+        bool started;           /* (c) */
+        struct uffd *u;         /* (c) */
+        _Atomic uint32_t state; /* a futex word */
+        _Atomic bool over;      /* of the move under way: mremap(2) has returned */
+        unsigned nr;
+        uint64_t *held; /* (c) addresses of faults that were in the way, nr of them */
+};
+
+int mover_start(struct mover *mv, struct uffd *u);
+void mover_stop(struct mover *mv);
 
 struct uffd {
         struct mmu mmu;
@@ -21,9 +39,9 @@ struct uffd {
         bool kernel_faults; /* also serves faults of system calls */
         bool madvise_self;  /* process_madvise(DONTNEED) on ourselves works (6.13) */
         int pidfd;
-        int pagemap;            /* /proc/self/pagemap: what is shown; -1: cannot be told */
-        int mem;                /* /proc/self/mem, or -1 */
-        struct mutex move_lock; /* one remap at a time */
+        int pagemap; /* /proc/self/pagemap: what is shown; -1: cannot be told */
+        int mem;     /* /proc/self/mem, or -1 */
+        struct mover mover;
 };
 
 static inline struct uffd *uffd_of(struct mmu *m)

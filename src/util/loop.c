@@ -313,32 +313,52 @@ void loop_destroy(struct loop *l)
         free(l);
 }
 
-/* A free slot, or -ENOMEM. => l->lock held */
+/* A free slot, or -1. => l->lock held */
 static int find_slot(struct loop *l)
 {
-        struct slot *slots;
-        unsigned i;
-
         mutex_assert_held(&l->lock);
-        for (i = 0; i < l->nr_slots; i++)
+        for (unsigned i = 0; i < l->nr_slots; i++)
                 if (!l->slots[i].source)
                         return (int)i;
-        slots = realloc(l->slots, (i + 8) * sizeof *slots);
-        if (!slots)
-                return -ENOMEM;
-        memset(slots + i, 0, 8 * sizeof *slots);
-        l->slots = slots;
-        l->nr_slots = i + 8;
-        return (int)i;
+        return -1;
+}
+
+/* Room for more. The lock is let go of meanwhile: the thread that holds malloc's may wait for a
+ * fault, and so for a thread of the loop. => l->lock held. False: no memory */
+static bool more_slots(struct loop *l)
+{
+        unsigned nr = l->nr_slots + 8;
+        struct slot *slots, *old;
+        bool made;
+
+        mutex_assert_held(&l->lock);
+        mutex_unlock(&l->lock);
+        slots = calloc(nr, sizeof *slots);
+        made = slots;
+        mutex_lock(&l->lock);
+        if (slots && nr > l->nr_slots) { /* nobody else has made room meanwhile */
+                old = l->slots;
+                if (old)
+                        memcpy(slots, old, l->nr_slots * sizeof *slots);
+                l->slots = slots;
+                l->nr_slots = nr;
+        } else {
+                old = slots;
+        }
+        mutex_unlock(&l->lock);
+        free(old);
+        mutex_lock(&l->lock);
+        return made;
 }
 
 int loop_add(struct loop *l, struct loop_source *s)
 {
         struct slot *slot;
-        int index, err;
+        int index, err = -ENOMEM;
 
         mutex_lock(&l->lock);
-        index = err = find_slot(l);
+        while ((index = find_slot(l)) < 0 && more_slots(l))
+                ;
         if (index >= 0) {
                 slot = &l->slots[index];
                 slot->source = s;
