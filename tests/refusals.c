@@ -7,12 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "api/engine.h"
 #include "harness.h"
+#include "mman.h"
 
 #define PAGE TEST_PAGE
 #define CACHE (1ul << 20)
@@ -63,7 +65,7 @@ static void expect_signal(struct caught c, int signo, const char *what)
         expect(c.signo == signo, "%s: %s", what, caught_name(c));
 }
 
-/* --- an event that comes late --------------------------------------------------------------- */
+/* --- an event that comes late ------------------------------------------------------------- */
 
 /* The kernel tells of one access twice. The second time the access is over, and its error has been
  * cleared: nobody asks for the page any more. */
@@ -95,7 +97,7 @@ static void told_too_late(void)
         end(&w);
 }
 
-/* --- the MMU ---------------------------------------------------------------------------------- */
+/* --- the MMU ------------------------------------------------------------------------------ */
 
 static const struct mmu_ops *real;
 static struct mmu_ops ops;
@@ -181,7 +183,130 @@ static void no_translation(int kind, bool of_file, bool store)
         end(&w);
 }
 
-/* --- tables ------------------------------------------------------------------------------------ */
+/* --- a file that is cut ------------------------------------------------------------------- */
+
+static int no_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot, int flags, int fd,
+                      uint64_t offset)
+{
+        if ((flags & MAP_FIXED) && refuses(*addr, len / PAGE))
+                return -ENOMEM;
+        return real->reserve(m, addr, len, prot, flags, fd, offset);
+}
+
+/* Zeros stand in for a page of what is cut off, and the file cannot be mapped in their place:
+ * fl_error tells of them as before, so that nobody takes them for the file when that is longer
+ * again. */
+static void cut_and_not_mapped_again(void)
+{
+        struct world w = begin("eio@40960+4096*1", MAP_SHARED, true);
+        struct fl_mapping_config rules = { .size = sizeof(rules), .on_error = "zero" };
+        char *bad = w.p + BAD * PAGE, byte = 0;
+
+        test_at("zeros in a file that is cut");
+        require(fl_mapping_set(w.e, w.p, PAGES * PAGE, &rules) == 0, "%s", fl_strerror());
+        expect_signal(try_store(bad, 1), 0, "a store");
+        expect_eq(error_in(&w), EIO, "the error");
+        replace_ops(w.e);
+        ops.reserve = no_reserve;
+        atomic_store(&refused_at, (uint64_t)(uintptr_t)bad);
+        expect(fl_ftruncate(w.f, BAD * PAGE) == 0, "%s", fl_strerror());
+        atomic_store(&refused_at, 0);
+        expect(fl_ftruncate(w.f, PAGES * PAGE) == 0, "%s", fl_strerror());
+        expect_eq(error_in(&w), EIO, "the error of what could not be mapped again");
+        expect(fl_error_clear(w.e, w.p, PAGES * PAGE) == 0, "%s", fl_strerror());
+        expect_signal(try_store(bad, 'x'), 0, "a store to the file");
+        expect(fl_pread(w.f, &byte, 1, BAD * PAGE) == 1 && byte == 'x', "the file has not got it");
+        end(&w);
+}
+
+/* --- locked in memory by the program ------------------------------------------------------ */
+
+#define MANY 320ul /* more than the budget */
+#define ROW 32ul
+
+/* Every second half row of p. */
+static bool lock_halves(char *p)
+{
+        for (uint64_t i = ROW / 2; i < MANY; i += ROW)
+                if (mlock(p + i * PAGE, ROW / 2 * PAGE))
+                        return false;
+        return true;
+}
+
+/* mlock(2) by the program itself: the kernel unmaps a part of a row and refuses the rest. No
+ * page is lost, nor a store, whether it stays or goes. */
+static void locked_behind_our_back(int kind)
+{
+        struct fl_engine *e = open_engine_with((struct fl_engine_config){
+                .cache = CACHE, .swap = "ram:16M", .flags = FL_ENGINE_QUIET });
+        char *p = map_file(e, NULL, MANY * PAGE, BOTH, kind | MAP_ANONYMOUS, 0);
+        char *q = map_file(e, NULL, MANY * PAGE, BOTH, MAP_PRIVATE | MAP_ANONYMOUS, 0);
+
+        test_at("locked by the program");
+        for (uint64_t i = 0; i < MANY; i++)
+                stamp_write(p + i * PAGE, i, 0);
+        for (uint64_t version = 0; version < 12; version++) {
+                if (version == 1 && !lock_halves(p)) {
+                        fprintf(stderr, "mlock: %s: the rest is not tried\n", strerror(errno));
+                        break;
+                }
+                for (uint64_t i = 0; i < MANY; i++) {
+                        char *at = p + i * PAGE;
+
+                        expect(!stamp_wrong(at, i, version / 2 * 2), "version %llu: %s",
+                               (unsigned long long)version, stamp_wrong(at, i, version / 2 * 2));
+                        /* Every second time it is only read, and goes to the slot it has. */
+                        if (version % 2)
+                                stamp_write(at, i, version + 1);
+                }
+                for (uint64_t i = 0; i < MANY; i++)
+                        stamp_write(q + i * PAGE, i, version);
+        }
+        munlock(p, MANY * PAGE);
+        check_engine(e);
+        expect(fl_munmap(e, p, MANY * PAGE) == 0 && fl_munmap(e, q, MANY * PAGE) == 0, "%s",
+               fl_strerror());
+        check_engine(e);
+        close_engine(e);
+}
+
+/* --- moving ------------------------------------------------------------------------------- */
+
+#define HOLE 40ul
+
+/* The program has unmapped a page in the middle by itself. The kernel moves what is before it,
+ * and then may refuse: nothing has happened, or all of it, but no page is lost. */
+static void moved_over_a_hole(bool of_file)
+{
+        struct world w = begin(NULL, MAP_PRIVATE, of_file);
+        char *q, *at = w.p;
+
+        test_at("moving what has a hole");
+        for (uint64_t i = 0; i < PAGES; i++)
+                stamp_write(w.p + i * PAGE, i, 1);
+        require(munmap(w.p + HOLE * PAGE, PAGE) == 0, "%s", strerror(errno));
+        q = map_file(w.e, NULL, 2 * PAGES * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, 0);
+        q = fl_mremap(w.e, w.p, PAGES * PAGE, 2 * PAGES * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, q);
+        if (q != MAP_FAILED)
+                at = q;
+        for (uint64_t i = 0; i < PAGES; i++) {
+                unsigned char byte;
+                struct caught c = { 0 };
+
+                if (i != HOLE)
+                        c = try_load(at + i * PAGE, &byte);
+                expect(!c.signo, "page %llu: %s", (unsigned long long)i, caught_name(c));
+                if (i != HOLE && !c.signo)
+                        expect(!stamp_wrong(at + i * PAGE, i, 1), "%s",
+                               stamp_wrong(at + i * PAGE, i, 1));
+        }
+        w.p = at;
+        if (q != MAP_FAILED)
+                expect(fl_munmap(w.e, q + PAGES * PAGE, PAGES * PAGE) == 0, "%s", fl_strerror());
+        end(&w);
+}
+
+/* --- tables ------------------------------------------------------------------------------- */
 
 /* All tables there are, so that there are no more. */
 static unsigned take_tables(struct table_pool *p, void **taken, unsigned most)
@@ -235,6 +360,11 @@ int main(int argc, char **argv)
                 no_translation(MAP_PRIVATE, true, store);
                 no_translation(MAP_PRIVATE, false, store);
         }
+        cut_and_not_mapped_again();
+        locked_behind_our_back(MAP_PRIVATE);
+        locked_behind_our_back(MAP_SHARED);
+        moved_over_a_hole(false);
+        moved_over_a_hole(true);
         no_table("sigbus", false);
         no_table("sigbus", true);
         no_table("retry", false);

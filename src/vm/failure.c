@@ -341,17 +341,22 @@ static int each_failed(struct mm *mm, struct vma *v, uint64_t addr, uint64_t end
 
 static int unblank_one(struct mm *mm, struct vma *v, uint64_t addr, struct pte *pte, void *arg)
 {
-        (void)arg;
-        return pte_state(pte) == PTE_BLANK ? unblank(mm, v, addr, pte) : 0;
+        int *first = arg, error = pte_state(pte) == PTE_BLANK ? unblank(mm, v, addr, pte) : 0;
+
+        *first = *first ? *first : error;
+        return 0;
 }
 
 int mm_unblank(struct mm *mm, struct vma *v, uint64_t addr, uint64_t end)
 {
+        int error = 0;
+
         rwlock_assert_write_held(&mm->lock);
         if (!atomic_load(&mm->nr_blank))
                 return 0;
         mm_note_cleared(mm, addr, end);
-        return each_failed(mm, v, addr, end, unblank_one, NULL);
+        each_failed(mm, v, addr, end, unblank_one, &error);
+        return error;
 }
 
 static int clear_one(struct mm *mm, struct vma *v, uint64_t addr, struct pte *pte, void *arg)

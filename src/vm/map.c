@@ -79,33 +79,6 @@ void guard_unlock(struct rmap_guard *g)
         }
 }
 
-void mm_clear_ptes(struct mm *mm, uint64_t addr, uint64_t len)
-{
-        uint64_t start = addr, end = addr + len, stop;
-        bool failed = false;
-        struct pte *p;
-
-        rwlock_assert_write_held(&mm->lock);
-        while ((p = pte_next_table(mm, &addr, end, &stop))) {
-                struct pte *table = p;
-                int64_t charged = 0;
-
-                pte_lock(mm, table);
-                for (; addr < stop; addr += PAGE_SIZE, p++) {
-                        if (pte_state(p) == PTE_NONE)
-                                continue;
-                        failed |= pte_error(p) != 0;
-                        charged += private_gone(mm, pte_exchange(mm, p, PTE_NONE));
-                }
-                pte_unlock(mm, table);
-                pte_put(mm, table);
-                if (charged)
-                        uncharge_private(mm->cache, charged);
-        }
-        if (failed || atomic_load(&mm->untold))
-                mm_note_cleared(mm, start, end);
-}
-
 void detach(struct mm *mm, uint64_t start, uint64_t end, struct vma_list *gone)
 {
         struct vma *v = find_vma(mm, start), *next;

@@ -300,7 +300,8 @@ int mm_error_clear(struct mm *mm, uint64_t addr, uint64_t len);
 void mm_note_cleared(struct mm *mm, uint64_t addr, uint64_t end);
 /* The page there cannot be had, and there is no memory for a PTE to say so. */
 void mm_note_untold(struct mm *mm, uint64_t addr);
-/* Where zeros stand in [addr, end) of v, the file is mapped again. => mm->lock, write. 0 or -errno */
+/* Where zeros stand in [addr, end) of v, the file is mapped again; what cannot be stays as it
+ * is. => mm->lock, write. 0, or the first -errno */
 int mm_unblank(struct mm *mm, struct vma *v, uint64_t addr, uint64_t end);
 /* fork.c. Children of fork(2) inherit mappings, if `inherit`, or none of them. 0, or -ENOTSUP: the MMU
  * cannot serve a child; or -errno. */
@@ -342,6 +343,8 @@ int mm_advise(struct mm *mm, uint64_t addr, uint64_t len, int advice);
 int64_t mm_evict(struct mm *mm, uint64_t addr, uint64_t len);
 /* Private copies in [addr, addr+len) are gone, nothing is mapped there. => mm->lock, write */
 void mm_clear_ptes(struct mm *mm, uint64_t addr, uint64_t len);
+/* The same, but for zeros that stand in for pages, and could not be taken away (mm_unblank). */
+void mm_clear_ptes_but_blank(struct mm *mm, uint64_t addr, uint64_t len);
 
 #ifndef NDEBUG
 void vma_check(const struct vma *v);

@@ -185,6 +185,45 @@ int64_t private_gone(struct mm *mm, uint64_t old)
         return s == PTE_COPY || s == PTE_SWAPPING || s == PTE_BLANK;
 }
 
+static void clear_ptes(struct mm *mm, uint64_t addr, uint64_t len, bool blank_too)
+{
+        uint64_t start = addr, end = addr + len, stop;
+        bool failed = atomic_load(&mm->untold);
+        struct pte *p;
+
+        rwlock_assert_write_held(&mm->lock);
+        while ((p = pte_next_table(mm, &addr, end, &stop))) {
+                struct pte *table = p;
+                int64_t charged = 0;
+
+                pte_lock(mm, table);
+                for (; addr < stop; addr += PAGE_SIZE, p++) {
+                        enum pte_state s = pte_state(p);
+
+                        if (s == PTE_NONE || (s == PTE_BLANK && !blank_too))
+                                continue;
+                        failed |= pte_error(p) != 0;
+                        charged += private_gone(mm, pte_exchange(mm, p, PTE_NONE));
+                }
+                pte_unlock(mm, table);
+                pte_put(mm, table);
+                if (charged)
+                        uncharge_private(mm->cache, charged);
+        }
+        if (failed)
+                mm_note_cleared(mm, start, end);
+}
+
+void mm_clear_ptes(struct mm *mm, uint64_t addr, uint64_t len)
+{
+        clear_ptes(mm, addr, len, true);
+}
+
+void mm_clear_ptes_but_blank(struct mm *mm, uint64_t addr, uint64_t len)
+{
+        clear_ptes(mm, addr, len, false);
+}
+
 int private_make_writable(struct vm_fault *vmf)
 {
         struct mm *mm = vmf->mm;

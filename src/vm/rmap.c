@@ -57,11 +57,18 @@ static void zap_shown(struct vma *v, uint64_t addr, uint64_t nr, void *arg)
                 batch_add(v->vm_mm->cache, v, addr, nr, arg);
 }
 
+/* What the kernel does not unmap (the program has locked it in memory by itself) is shown still,
+ * and its PTE has gone: nobody would protect it for write-back. So the next store to it is to be
+ * told of. */
 static void vm_zap_flush(struct page_cache *c, struct zap_batch *b)
 {
+        const struct mmu_ops *ops = b->nr ? b->mmu->ops : NULL;
+
         (void)c;
-        if (b->nr)
-                b->mmu->ops->unmap(b->mmu, b->iov, b->nr);
+        if (ops && ops->unmap(b->mmu, b->iov, b->nr))
+                for (unsigned i = 0; i < b->nr; i++)
+                        ops->write_protect(b->mmu, (uint64_t)(uintptr_t)b->iov[i].iov_base,
+                                           b->iov[i].iov_len >> PAGE_SHIFT);
         b->nr = 0;
 }
 
@@ -147,10 +154,13 @@ static void forget(struct mm *mm, uint64_t addr, uint64_t len)
 {
         struct iovec iov = { (void *)(uintptr_t)addr, len };
 
+        /* Where the kernel refuses, zeros go on standing in for the page, and fl_error tells of
+         * it: a store there would go nowhere without a word when the file is longer again. */
         mm_unblank(mm, find_vma(mm, addr), addr, addr + len);
-        /* For an MMU that remembers what it has shown. */
+        /* For an MMU that remembers what it has shown; which needs no memory
+         * (shadow_restrict()). The kernel's own translations have gone with the frames. */
         mm->mmu->ops->unmap(mm->mmu, &iov, 1);
-        mm_clear_ptes(mm, addr, len);
+        mm_clear_ptes_but_blank(mm, addr, len);
 }
 
 static int vm_cut(struct address_space *m, uint64_t size)

@@ -18,25 +18,42 @@
 
 /* --- written ------------------------------------------------------------------------------ */
 
+/* Which of nr pages from addr on have been unmapped, bit by bit. What the program has locked in
+ * memory by itself, or unmapped, the kernel refuses, and may have unmapped what is before it:
+ * then each by itself. => ptl */
+static uint32_t unmap_pages(struct mm *mm, uint64_t addr, uint32_t nr)
+{
+        struct iovec iov = { (void *)(uintptr_t)addr, (size_t)nr << PAGE_SHIFT };
+        uint32_t gone = 0;
+
+        if (mm->mmu->ops->unmap(mm->mmu, &iov, 1) == 0)
+                return UINT32_MAX >> (ROW_MAX - nr);
+        for (uint32_t i = 0; i < nr; i++) {
+                iov = (struct iovec){ (void *)(uintptr_t)(addr + ((uint64_t)i << PAGE_SHIFT)),
+                                      PAGE_SIZE };
+                if (mm->mmu->ops->unmap(mm->mmu, &iov, 1) == 0)
+                        gone |= 1u << i;
+        }
+        return gone;
+}
+
 /* Pages [first, end) of the row are still as they were left: they go. How many went. => ptl */
 static unsigned unmap_row(struct swap_io *io, struct pte *p, unsigned first, unsigned end)
 {
         struct mm *mm = io->mm;
-        struct iovec iov = { (void *)(uintptr_t)(io->address + ((uint64_t)first << PAGE_SHIFT)),
-                             (size_t)(end - first) << PAGE_SHIFT };
-        bool gone = mm->mmu->ops->unmap(mm->mmu, &iov, 1) == 0;
+        uint64_t addr = io->address + ((uint64_t)first << PAGE_SHIFT);
+        uint32_t gone = unmap_pages(mm, addr, end - first);
 
-        for (unsigned i = first; i < end; i++) {
-                if (gone) {
+        for (unsigned i = first; i < end; i++, addr += PAGE_SIZE) {
+                if (gone >> (i - first) & 1) {
                         pte_exchange(mm, p + i, make_value(PTE_SWAPPED, io->t.slot + i));
-                } else { /* locked in memory, say */
+                } else {
                         pte_exchange(mm, p + i, PTE_COPY);
                         swap_put(mm->swap.area, io->t.slot + i, 1);
+                        mm->mmu->ops->unprotect(mm->mmu, addr, 1);
                 }
         }
-        if (!gone)
-                mm->mmu->ops->unprotect(mm->mmu, (uint64_t)(uintptr_t)iov.iov_base, end - first);
-        return gone ? end - first : 0;
+        return (unsigned)__builtin_popcount(gone);
 }
 
 /* Not written: pages from `first` on that are still as they were left stay. => ptl */
@@ -233,16 +250,13 @@ static uint32_t row_length(const struct pte *p, uint32_t max, bool clean)
 /* They have their slots, and cannot have been stored to: they go at once. => ptl, mm->lock */
 static uint32_t drop_row(struct mm *mm, const struct row *r)
 {
-        struct iovec iov = { (void *)(uintptr_t)r->address, (size_t)r->nr << PAGE_SHIFT };
+        uint32_t gone = unmap_pages(mm, r->address, r->nr);
 
-        if (mm->mmu->ops->unmap(mm->mmu, &iov, 1))
-                return 0;
-        for (uint32_t i = 0; i < r->nr; i++) {
-                uint32_t slot = value_slot(pte_value(r->p + i));
-
-                pte_exchange(mm, r->p + i, make_value(PTE_SWAPPED, slot));
-        }
-        return r->nr;
+        for (uint32_t i = 0; i < r->nr; i++)
+                if (gone >> i & 1)
+                        pte_exchange(mm, r->p + i,
+                                     make_value(PTE_SWAPPED, value_slot(pte_value(r->p + i))));
+        return (uint32_t)__builtin_popcount(gone);
 }
 
 /* Protect the row, and make it the I/O's, which counts on the slots from now on as its pages do. False:
