@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -270,6 +271,58 @@ static void locked_behind_our_back(int kind)
         close_engine(e);
 }
 
+#define HOT 8ul
+
+static _Atomic bool stop;
+
+/* Counts in the first words of the pages, and knows what it has counted. */
+static void *count_all_the_time(void *arg)
+{
+        uint64_t counted = 0;
+        char *p = arg;
+
+        while (!atomic_load(&stop)) {
+                for (uint64_t i = 0; i < HOT; i++) {
+                        volatile uint64_t *word = (volatile uint64_t *)(p + i * PAGE);
+
+                        expect(*word == counted, "page %llu: %llu, and it was counted to %llu",
+                               (unsigned long long)i, (unsigned long long)*word,
+                               (unsigned long long)counted);
+                        *word = counted + 1;
+                }
+                counted++;
+        }
+        return NULL;
+}
+
+/* Pages that are shown all the time, and stored to, since the kernel does not unmap them, go to
+ * the area and come back. */
+static void hot_and_locked(void)
+{
+        struct fl_engine *e = open_engine_with((struct fl_engine_config){
+                .cache = CACHE, .swap = "ram:16M", .flags = FL_ENGINE_QUIET });
+        char *p = map_file(e, NULL, HOT * PAGE, BOTH, MAP_SHARED | MAP_ANONYMOUS, 0);
+        char *q = map_file(e, NULL, MANY * PAGE, BOTH, MAP_SHARED | MAP_ANONYMOUS, 0);
+        pthread_t thread;
+
+        test_at("hot, and locked by the program");
+        for (uint64_t i = 0; i < HOT; i++)
+                *(volatile uint64_t *)(p + i * PAGE) = 0;
+        if (mlock(p, HOT * PAGE) == 0) {
+                require(pthread_create(&thread, NULL, count_all_the_time, p) == 0, "a thread");
+                for (uint64_t round = 0; round < 25; round++)
+                        for (uint64_t i = 0; i < MANY; i++)
+                                stamp_write(q + i * PAGE, i, round);
+                atomic_store(&stop, true);
+                pthread_join(thread, NULL);
+        }
+        munlock(p, HOT * PAGE);
+        check_engine(e);
+        expect(fl_munmap(e, p, HOT * PAGE) == 0 && fl_munmap(e, q, MANY * PAGE) == 0, "%s",
+               fl_strerror());
+        close_engine(e);
+}
+
 /* --- moving ------------------------------------------------------------------------------- */
 
 #define HOLE 40ul
@@ -303,6 +356,27 @@ static void moved_over_a_hole(bool of_file)
         w.p = at;
         if (q != MAP_FAILED)
                 expect(fl_munmap(w.e, q + PAGES * PAGE, PAGES * PAGE) == 0, "%s", fl_strerror());
+        end(&w);
+}
+
+/* --- protection --------------------------------------------------------------------------- */
+
+/* The program has made a mapping writable by mprotect(2). The kernel lets a store pass, and asks
+ * for the page; we do not, and the store ends in a signal. */
+static void protected_behind_our_back(void)
+{
+        struct world w = begin(NULL, MAP_SHARED, true);
+        struct caught c;
+
+        test_at("protected by the program");
+        expect(fl_mprotect(w.e, w.p, PAGES * PAGE, PROT_READ) == 0, "%s", fl_strerror());
+        expect(mprotect(w.p, PAGES * PAGE, BOTH) == 0, "%s", strerror(errno));
+        for (int i = 0; i < 2; i++) {
+                c = try_store(w.p + BAD * PAGE, 1);
+                /* With sigsegv nobody notices, if the page has not been shown yet. */
+                expect(c.signo == SIGSEGV || (w.e->mm->mmu->ops == &sigsegv_mmu_ops && !c.signo),
+                       "a store that may not be: %s", caught_name(c));
+        }
         end(&w);
 }
 
@@ -363,6 +437,8 @@ int main(int argc, char **argv)
         cut_and_not_mapped_again();
         locked_behind_our_back(MAP_PRIVATE);
         locked_behind_our_back(MAP_SHARED);
+        hot_and_locked();
+        protected_behind_our_back();
         moved_over_a_hole(false);
         moved_over_a_hole(true);
         no_table("sigbus", false);

@@ -448,10 +448,14 @@ static void end_in_signal(struct vm_fault *vmf, enum vm_fault_result r)
 {
         struct mmu *mmu = vmf->mm->mmu;
 
-        /* The kernel has let a child's access pass, so the child has changed its mapping by itself. It
-         * would fault for ever. */
+        /* Where the kernel lets pass what may not be, a mapping has been changed without us, or
+         * is just being changed by us. The thread would fault for ever. A child's is the child's
+         * alone. */
         if (r == VM_FAULT_SIGSEGV && space_of(vmf->address))
                 mmu->ops->poison(mmu, vmf->address, 1);
+        else if (r == VM_FAULT_SIGSEGV && vmf->vma && !vmf->asked)
+                mmu->ops->protect(mmu, vmf->vma->vm_start, vmf->vma->vm_end - vmf->vma->vm_start,
+                                  vmf->vma->vm_prot);
         mmu->ops->wake(mmu, vmf->address, 1);
 }
 

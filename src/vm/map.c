@@ -424,11 +424,15 @@ static int protect_locked(struct mm *mm, uint64_t *addr, uint64_t end, int prot,
                 populate = wants_copies(v, prot);
                 if (v->vm_prot != prot) {
                         error = split_at(mm, *addr, stop);
-                        if (!error)
-                                error = mm->mmu->ops->protect(mm->mmu, *addr, stop - *addr, prot);
                         if (error)
                                 return error;
+                        error = mm->mmu->ops->protect(mm->mmu, *addr, stop - *addr, prot);
                         v = find_vma(mm, *addr);
+                        if (error) { /* what it has done of it is undone */
+                                mm->mmu->ops->protect(mm->mmu, *addr, stop - *addr, v->vm_prot);
+                                vma_merge(mm, v);
+                                return error;
+                        }
                         v->vm_prot = prot;
                         vma_merge(mm, v);
                 }
