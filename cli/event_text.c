@@ -230,6 +230,11 @@ static void signal_name(char *buf, uint64_t value)
                 decimal(buf, value);
 }
 
+static void distance(char *buf, uint64_t value)
+{
+        snprintf(buf, SIZE, "%" PRId64, (int64_t)value);
+}
+
 static void signal_code(char *buf, uint64_t value)
 {
         if (value == BUS_ADRERR)
@@ -264,6 +269,7 @@ static const struct {
         { "AS_FAULT", "end", hexadecimal },
         { "SEGVN_FAULT", "flags", sharing },
         { "SIGNAL", "code", signal_code },
+        { "STREAM", "step", distance },
         { "WRITEBACK", "why", writeback_why },
         { NULL, "address", hexadecimal },
         { NULL, "advice", advice },

@@ -59,13 +59,12 @@ static bool replay_curve(struct replay_run *r)
         return true;
 }
 
-static json_t *result_json(const struct replay_run *r, uint64_t cache,
-                           const struct replay_result *result)
+static json_t *result_json(uint64_t cache, const struct replay_result *result)
 {
         return json_pack("{s:I,s:I,s:I,s:f,s:I,s:I,s:I}", "cache_bytes",
                          (json_int_t)(cache * PAGE_SIZE), "hits", (json_int_t)result->hits,
-                         "misses", (json_int_t)(r->in.nr - result->hits), "miss_ratio",
-                         ratio(r->in.nr - result->hits, r->in.nr), "read_bytes",
+                         "misses", (json_int_t)(result->counted - result->hits), "miss_ratio",
+                         ratio(result->counted - result->hits, result->counted), "read_bytes",
                          (json_int_t)(result->read * PAGE_SIZE), "wasted_bytes",
                          (json_int_t)(result->wasted * PAGE_SIZE), "evicted_pages",
                          (json_int_t)result->evicted);
@@ -73,7 +72,7 @@ static json_t *result_json(const struct replay_run *r, uint64_t cache,
 
 static int print_replay_json(const struct replay_run *r, const struct replay_result *result)
 {
-        json_t *object = result_json(r, r->setup.cache, result), *curve = json_array();
+        json_t *object = result_json(r->setup.cache, result), *curve = json_array();
 
         if (!object || !curve)
                 return fail("--json", "print", "%s", strerror(ENOMEM));
@@ -81,8 +80,7 @@ static int print_replay_json(const struct replay_run *r, const struct replay_res
         json_object_set_new(object, "accesses", json_integer((json_int_t)r->in.nr));
         json_object_set_new(object, "pages", json_integer((json_int_t)r->in.distinct));
         for (unsigned i = 0; i < r->nr_sizes; i++)
-                json_array_append_new(curve,
-                                      result_json(r, r->curve[i].cache, &r->curve[i].result));
+                json_array_append_new(curve, result_json(r->curve[i].cache, &r->curve[i].result));
         json_object_set_new(object, "curve", curve);
         if (!print_json(stdout, object))
                 return fail("standard output", "write", "%s", strerror(errno));
@@ -99,7 +97,8 @@ static int print_replay(const struct replay_run *r, const struct replay_result *
         if (r->setup.policy)
                 printf(", read-ahead %s", text_bytes(a, r->setup.ra_pages * PAGE_SIZE));
         printf("\nhits      %s of them, %.2f%%; %s misses\n", text_count(a, result->hits),
-               100 * ratio(result->hits, r->in.nr), text_count(b, r->in.nr - result->hits));
+               100 * ratio(result->hits, result->counted),
+               text_count(b, result->counted - result->hits));
         printf("read      %s, of which %s for nothing; %s pages evicted\n",
                text_bytes(a, result->read * PAGE_SIZE), text_bytes(b, result->wasted * PAGE_SIZE),
                text_count(c, result->evicted));
@@ -108,7 +107,7 @@ static int print_replay(const struct replay_run *r, const struct replay_result *
                 const struct replay_result *q = &r->curve[i].result;
 
                 printf("%12s %9.2f%% %12s %12s\n", text_bytes(a, r->curve[i].cache * PAGE_SIZE),
-                       100 * ratio(r->in.nr - q->hits, r->in.nr),
+                       100 * ratio(q->counted - q->hits, q->counted),
                        text_bytes(b, q->read * PAGE_SIZE), text_bytes(c, q->wasted * PAGE_SIZE));
         }
         if (fflush(stdout))
@@ -156,7 +155,8 @@ static void draw_curve(const struct replay_run *r, FILE *f)
         for (unsigned i = 0; i < r->nr_sizes; i++)
                 fprintf(f, "%.1f,%.1f ", x_of(r, i),
                         BOTTOM - (BOTTOM - TOP) *
-                                         ratio(r->in.nr - r->curve[i].result.hits, r->in.nr));
+                                         ratio(r->curve[i].result.counted - r->curve[i].result.hits,
+                                               r->curve[i].result.counted));
         fputs("\"/>\n</svg>\n", f);
 }
 
@@ -228,8 +228,8 @@ static int run(struct options *o, int argc, char **argv)
 const struct command command_replay = {
         .name = "replay",
         .summary = "accesses through a policy and a cache of any size, without I/O",
-        .policies = "linux|linux-5.13|solaris|lru|opt",
-        .help = "replay LIST [--policy linux|linux-5.13|solaris|lru|opt] [--cache SIZE]\n"
+        .policies = "linux|linux-5.13|solaris|adaptive|lru|opt",
+        .help = "replay LIST [--policy linux|linux-5.13|solaris|adaptive|lru|opt] [--cache SIZE]\n"
                 "                [--readahead SIZE] [--advice normal|random|sequential] [--svg "
                 "FILE] "
                 "[OPTIONS]\n"

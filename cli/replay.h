@@ -18,6 +18,7 @@ struct replay_input {
         size_t nr;
         uint32_t distinct;   /* different pages */
         uint64_t file_pages; /* one more than the highest */
+        uint64_t counted;    /* accesses of pages below this are counted, and their hits; 0: all */
 };
 
 /* What is replayed: how large the cache is, and what a policy is told. Pages. */
@@ -28,9 +29,10 @@ struct replay_setup {
         enum vm_advice advice;
 };
 
-/* Pages; hits: accesses whose page was in the cache. */
+/* Pages; hits: of the counted accesses those whose page was in the cache. */
 struct replay_result {
-        uint64_t hits;
+        uint64_t counted, hits;
+        uint64_t faults; /* accesses of pages that were not mapped; exact: 0 */
         uint64_t read;   /* from the file */
         uint64_t wasted; /* of these, never touched before they went, or at the end */
         uint64_t evicted;
@@ -45,5 +47,10 @@ bool replay_policy(const struct replay_input *in, const struct replay_setup *set
                    struct replay_result *out);
 bool replay_lru(const struct replay_input *in, uint64_t cache, struct replay_result *out);
 bool replay_opt(const struct replay_input *in, uint64_t cache, struct replay_result *out);
+
+static inline bool replay_counts(const struct replay_input *in, uint64_t page)
+{
+        return !in->counted || page < in->counted;
+}
 
 #endif

@@ -51,8 +51,9 @@ bool replay_lru(const struct replay_input *in, uint64_t cache, struct replay_res
         for (size_t i = 0; ok && i < in->nr; i++) {
                 uint32_t id = in->id[i];
 
+                out->counted += replay_counts(in, in->page[i]);
                 if (r.here[id]) {
-                        out->hits++;
+                        out->hits += replay_counts(in, in->page[i]);
                         recency_unlink(&r, id);
                 } else {
                         out->read++;
@@ -134,8 +135,9 @@ bool replay_opt(const struct replay_input *in, uint64_t cache, struct replay_res
         for (size_t i = 0; ok && i < in->nr; i++) {
                 uint32_t id = in->id[i];
 
+                out->counted += replay_counts(in, in->page[i]);
                 if (here[id]) {
-                        out->hits++;
+                        out->hits += replay_counts(in, in->page[i]);
                 } else {
                         out->read++;
                         while (nr == cache) {

@@ -124,17 +124,18 @@ static void read_page(struct replay *r, uint64_t index, unsigned flags)
         r->out->read++;
 }
 
-static void read_window(struct replay *r, const struct ra_window *w)
+static void read_window(struct replay *r, const struct ra_window *w, uint64_t wanted)
 {
-        uint64_t mark = w->start + w->nr - w->async;
+        uint64_t mark = w->nr - w->async, step = max_u64(w->step, 1);
 
-        for (uint64_t i = w->start; i < w->start + w->nr; i++) {
-                unsigned flags = AHEAD;
+        for (uint64_t i = 0; i < w->nr; i++) {
+                uint64_t index = w->start + i * step;
+                unsigned flags = index == wanted ? 0 : AHEAD;
 
                 if (w->async && i >= mark && i - mark < max_u64(w->mark_nr, 1))
                         flags |= i == mark ? MARKER | MARK_HEAD : MARKER;
-                if (!find(r, i))
-                        read_page(r, i, flags);
+                if (!find(r, index))
+                        read_page(r, index, flags);
         }
 }
 
@@ -201,6 +202,7 @@ static void fault(struct replay *r, uint64_t index)
         bool major = !p;
         struct ra_window w;
 
+        r->out->faults++;
         if (p) {
                 bool marker = p->flags & MARKER;
 
@@ -213,22 +215,25 @@ static void fault(struct replay *r, uint64_t index)
         } else {
                 w = policy->mmap_miss(&rq);
         }
-        read_window(r, &w);
+        read_window(r, &w, index);
         if (!find(r, index)) /* not in the window, or it made room for that */
                 read_page(r, index, 0);
         if (major)
                 map_around(r, index);
 }
 
-static void access_page(struct replay *r, uint64_t index)
+static void access_page(struct replay *r, uint64_t index, bool counts)
 {
         struct rpage *p = find(r, index);
 
-        r->out->hits += !!p;
+        if (counts) {
+                r->out->counted++;
+                r->out->hits += !!p;
+        }
         if (!p || !(p->flags & MAPPED)) {
                 fault(r, index);
                 p = find(r, index);
-                p->flags |= MAPPED | REFERENCED;
+                p->flags |= p->flags & AHEAD ? MAPPED : MAPPED | REFERENCED;
         }
         p->flags &= ~(unsigned)AHEAD;
 }
@@ -305,7 +310,7 @@ bool replay_policy(const struct replay_input *in, const struct replay_setup *set
         *out = (struct replay_result){ 0 };
         ok = start(&r, in);
         for (size_t i = 0; ok && i < in->nr; i++)
-                access_page(&r, in->page[i]);
+                access_page(&r, in->page[i], replay_counts(in, in->page[i]));
         for (uint64_t i = 0; ok && i < r.room; i++)
                 out->wasted += !!(r.page[i].flags & AHEAD);
         free(r.page);

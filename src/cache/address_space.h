@@ -67,6 +67,8 @@ struct address_space {
         _Atomic uint64_t nr_pages;        /* charged */
         _Atomic uint64_t share;           /* [cache] to write; so many of these reclaim leaves it */
         unsigned nr_taken;                /* [evict] of these, in the hands of reclaim */
+        _Atomic uint32_t read_latency_ns; /* a read of one page, as measured; 0: not yet */
+        _Atomic uint32_t read_page_ns;    /* and each page more */
         _Atomic uint64_t nr_dirty;        /* DIRTY */
         _Atomic uint64_t nr_writeback;
         _Atomic uint64_t dirtied_at; /* ns, when it last went from no dirty page to one; 0: none */

@@ -15,6 +15,18 @@
 
 #include "cache/filemap.h"
 
+/* Where nobody has said how far to read ahead, a policy may know better than the kernel; where the
+ * device's read-ahead is off, it stays so. */
+static uint32_t default_window(struct page_cache *c, const struct inode *inode)
+{
+        uint32_t pages = c->policy->window_pages, fits;
+
+        if (!pages || !inode->ra_pages || !inode->i_sb || inode->i_sb->env->readahead)
+                return inode->ra_pages;
+        fits = (uint32_t)max_u64((uint64_t)atomic_load(&c->budget.limit) / 16, 4);
+        return pages < fits ? pages : fits;
+}
+
 int file_open(struct page_cache *c, struct inode *inode, int oflags, uint32_t ra_pages,
               struct file **out)
 {
@@ -37,7 +49,7 @@ int file_open(struct page_cache *c, struct inode *inode, int oflags, uint32_t ra
         f->mapping = inode->i_mapping;
         f->mapping->nr_files++;
         f->oflags = oflags;
-        f->ra_pages = ra_pages ? ra_pages : inode->ra_pages;
+        f->ra_pages = ra_pages ? ra_pages : default_window(c, inode);
         if (f->ra_pages > most)
                 f->ra_pages = most;
         f->ra.io_pages = inode->io_pages < most ? inode->io_pages : most;

@@ -30,6 +30,8 @@ static struct ra_request ra_request_of(struct filemap_request *rq, const struct 
                 .advice = rq->advice,
                 .exec = rq->exec,
                 .write = rq->write,
+                .latency_ns = atomic_load(&rq->file->mapping->read_latency_ns),
+                .page_ns = atomic_load(&rq->file->mapping->read_page_ns),
         };
 }
 

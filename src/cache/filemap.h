@@ -219,6 +219,7 @@ struct io_run {
         struct page_cache *cache;
         struct io_run *next_free; /* [run]; the rest is its user's */
         unsigned staging_pages;
+        uint64_t started_ns;
         bool demand; /* single page somebody waits for: its failure is an ERROR */
 };
 struct io_run *io_run_get(struct page_cache *c);

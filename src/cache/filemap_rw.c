@@ -30,6 +30,8 @@ static struct ra_request read_request(struct file *f, const struct ra_probe *pro
                 .page_pages = f->mapping->cache->page_pages,
                 .freemem = filemap_freemem(f->mapping->cache),
                 .memory = (uint64_t)atomic_load(&f->mapping->cache->budget.limit),
+                .latency_ns = atomic_load(&f->mapping->read_latency_ns),
+                .page_ns = atomic_load(&f->mapping->read_page_ns),
         };
 }
 

@@ -11,6 +11,8 @@
 #include "util/perturb.h"
 
 #define RUN_PAGES 512 /* 2 MiB: longer windows become several runs */
+#define FEW_PAGES 2   /* a read of which tells how long the device takes to answer */
+#define MANY_PAGES 32 /* and of which, how much it transfers */
 #define RANGE_PAGES 64
 #define RANGE_TRIES 3 /* then a page is passed by: it cannot be read, or there is no room */
 
@@ -46,6 +48,29 @@ void io_run_end(struct io_run *run, bool write)
         staging_put(&c->staging, buf, nr, write);
 }
 
+/* Sinks fast and rises slowly: what a read takes when nothing is in its way. */
+static void note_pace(_Atomic uint32_t *pace, uint64_t ns)
+{
+        uint32_t old = atomic_load_explicit(pace, memory_order_relaxed);
+        uint32_t now = (uint32_t)min_u64(max_u64(ns, 1), 1u << 30);
+
+        if (old)
+                now = now < old ? old - (old - now) / 4 : old + (now - old) / 64;
+        atomic_store_explicit(pace, now, memory_order_relaxed);
+}
+
+/* How long the device takes to answer, and for each page more. Nobody is harmed if two at once forget
+ * one of them. */
+static void measure(struct address_space *m, uint64_t ns, uint64_t nr)
+{
+        uint32_t latency = atomic_load_explicit(&m->read_latency_ns, memory_order_relaxed);
+
+        if (nr <= FEW_PAGES)
+                note_pace(&m->read_latency_ns, ns);
+        else if (nr >= MANY_PAGES && latency)
+                note_pace(&m->read_page_ns, (ns > latency ? ns - latency : ns) / nr);
+}
+
 static void read_end_io(struct fs_run *fs)
 {
         struct io_run *run = container_of(fs, struct io_run, fs);
@@ -54,6 +79,8 @@ static void read_end_io(struct fs_run *fs)
         uint64_t good = fs->error ? 0 : min_u64(pages_of(fs->valid), fs->nr_pages);
         int error = fs->error;
 
+        if (good == fs->nr_pages)
+                measure(m, now_ns() - run->started_ns, fs->nr_pages);
         if (good) {
                 int fill = m->frames->ops->fill(m->frames, fs->index, fs->buf, good);
 
@@ -187,61 +214,138 @@ static void launch(struct io_run *run, unsigned nr, uint32_t opf, uint64_t fault
         run->fs.nr_pages = nr;
         run->fs.opf = opf;
         run->fs.fault = fault;
+        run->started_ns = now_ns();
         read_pages(run, plug);
 }
 
 /* What of a marker goes on the page. */
 static uint32_t mark_of(const struct ra_window *win, uint64_t index)
 {
-        uint64_t mark = win->start + win->nr - win->async;
+        uint64_t touch = (index - win->start) / max_u64(win->step, 1), mark = win->nr - win->async;
 
-        if (!win->async || index < mark || index - mark >= max_u64(win->mark_nr, 1))
+        if (!win->async || touch < mark || touch - mark >= max_u64(win->mark_nr, 1))
                 return 0;
-        return index == mark ? PG_MARKS : PG_MARKER;
+        return touch == mark ? PG_MARKS : PG_MARKER;
 }
 
-/* page_cache_ra_unbounded: reads what of the window is absent. */
+/* A window on its way to becoming runs. */
+struct ra_walk {
+        struct file *f;
+        const struct ra_window *win;
+        uint64_t wanted, fault;
+        uint32_t opf;
+        struct blk_plug *plug;
+};
+
+/* Reads [first, first + nr), which was absent a moment ago, or as much as there is memory for: of its
+ * beginning, or, from_end, of its end. Pages that were begun with, *nr of those that were tried; false: there
+ * is no memory. */
+static bool read_run(const struct ra_walk *w, uint64_t first, unsigned *nr, bool from_end)
+{
+        struct address_space *m = w->f->mapping;
+        struct trace *trace = m->cache->trace;
+        uint64_t end = first + *nr;
+        struct io_run *run = prepare(m, first, nr);
+        unsigned done = 0;
+        bool wants;
+
+        if (!run)
+                return false;
+        if (from_end)
+                run->fs.index = first = end - *nr;
+        while (done < *nr && start_page(m, first + done,
+                                        mark_of(w->win, first + done) |
+                                                (first + done != w->wanted ? PG_READAHEAD : 0),
+                                        false))
+                done++;
+        wants = w->wanted >= first && w->wanted < first + done;
+        run->demand = wants && done == 1;
+        trace_emit(trace, TRACE_RA_UNBOUNDED, w->fault, first, done, 0, 0);
+        launch(run, done, IO_READ | (wants ? REQ_SYNC : REQ_RAHEAD) | w->opf, w->fault, w->plug);
+        stat_add(&trace->stats, STAT_readahead_pages, done - (wants ? 1 : 0));
+        if (!from_end)
+                *nr = done ? done : 1;
+        return true;
+}
+
+static void note_skipped(const struct ra_walk *w, uint64_t index, uint64_t skipped)
+{
+        if (skipped)
+                trace_emit(w->f->mapping->cache->trace, TRACE_RA_UNBOUNDED, w->fault, index, 0,
+                           skipped, 0);
+}
+
+/* page_cache_ra_unbounded: reads what of [index, end) is absent, or of each step-th page there. Where it
+ * stopped. */
+static uint64_t read_forward(const struct ra_walk *w, uint64_t index, uint64_t end, uint64_t step)
+{
+        struct address_space *m = w->f->mapping;
+        uint64_t longest = step > 1 ? 1 : RUN_PAGES, skipped = 0;
+
+        while (index < end) {
+                unsigned nr = 0;
+
+                while (nr < longest && index + nr < end && is_absent(m, index + nr))
+                        nr++;
+                if (nr == 0) {
+                        index += step;
+                        skipped++;
+                        continue;
+                }
+                if (!read_run(w, index, &nr, false))
+                        break;
+                index += step > 1 ? step : nr;
+                skipped = 0;
+        }
+        note_skipped(w, index, skipped);
+        return index;
+}
+
+/* The same for a stream that comes from behind, whose next pages are the last. */
+static uint64_t read_backward(const struct ra_walk *w, uint64_t start, uint64_t end)
+{
+        struct address_space *m = w->f->mapping;
+
+        while (end > start) {
+                unsigned nr = 0;
+
+                while (nr < RUN_PAGES && end - nr > start && is_absent(m, end - nr - 1))
+                        nr++;
+                if (nr && !read_run(w, end - nr, &nr, true))
+                        break;
+                end -= nr ? nr : 1;
+        }
+        return end;
+}
+
 void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t wanted, uint32_t opf,
                       uint64_t fault, struct blk_plug *plug)
 {
         struct address_space *m = f->mapping;
         struct page_cache *c = m->cache;
-        uint64_t end = min_u64(win->start + win->nr, mapping_pages(m));
-        uint64_t index = win->start, skipped = 0;
+        const struct ra_walk w = { f, win, wanted, fault, opf, plug };
+        uint64_t step = max_u64(win->step, 1);
+        uint64_t end = min_u64(win->start + (win->nr - 1) * step + 1, mapping_pages(m)), stop;
         unsigned held = hold_begin(c);
+        bool cut;
 
         trace_emit(c->trace, TRACE_PAGE_CACHE_RA, fault, win->start, win->nr, win->async, win->why);
-        while (index < end) {
-                unsigned nr = 0, done = 0;
-                struct io_run *run;
-                bool wants;
-
-                while (nr < RUN_PAGES && index + nr < end && is_absent(m, index + nr))
-                        nr++;
-                if (nr == 0) {
-                        index++;
-                        skipped++;
-                        continue;
-                }
-                run = prepare(m, index, &nr);
-                if (!run)
-                        break;
-                while (done < nr && start_page(m, index + done,
-                                               mark_of(win, index + done) |
-                                                       (index + done != wanted ? PG_READAHEAD : 0),
-                                               false))
-                        done++;
-                wants = wanted >= index && wanted < index + done;
-                run->demand = wants && done == 1;
-                trace_emit(c->trace, TRACE_RA_UNBOUNDED, fault, index, done, 0, 0);
-                launch(run, done, IO_READ | (wants ? REQ_SYNC : REQ_RAHEAD) | opf, fault, plug);
-                stat_add(&c->trace->stats, STAT_readahead_pages, done - (wants ? 1 : 0));
-                skipped = done == 0;
-                index += done ? done : 1;
+        if (win->stream.step)
+                trace_emit(c->trace, TRACE_STREAM, fault, (uint64_t)win->stream.step,
+                           win->stream.windows, win->stream.most, 0);
+        if (win->stream.step < 0 && step == 1) {
+                stop = read_backward(&w, win->start, end);
+                cut = stop > win->start;
+        } else {
+                stop = read_forward(&w, win->start, end, step);
+                cut = stop < end;
         }
         hold_end(c, held);
-        if (skipped)
-                trace_emit(c->trace, TRACE_RA_UNBOUNDED, fault, index, 0, skipped, 0);
+        if (cut && c->policy->cut) {
+                mutex_lock(&f->ra_lock);
+                c->policy->cut(&f->ra, win, stop);
+                mutex_unlock(&f->ra_lock);
+        }
 }
 
 int read_one_page(struct address_space *m, uint64_t index, uint64_t fault, struct blk_plug *plug,

@@ -15,6 +15,7 @@
 #include "policy/reclaim.h"
 
 enum { INACTIVE, ACTIVE };
+enum { PASSED };      /* own: pages in a row that could not go, whatever was thought of them */
 #define REFERENCED 1u /* PG_referenced: touched when last looked at */
 #define WORKINGSET 2u /* PG_workingset: has been active */
 
@@ -62,7 +63,7 @@ static bool inactive_is_low(const struct reclaim *r)
 
 static uint32_t linux_next(struct reclaim *r)
 {
-        bool none_can_go = r->own > r->list[INACTIVE].nr;
+        bool none_can_go = r->own[PASSED] > r->list[INACTIVE].nr;
         uint32_t page = none_can_go || inactive_is_low(r) ? reclaim_pop(r, ACTIVE) : 0;
 
         if (!page)
@@ -84,7 +85,7 @@ static enum reclaim_choice linux_look(struct reclaim *r, uint32_t page,
         struct reclaim_node *node = reclaim_node(r, page);
         bool before = node->bits & REFERENCED;
 
-        r->own = 0;
+        r->own[PASSED] = 0;
         if (node->list == ACTIVE)
                 return deactivate(node, p);
         if (!p->mapped && !p->referenced)
@@ -97,11 +98,11 @@ static enum reclaim_choice linux_look(struct reclaim *r, uint32_t page,
         return p->mapped ? RECLAIM_UNMAP : RECLAIM_KEEP;
 }
 
-/* r->own counts those that were passed by in a row: where nothing else is inactive, active ones must be. */
+/* Where nothing else is inactive, active ones must be. */
 static void linux_pass(struct reclaim *r, uint32_t page)
 {
         reclaim_node(r, page)->list = INACTIVE;
-        r->own++;
+        r->own[PASSED]++;
 }
 
 static void linux_evicted(struct reclaim *r, uint32_t page, const struct reclaim_page *p,

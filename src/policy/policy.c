@@ -10,6 +10,7 @@ static const struct vm_policy_ops *const policies[] = {
         &linux_policy, /* the default */
         &linux_5_13_policy,
         &solaris_policy,
+        &adaptive_policy,
 };
 
 static const char *const why_texts[RA_NR_WHY] = {
@@ -36,6 +37,10 @@ static const char *const why_texts[RA_NR_WHY] = {
         [RA_UFS_AHEAD] = "the next cluster of a stream (S15, S17)",
         [RA_KLUSTER_REFUSED] = "MADV_RANDOM: this page only (S13, S18)",
         [RA_UFS_WILLNEED] = "asked for by advice, page by page (S29)",
+        [RA_ALONE] = "no stream comes here: this page only",
+        [RA_STREAM_FORWARD] = "a stream, forward: next window",
+        [RA_STREAM_BACKWARD] = "a stream, backward: next window",
+        [RA_STREAM_STRIDED] = "a stream of equal distances: next window",
 };
 
 const char *ra_why_text(enum ra_why why)

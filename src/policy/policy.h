@@ -12,6 +12,7 @@
 #define FL_POLICY_POLICY_H
 
 #include "policy/reclaim.h"
+#include "policy/streams.h"
 #include "policy/tune.h"
 
 enum vm_advice { ADVICE_NORMAL, ADVICE_RANDOM, ADVICE_SEQUENTIAL };
@@ -33,6 +34,7 @@ struct file_ra_state {
         uint32_t order;   /* 6.18: folio order of the next window */
         int64_t prev_pos; /* bytes; of the last read by fl_pread, -1: none */
         struct ufs_stream ufs;
+        struct streams streams; /* adaptive */
 };
 
 /* Why a window is what it is: the reason goes into the trace and `explain`. */
@@ -60,6 +62,10 @@ enum ra_why {
         RA_UFS_AHEAD,         /* S15, S17: the next cluster */
         RA_KLUSTER_REFUSED,   /* S13, S18: the segment lets only the page itself be read */
         RA_UFS_WILLNEED,      /* S29 */
+        RA_ALONE,             /* adaptive: no stream is known that comes here */
+        RA_STREAM_FORWARD,    /* touches in a row, and what is to follow */
+        RA_STREAM_BACKWARD,
+        RA_STREAM_STRIDED, /* at equal distances */
         RA_NR_WHY
 };
 const char *ra_why_text(enum ra_why why);
@@ -70,6 +76,11 @@ struct ra_window {
         uint32_t nr;
         uint32_t async;   /* the marker goes on page start + nr - async; 0: no marker */
         uint32_t mark_nr; /* and on the pages after it, so many in all: a folio's; 0 is 1 */
+        uint32_t step;    /* pages start, start + step, ..., nr of them; 0 is 1. async likewise */
+        struct {          /* adaptive: the detector behind it (streams.h) */
+                int64_t step;
+                uint32_t windows, most;
+        } stream;
         enum ra_why why;
 };
 
@@ -98,6 +109,8 @@ struct ra_request {
         bool shared;              /* MAP_SHARED; not of a read */
         uint32_t page_pages;      /* that go together; 0 is 1 */
         uint64_t freemem, memory; /* pages of the budget: free, and all */
+        uint32_t latency_ns;      /* of the device, as measured: a read of one page; 0: not yet */
+        uint32_t page_ns;         /* and of each page more */
         /* S13: may that page of the file be read together with `index`? NULL: as vma_start, vma_end
          * and advice say. */
         bool (*kluster)(void *arg, uint64_t page);
@@ -146,6 +159,7 @@ struct vm_policy_ops {
         const char *name;
         uint32_t page_pages;   /* that go together: 2 of 4 KiB are one of 8 KiB */
         uint32_t fault_around; /* pages, power of two; 1: none (L7) */
+        uint32_t window_pages; /* largest window where nobody has said one; 0: the device's */
         unsigned background_percent, dirty_percent; /* of the budget (L43) */
         unsigned writeback_ms, expire_ms;           /* L43 */
         unsigned swappiness;                        /* of 200: private pages' weight (L51) */
@@ -174,6 +188,9 @@ struct vm_policy_ops {
         /* The access has been answered with the file's pages from `index` to `end` (S14). NULL:
          * nothing. */
         void (*returned)(const struct ra_request *, uint64_t end);
+        /* There was no memory for all of the window: what lies from `stop` on has not been asked for, or,
+         * of a stream that goes backward, what lies before. NULL: nobody cares. */
+        void (*cut)(struct file_ra_state *, const struct ra_window *, uint64_t stop);
         /* madvise(WILLNEED) over [start, end): how much of it one call reads. */
         struct ra_window (*willneed)(const struct ra_request *, uint64_t start, uint64_t end);
         const struct reclaim_ops *reclaim;
@@ -181,10 +198,10 @@ struct vm_policy_ops {
         const struct segvn_policy *segvn;
 };
 
-extern const struct vm_policy_ops linux_policy, linux_5_13_policy, solaris_policy;
+extern const struct vm_policy_ops linux_policy, linux_5_13_policy, solaris_policy, adaptive_policy;
 /* NULL if there is none of that name. "" or NULL: the default. */
 const struct vm_policy_ops *policy_find(const char *name);
 /* All of them, for people. */
-#define POLICY_NAMES "linux, linux-5.13, solaris"
+#define POLICY_NAMES "linux, linux-5.13, solaris, adaptive"
 
 #endif

@@ -74,8 +74,8 @@ struct reclaim {
         struct reclaim_list list[RECLAIM_LISTS];
         _Atomic uint64_t nr; /* on all of them; may be read at any time */
         struct reclaim_ghosts ghosts;
-        uint64_t age; /* the algorithm's clock */
-        uint64_t own; /* the algorithm's */
+        uint64_t age;                    /* the algorithm's clock */
+        uint64_t own[1 + RECLAIM_LISTS]; /* the algorithm's */
 };
 
 struct reclaim_ops {
@@ -99,6 +99,7 @@ struct reclaim_ops {
 extern const struct reclaim_ops clock_reclaim;
 /* L51: active and inactive. */
 extern const struct reclaim_ops linux_reclaim;
+extern const struct reclaim_ops adaptive_reclaim;
 
 /* ghost_memory: ghosts_bytes() of zeros for what ops->ghosts says, or NULL. */
 void reclaim_init(struct reclaim *r, const struct reclaim_ops *ops, void *nodes, size_t node_size,

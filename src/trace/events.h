@@ -59,7 +59,8 @@
         X(VOP_GETPAGE, "vm", "VOP_GETPAGE (S9, S14)", "off", "len", "plsz", "rw")                  \
         X(GETAPAGE, "cache", "getapage (S15, S16)", "off", "hit", "nextr", "nextrio")              \
         X(PVN_READ_KLUSTER, "cache", "pvn_read_kluster (S16, S18)", "off", "len", "why", "")       \
-        X(GETPAGE_RA, "cache", "getpage_ra, read-ahead (S15, S17)", "off", "len", "why", "")
+        X(GETPAGE_RA, "cache", "getpage_ra, read-ahead (S15, S17)", "off", "len", "why", "")       \
+        X(STREAM, "cache", "stream", "step", "windows", "most", "")
 
 enum trace_event {
 #define X(name, layer, text, a, b, c, d) TRACE_##name,

@@ -154,7 +154,8 @@ static unsigned map_one(struct vm_fault *vmf, struct map_run *run, uint64_t inde
         if (ours) {
                 trace_emit(mm->trace, TRACE_FIND_GET_PAGE, vmf->rq.fault, index, 1, page_state(p),
                            0);
-                page_set(p, PG_REFERENCED);
+                if (!page_test(p, PG_READAHEAD)) /* else it is its first use */
+                        page_set(p, PG_REFERENCED);
         }
         count_use(mm->cache, p);
         wp = wants_notify(vmf->vma, p);

@@ -3,6 +3,7 @@
  * test_replay.c - what is counted for lists so short that it can be worked out by hand.
  */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "replay.h"
@@ -168,4 +169,157 @@ Test(replay, the_end_of_a_stream_is_wasted)
         r = with("linux", input(page, 41), 256, ADVICE_NORMAL);
         /* To 96 by way of 24 and 32; and [4984, 5001). */
         expect_result(&r, 39, 96 + 17, 96 - 40 + 16, 0);
+}
+
+/* ---- adaptive: counts that it has to keep ---- */
+
+static uint64_t draw(uint64_t *state)
+{
+        *state += 0x9e3779b97f4a7c15u;
+
+        uint64_t z = (*state ^ *state >> 30) * 0xbf58476d1ce4e5b9u;
+
+        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+        return z ^ z >> 31;
+}
+
+static struct replay_input empty_input(size_t nr)
+{
+        struct replay_input in = { .page = malloc(nr * sizeof(*in.page)) };
+
+        cr_assert(in.page);
+        return in;
+}
+
+static void add_access(struct replay_input *in, uint64_t page)
+{
+        in->page[in->nr++] = page;
+        in->file_pages = max_u64(in->file_pages, page + 1);
+}
+
+static struct replay_result adaptive(const struct replay_input *in, const char *policy,
+                                     uint64_t cache, uint32_t ra_pages)
+{
+        struct replay_setup setup = {
+                .policy = policy_find(policy),
+                .cache = cache,
+                .ra_pages = ra_pages,
+        };
+        struct replay_result r;
+
+        cr_assert(replay_policy(in, &setup, &r));
+        return r;
+}
+
+/* 200,000 touches at random of a file of eight caches: behind the first 256 faults at most 1.3 times the
+ * bytes needed. */
+Test(replay, adaptive_reads_at_random_what_is_needed)
+{
+        struct replay_input in = empty_input(200000);
+        struct replay_result first, all;
+        uint64_t state = 6;
+
+        while (in.nr < 200000) {
+                add_access(&in, draw(&state) % 65536);
+                if (in.nr == 256)
+                        first = adaptive(&in, "adaptive", 8192, 1024);
+        }
+        all = adaptive(&in, "adaptive", 8192, 1024);
+
+        uint64_t needed = (in.nr - all.hits) - (256 - first.hits), read = all.read - first.read;
+
+        cr_assert_leq(read * 10, needed * 13, "%lu pages read, %lu needed", read, needed);
+        free_input(&in);
+}
+
+/* Forward, backward and four streams that take turns: not more than one miss a window. */
+Test(replay, adaptive_does_not_leave_a_stream_waiting)
+{
+        static const int64_t plan[][2] = { { 0, 1 }, { 99999, -1 } };
+
+        for (unsigned k = 0; k < 3; k++) {
+                struct replay_input in = empty_input(100000);
+                struct replay_result r;
+
+                for (int64_t i = 0; i < 100000; i++)
+                        add_access(&in, k < 2 ? (uint64_t)(plan[k][0] + plan[k][1] * i)
+                                              : (uint64_t)(i % 4 * 25000 + i / 4));
+                r = adaptive(&in, "adaptive", 12500, 1024);
+                cr_assert_leq(in.nr - r.hits, k < 2 ? 2 : 12, "%lu misses of pattern %u",
+                              in.nr - r.hits, k);
+                cr_assert_leq(r.wasted, 4 * 512, "%lu pages wasted", r.wasted);
+                free_input(&in);
+        }
+}
+
+#define ZIPF_PAGES 1000000u
+#define ZIPF_DRAWS 200000u
+#define SCAN_RATE 4u
+
+/* Page of a rank: no two ranks have the same, and those in use lie anywhere. */
+static uint64_t page_of_rank(uint64_t rank)
+{
+        return rank * 618033 % ZIPF_PAGES; /* 618033 and 10^6 have no divisor in common */
+}
+
+static struct replay_input zipf_beside_a_scan(void)
+{
+        struct replay_input in = empty_input((size_t)ZIPF_DRAWS * (1 + SCAN_RATE));
+        double *below = calloc(ZIPF_PAGES, sizeof(*below)), sum = 0;
+        uint64_t state = 9, scan = 0;
+
+        cr_assert(below);
+        for (unsigned i = 0; i < ZIPF_PAGES; i++)
+                below[i] = sum += pow(i + 1, -0.9);
+        for (unsigned i = 0; i < ZIPF_DRAWS; i++) {
+                double at = (double)(draw(&state) >> 11) * 0x1p-53 * sum;
+                unsigned low = 0, high = ZIPF_PAGES - 1;
+
+                while (low < high) {
+                        unsigned middle = (low + high) / 2;
+
+                        *(below[middle] < at ? &low : &high) =
+                                below[middle] < at ? middle + 1 : middle;
+                }
+                add_access(&in, page_of_rank(low));
+                for (unsigned k = 0; k < SCAN_RATE; k++)
+                        add_access(&in, ZIPF_PAGES + scan++ % ZIPF_PAGES);
+        }
+        free(below);
+        in.counted = ZIPF_PAGES;
+        return in;
+}
+
+static void number_pages(struct replay_input *in)
+{
+        uint32_t *number = calloc(in->file_pages, sizeof(*number));
+
+        in->id = calloc(in->nr, sizeof(*in->id));
+        cr_assert(number && in->id);
+        for (size_t i = 0; i < in->nr; i++) {
+                if (!number[in->page[i]])
+                        number[in->page[i]] = ++in->distinct;
+                in->id[i] = number[in->page[i]] - 1;
+        }
+        free(number);
+}
+
+/* Zipf(0.9) over a million pages, a scan beside it four times as fast, a cache for a tenth of the pages: hits
+ * of the Zipf accesses alone. */
+Test(replay, adaptive_keeps_what_a_scan_would_push_out, .timeout = 60)
+{
+        struct replay_input in = zipf_beside_a_scan();
+        struct replay_result lru, linux_618, ours;
+
+        number_pages(&in);
+        cr_assert(replay_lru(&in, ZIPF_PAGES / 10, &lru));
+        linux_618 = adaptive(&in, "linux", ZIPF_PAGES / 10, 32);
+        ours = adaptive(&in, "adaptive", ZIPF_PAGES / 10, 2048);
+        cr_assert_eq(ours.counted, ZIPF_DRAWS);
+        cr_assert_geq(ours.hits * 100, lru.hits * 100 + 10ull * ZIPF_DRAWS,
+                      "%.2f%% hits, and lru %.2f%%", 100.0 * ours.hits / ZIPF_DRAWS,
+                      100.0 * lru.hits / ZIPF_DRAWS);
+        cr_assert_geq(ours.hits, linux_618.hits, "%.2f%% hits, and linux %.2f%%",
+                      100.0 * ours.hits / ZIPF_DRAWS, 100.0 * linux_618.hits / ZIPF_DRAWS);
+        free_input(&in);
 }

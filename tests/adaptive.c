@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * adaptive.c - the policy that goes by what it sees, in an engine: how often a stream has to wait, and how
+ * much is read, for each pattern without a word of advice. Bytes are compared; nothing is timed.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include "harness.h"
+
+#define PAGE TEST_PAGE
+#define CACHE (8ul << 20)
+#define PAGES 16384ul /* eight caches */
+
+static const char *name;
+
+struct reader {
+        struct fl_engine *e;
+        struct fl_file *f;
+        const char *p;
+};
+
+static struct reader begin(const char *what)
+{
+        struct fl_engine_config cfg = { .cache = CACHE, .policy = "adaptive" };
+        struct reader r = { .e = open_engine_with(cfg) };
+
+        test_at(what);
+        r.f = open_file(r.e, name, O_RDONLY);
+        r.p = map_file(r.e, r.f, PAGES * PAGE, PROT_READ, MAP_SHARED, 0);
+        return r;
+}
+
+static struct fl_stats end(struct reader *r)
+{
+        struct fl_stats s;
+
+        check_engine(r->e);
+        s = get_stats(r->e);
+        expect(fl_munmap(r->e, (void *)r->p, PAGES * PAGE) == 0, "%s", fl_strerror());
+        close_file(r->f);
+        close_engine(r->e);
+        return s;
+}
+
+static void touch(const struct reader *r, uint64_t page)
+{
+        const char *wrong = stamp_wrong(r->p + page * PAGE, page, 0);
+
+        expect(!wrong, "%s", wrong);
+}
+
+/* Each page is read once, or nearly, and a stream waits for a small part of its windows only: where
+ * there was no memory for one. */
+static void expect_stream(const char *what, const struct fl_stats *s, uint64_t pages, unsigned most)
+{
+        uint64_t read = s->read_bytes / PAGE;
+
+        expect(read >= pages && read <= pages + pages / 8, "%s: %llu pages read for %llu", what,
+               (unsigned long long)read, (unsigned long long)pages);
+        expect(s->faults_major <= most, "%s: %llu major faults", what,
+               (unsigned long long)s->faults_major);
+}
+
+static void forward_and_backward(void)
+{
+        struct reader r = begin("forward");
+        struct fl_stats s;
+
+        for (uint64_t i = 0; i < PAGES; i++)
+                touch(&r, i);
+        s = end(&r);
+        expect_stream("forward", &s, PAGES, PAGES / 32);
+        r = begin("backward");
+        for (uint64_t i = PAGES; i-- > 0;)
+                touch(&r, i);
+        s = end(&r);
+        expect_stream("backward", &s, PAGES, PAGES / 32);
+}
+
+/* What lies between is not read. */
+static void strided(void)
+{
+        struct reader r = begin("strided");
+        struct fl_stats s;
+
+        for (uint64_t i = 0; i < PAGES; i += 64)
+                touch(&r, i);
+        s = end(&r);
+        expect_stream("strided", &s, PAGES / 64, PAGES / 64 / 4);
+        r = begin("strided, backward");
+        for (uint64_t i = 0; i < PAGES; i += 31)
+                touch(&r, PAGES - 1 - i);
+        s = end(&r);
+        expect_stream("strided, backward", &s, PAGES / 31 + 1, PAGES / 31 / 4);
+}
+
+struct quarter {
+        pthread_t thread;
+        const struct reader *r;
+        uint64_t first;
+};
+
+static void *read_quarter(void *arg)
+{
+        const struct quarter *q = arg;
+
+        for (uint64_t i = 0; i < PAGES / 4; i++)
+                touch(q->r, q->first + i);
+        return NULL;
+}
+
+/* One mapping, a thread each. */
+static void four_threads(void)
+{
+        struct reader r = begin("four threads");
+        struct quarter q[4];
+        struct fl_stats s;
+
+        for (unsigned i = 0; i < 4; i++) {
+                q[i] = (struct quarter){ .r = &r, .first = i * PAGES / 4 };
+                require(pthread_create(&q[i].thread, NULL, read_quarter, &q[i]) == 0, "thread");
+        }
+        for (unsigned i = 0; i < 4; i++)
+                pthread_join(q[i].thread, NULL);
+        s = end(&r);
+        expect_stream("four threads", &s, PAGES, PAGES / 8);
+}
+
+/* No page is read that nobody asked for, but for those that chance puts in a row. */
+static void at_random(void)
+{
+        struct reader r = begin("at random");
+        uint64_t state = test.seed;
+        struct fl_stats s;
+
+        for (unsigned i = 0; i < 20000; i++)
+                touch(&r, random_below(&state, PAGES));
+        s = end(&r);
+        expect(s.read_bytes / PAGE * 10 <= s.faults_major * 13, "%llu pages read, %llu needed",
+               (unsigned long long)(s.read_bytes / PAGE), (unsigned long long)s.faults_major);
+}
+
+int main(int argc, char **argv)
+{
+        test_begin(argc, argv, 0, 0, 60);
+        name = test_stamped_file("patterns", PAGES);
+        forward_and_backward();
+        strided();
+        four_threads();
+        at_random();
+        return test_end();
+}
