@@ -125,6 +125,8 @@ struct mmu_ops {
          * same stays at `from` (MREMAP_DONTUNMAP). */
         int (*move)(struct mmu *, uint64_t from, uint64_t to, uint64_t len, bool keep);
         int (*protect)(struct mmu *, uint64_t addr, uint64_t len, int prot);
+        /* There is a fault only where the kernel's protection has let the access pass. */
+        bool faults_pass;
 
         /* Show nr existing frames from addr on, write-protected or not, and wake. Pages already
          * mapped stay as they are; *existed is then true. -EFAULT: no frame; -ENOENT: the range

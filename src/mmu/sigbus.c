@@ -105,6 +105,7 @@ const struct mmu_ops sigbus_mmu_ops = {
         .release = uffd_release,
         .move = sigbus_move,
         .protect = uffd_protect,
+        .faults_pass = true,
         .map_run = uffd_map_run,
         .copy = uffd_copy,
         .zero = uffd_zero,

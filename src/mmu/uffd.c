@@ -71,6 +71,7 @@ const struct mmu_ops uffd_mmu_ops = {
         .release = uffd_release,
         .move = uffd_move,
         .protect = uffd_protect,
+        .faults_pass = true,
         .map_run = uffd_map_run,
         .copy = uffd_copy,
         .zero = uffd_zero,

@@ -453,7 +453,7 @@ static void end_in_signal(struct vm_fault *vmf, enum vm_fault_result r)
          * alone. */
         if (r == VM_FAULT_SIGSEGV && space_of(vmf->address))
                 mmu->ops->poison(mmu, vmf->address, 1);
-        else if (r == VM_FAULT_SIGSEGV && vmf->vma && !vmf->asked)
+        else if (r == VM_FAULT_SIGSEGV && vmf->vma && !vmf->asked && mmu->ops->faults_pass)
                 mmu->ops->protect(mmu, vmf->vma->vm_start, vmf->vma->vm_end - vmf->vma->vm_start,
                                   vmf->vma->vm_prot);
         mmu->ops->wake(mmu, vmf->address, 1);
