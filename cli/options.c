@@ -14,7 +14,7 @@
 #include "cli.h"
 
 #define SPIN_ON 50000u /* ns: about what waking an idle core costs */
-#define NR_COMMON 18
+#define NR_COMMON 19
 
 static void common_options(struct options *o, struct option_spec spec[NR_COMMON + 1])
 {
@@ -22,12 +22,13 @@ static void common_options(struct options *o, struct option_spec spec[NR_COMMON 
         const struct option_spec all[NR_COMMON + 1] = {
                 { "cache", OPTION_SIZE, &o->cache, NULL, 64 * PAGE_SIZE },
                 { "policy", OPTION_CHOICE, &o->policy,
-                  policies ? policies : "linux|linux-5.13|solaris|adaptive", 0 },
+                  policies ? policies : "linux|linux-5.13|solaris|solaris-book|adaptive", 0 },
                 { "mmu", OPTION_CHOICE, &o->mmu, "auto|uffd|sigbus|sigsegv", 0 },
                 { "driver", OPTION_CHOICE, &o->driver, "auto|uring|posix", 0 },
                 { "tune", OPTION_STRING, &o->tune, NULL, 0 },
                 { "elevator", OPTION_CHOICE, &o->elevator, "deadline|none", 0 },
                 { "readahead", OPTION_SIZE, &o->readahead, NULL, PAGE_SIZE },
+                { "pagesize", OPTION_SIZE, &o->pagesize, NULL, 0 },
                 { "error", OPTION_CHOICE, &o->error, "sigbus|zero|retry", 0 },
                 { "fork", OPTION_CHOICE, &o->fork, "dontfork|inherit", 0 },
                 { "faults", OPTION_STRING, &o->faults, NULL, 0 },

@@ -196,6 +196,14 @@ static enum vm_advice advice_of(const char *name)
         return name && !strcmp(name, "sequential") ? ADVICE_SEQUENTIAL : ADVICE_NORMAL;
 }
 
+/* As an engine has it. */
+static bool page_size_fits(struct replay_setup *setup, uint64_t size)
+{
+        setup->page_pages = (uint32_t)(size / PAGE_SIZE);
+        return size >= PAGE_SIZE && size <= 65536 && !(size & (size - 1)) &&
+               (size == PAGE_SIZE || (setup->policy && setup->policy->segvn));
+}
+
 static int run(struct options *o, int argc, char **argv)
 {
         struct replay_run r = { .nr_sizes = 0 };
@@ -220,6 +228,10 @@ static int run(struct options *o, int argc, char **argv)
         r.setup.ra_pages = (uint32_t)min_u64(
                 (o->readahead ? o->readahead : DEFAULT_READAHEAD) / PAGE_SIZE, r.setup.cache / 8);
         r.setup.advice = advice_of(r.advice);
+        r.setup.page_pages = r.setup.policy ? r.setup.policy->page_pages : 1;
+        if (o->pagesize && !page_size_fits(&r.setup, o->pagesize))
+                return fail_usage(o, "--pagesize: a power of two from 4K to 64K, and 4K where a "
+                                     "policy has no other");
         status = replay(&r, argv[1], o->json);
         replay_free(&r.in);
         return status;
@@ -228,11 +240,10 @@ static int run(struct options *o, int argc, char **argv)
 const struct command command_replay = {
         .name = "replay",
         .summary = "accesses through a policy and a cache of any size, without I/O",
-        .policies = "linux|linux-5.13|solaris|adaptive|lru|opt",
-        .help = "replay LIST [--policy linux|linux-5.13|solaris|adaptive|lru|opt] [--cache SIZE]\n"
-                "                [--readahead SIZE] [--advice normal|random|sequential] [--svg "
-                "FILE] "
-                "[OPTIONS]\n"
+        .policies = "linux|linux-5.13|solaris|solaris-book|adaptive|lru|opt",
+        .help = "replay LIST [--policy linux|linux-5.13|solaris|solaris-book|adaptive|lru|opt]\n"
+                "                [--cache SIZE] [--readahead SIZE] [--pagesize SIZE]\n"
+                "                [--advice normal|random|sequential] [--svg FILE] [OPTIONS]\n"
                 "\n"
                 "Counts hits, and bytes read, for the cache given and for others of all sizes: "
                 "the\n"
@@ -246,6 +257,7 @@ const struct command command_replay = {
                 "              best there can be\n"
                 "  --cache     (64M)\n"
                 "  --readahead largest window (128K), never more than an eighth of the cache\n"
+                "  --pagesize  4K to 64K with solaris and solaris-book (8K)\n"
                 "  --advice    of the mapping\n"
                 "  --svg       the curve as a picture\n"
                 "\n"

@@ -27,6 +27,7 @@ struct replay_setup {
         uint64_t cache;
         uint32_t ra_pages;
         enum vm_advice advice;
+        uint32_t page_pages; /* that go together */
 };
 
 /* Pages; hits: of the counted accesses those whose page was in the cache. */

@@ -170,8 +170,99 @@ static struct ra_request request(struct replay *r, uint64_t index)
                 .file_pages = r->file_pages,
                 .vma_end = r->file_pages,
                 .advice = r->setup->advice,
+                .fault = true,
+                .shared = true,
+                .page_pages = r->setup->page_pages,
+                .freemem = r->room - r->nr,
+                .memory = r->room,
         };
 }
+
+/* --- Solaris's way: VOP_GETPAGE, and all that it returns is mapped (vm/segvn.c, cache/getpage.c) --- */
+
+static bool unit_in_memory(void *arg, uint64_t unit)
+{
+        struct replay *r = arg;
+        uint64_t nr = r->setup->page_pages;
+        bool yes = false;
+
+        for (uint64_t i = 0; i < nr; i++)
+                yes |= !!find(r, unit * nr + i);
+        return yes;
+}
+
+static enum vm_advice unit_advice(void *arg, uint64_t unit)
+{
+        const struct replay *r = arg;
+
+        (void)unit;
+        return r->setup->advice;
+}
+
+/* S8. */
+static void free_behind(struct replay *r, uint64_t index)
+{
+        const struct segvn_probe probe = { unit_in_memory, unit_advice, r };
+        uint64_t nr = r->setup->page_pages, first;
+
+        if (!r->setup->policy->segvn->free_behind(&probe, index / nr, &first))
+                return;
+        for (uint64_t i = first * nr; i < index / nr * nr; i++) {
+                struct rpage *p = find(r, i);
+
+                if (p) {
+                        reclaim_unlink(&r->lru, number_of(r, p) + 1);
+                        evict(r, p);
+                }
+        }
+}
+
+/* S9: where what may be returned ends. */
+static uint64_t most_returned(struct replay *r, uint64_t off)
+{
+        uint64_t nr = r->setup->page_pages;
+        struct rpage *next = find(r, off + nr);
+        struct segvn_ask ask = {
+                .len = nr * PAGE_SIZE,
+                .left = (r->file_pages - off) * PAGE_SIZE,
+                .page = (uint32_t)(nr * PAGE_SIZE),
+                .next_mapped = next && (next->flags & MAPPED),
+        };
+
+        return min_u64(off + r->setup->policy->segvn->plsz(&ask) / PAGE_SIZE, r->file_pages);
+}
+
+static void segvn_fault(struct replay *r, uint64_t index)
+{
+        const struct vm_policy_ops *policy = r->setup->policy;
+        struct ra_request rq = request(r, index);
+        struct ra_window w = { .nr = 0 }, next;
+        uint64_t off = round_down_u64(index, r->setup->page_pages), end = index + 1, most;
+
+        free_behind(r, index);
+        most = most_returned(r, off);
+        if (find(r, index)) {
+                next = policy->mmap_hit(&rq, false);
+        } else {
+                w = policy->mmap_miss(&rq);
+                next = policy->ahead(&rq);
+        }
+        while (end < most && ((end >= w.start && end < w.start + w.nr) || find(r, end)))
+                end++;
+        policy->returned(&rq, end);
+        read_window(r, &w, index);
+        read_window(r, &next, UINT64_MAX);
+        if (!find(r, index)) /* not in the window, or it made room for that */
+                read_page(r, index, 0);
+        for (uint64_t i = off; i < end; i++) {
+                struct rpage *p = find(r, i);
+
+                if (p)
+                        p->flags |= MAPPED;
+        }
+}
+
+/* --- Linux's --- */
 
 static void map_around(struct replay *r, uint64_t index)
 {
@@ -231,7 +322,10 @@ static void access_page(struct replay *r, uint64_t index, bool counts)
                 r->out->hits += !!p;
         }
         if (!p || !(p->flags & MAPPED)) {
-                fault(r, index);
+                if (r->setup->policy->segvn)
+                        segvn_fault(r, index);
+                else
+                        fault(r, index);
                 p = find(r, index);
                 p->flags |= p->flags & AHEAD ? MAPPED : MAPPED | REFERENCED;
         }

@@ -20,6 +20,7 @@ int session_open_engine(struct session *s, const struct options *o, const char *
                 .driver = o->driver,
                 .elevator = o->elevator,
                 .readahead = o->readahead,
+                .page_size = o->pagesize,
                 .faults = o->faults,
                 .trace = o->trace,
                 .spin = o->spin,

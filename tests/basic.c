@@ -79,12 +79,14 @@ static void shared_and_private(void)
         expect(fl_msync(e, s, 64 * PAGE, MS_SYNC) == 0, "%s", fl_strerror());
         for (uint64_t i = 0; i < 64; i++)
                 expect_file_stamp(path, i, 2, "private stores stay out");
-        /* DONTNEED throws the copies away. */
+        /* DONTNEED throws the copies away; Solaris's loses nothing. */
         expect(fl_madvise(e, p, 64 * PAGE, MADV_DONTNEED) == 0, "%s", fl_strerror());
         for (uint64_t i = 0; i < 64; i++)
-                expect(!stamp_wrong(p + i * PAGE, i, 2), "private after DONTNEED");
+                expect(!stamp_wrong(p + i * PAGE, i, test_solaris() && i % 2 == 0 ? 50 : 2),
+                       "private after DONTNEED");
         check_engine(e);
-        expect_eq(cache_bytes(e), 64 * PAGE, "copies given back");
+        if (!test_solaris())
+                expect_eq(cache_bytes(e), 64 * PAGE, "copies given back");
         expect(fl_munmap(e, s, 64 * PAGE) == 0 && fl_munmap(e, p, 64 * PAGE) == 0 &&
                        fl_munmap(e, r, 64 * PAGE) == 0,
                "%s", fl_strerror());
@@ -423,6 +425,9 @@ static void range_table(struct twins *t)
                 char **base = c->ro ? t->ro : t->base;
                 int got, want;
 
+                /* Solaris's madvise is memcntl: no length is an error, too much of it ENOMEM (S25). */
+                if (test_solaris() && c->call == MADVISE && c->len - 1 > SIZE_MAX / 2)
+                        continue;
                 errno = 0;
                 got = call_ours(t->e, c, base[0] + c->at) ? errno : 0;
                 errno = 0;

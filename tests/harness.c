@@ -498,9 +498,14 @@ uint64_t memfd_bytes(void)
 
 /* --- the engine --- */
 
+bool test_solaris(void)
+{
+        return test.policy && !strncmp(test.policy, "solaris", 7);
+}
+
 unsigned test_page_pages(void)
 {
-        return test.policy && !strncmp(test.policy, "solaris", 7) ? 2 : 1;
+        return test_solaris() ? 2 : 1;
 }
 
 struct fl_engine *open_engine_with(struct fl_engine_config config)

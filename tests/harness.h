@@ -113,6 +113,8 @@ unsigned count_threads(void);
 /* Bytes of memory behind the engine's memfds, as the kernel counts them. */
 uint64_t memfd_bytes(void);
 
+/* Is --policy one of Solaris's? Its madvise is not the kernel's (S29). */
+bool test_solaris(void);
 /* Pages that go together under --policy: two of Solaris's are one of 8 KiB. */
 unsigned test_page_pages(void);
 

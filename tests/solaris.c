@@ -26,17 +26,24 @@ struct ground {
         const char *path;
 };
 
-static struct ground start(const char *name, int prot, int flags)
+static struct ground start_with(const char *policy, const char *name, int prot, int flags,
+                                uint64_t page_size)
 {
         struct ground g = { .path = test_stamped_file(name, UNITS * UNIT / TEST_PAGE) };
         struct fl_engine_config config = { .cache = CACHE, .readahead = 128 << 10 };
 
         test_at(name);
-        config.policy = "solaris";
+        config.policy = policy;
+        config.page_size = page_size;
         g.e = open_engine_with(config);
         g.f = open_file(g.e, g.path, prot & PROT_WRITE ? O_RDWR : O_RDONLY);
         g.p = map_file(g.e, g.f, UNITS * UNIT, prot, flags, 0);
         return g;
+}
+
+static struct ground start(const char *name, int prot, int flags)
+{
+        return start_with("solaris", name, prot, flags, 0);
 }
 
 static void end(struct ground *g)
@@ -330,6 +337,152 @@ static void S9_both_halves_of_a_page_go_together(void)
         end(&g);
 }
 
+/* --- memory that is advised: S29 */
+
+static void S29_sequential_unloads_so_that_faults_recur(void)
+{
+        struct ground g = start("unload", PROT_READ, MAP_SHARED);
+        unsigned long before;
+
+        touch(&g, 20);
+        before = faults(&g);
+        touch(&g, 20);
+        expect_eq(faults(&g), before, "it is mapped");
+        advise(&g, 0, UNITS, MADV_SEQUENTIAL);
+        touch(&g, 20);
+        expect_eq(faults(&g), before + 1, "and is not any more");
+        end(&g);
+}
+
+static void S29_dontneed_writes_and_destroys(void)
+{
+        struct ground g = start("dontneed", PROT_READ | PROT_WRITE, MAP_SHARED);
+        char byte = 0;
+
+        store(&g, 20);
+        touch(&g, 30);
+        advise(&g, 20, 11, MADV_DONTNEED);
+        expect_in_memory(&g, "", "the file's pages go");
+        expect(file_read(g.path, &byte, 1, 20 * UNIT + 100) && byte == 1, "not written: %d", byte);
+        end(&g);
+}
+
+static void S29_dontneed_loses_nothing_private(void)
+{
+        struct ground g = start("keeps", PROT_READ | PROT_WRITE, MAP_PRIVATE);
+
+        store(&g, 20);
+        advise(&g, 0, UNITS, MADV_DONTNEED);
+        expect_eq(g.p[20 * UNIT + 100], 1, "a private store");
+        end(&g);
+}
+
+static void S25_S29_errors_of_advice(void)
+{
+        struct ground g = start("advice", PROT_READ | PROT_WRITE, MAP_SHARED);
+
+        store(&g, 20);
+        advise(&g, 0, UNITS, MADV_FREE); /* not of a file: nothing */
+        expect_in_memory(&g, "20", "FREE");
+        expect(fl_madvise(g.e, g.p, 0, MADV_NORMAL) < 0 && errno == EINVAL, "no length");
+        expect(fl_madvise(g.e, g.p + 1, UNIT, MADV_RANDOM) < 0 && errno == EINVAL, "inside a page");
+        expect(fl_madvise(g.e, g.p, UNIT, 77) < 0 && errno == EINVAL, "unknown");
+        expect(fl_munmap(g.e, g.p + 40 * UNIT, UNIT) == 0, "%s", fl_strerror());
+        expect(fl_madvise(g.e, g.p, UNITS * UNIT, MADV_WILLNEED) < 0 && errno == ENOMEM, "a hole");
+        expect(strstr(fl_strerror(), "madvise"), "what was tried: %s", fl_strerror());
+        end(&g);
+}
+
+/* --- the size of a page */
+
+static void S9_pages_of_other_sizes(void)
+{
+        struct ground g = start_with("solaris", "small", PROT_READ, MAP_SHARED, 4096);
+        unsigned long before;
+        unsigned char vec[5];
+        char buf[16 * UNIT];
+
+        touch(&g, 30); /* the second half with what follows in a block's length, then the first */
+        expect(fl_mincore(g.e, g.p + 59 * TEST_PAGE, 5 * TEST_PAGE, vec) == 0, "%s", fl_strerror());
+        for (unsigned i = 0; i < 5; i++)
+                expect(vec[i] == (i >= 1 && i <= 3), "page %u: %d", 59 + i, vec[i]);
+        expect(fl_pread(g.f, buf, sizeof(buf), 64 * UNIT) == (ssize_t)sizeof(buf), "%s",
+               fl_strerror());
+        touch(&g, 64);
+        before = faults(&g);
+        touch(&g, 67);
+        expect_eq(faults(&g), before, "eight pages are 32 KiB");
+        touch(&g, 70);
+        expect_eq(faults(&g), before + 2, "each half by itself, the second first");
+        end(&g);
+        g = start_with("solaris", "large", PROT_READ, MAP_SHARED, 32768);
+        touch(&g, 33);
+        expect_in_memory(&g, "32-35", "a page of 32 KiB");
+        end(&g);
+}
+
+static void page_sizes_that_are_none(void)
+{
+        static const struct {
+                const char *policy;
+                uint64_t size;
+        } bad[] = { { "solaris", 6000 },    { "solaris", 12288 }, { "solaris", 2048 },
+                    { "solaris", 1 << 17 }, { "linux", 8192 },    { NULL, 5000 } };
+
+        for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+                struct fl_engine_config c = { .size = sizeof(c), .cache = CACHE };
+
+                c.policy = bad[i].policy;
+                c.page_size = bad[i].size;
+                expect(!fl_engine_open(&c) && errno == EINVAL &&
+                               strstr(fl_strerror(), "choosing a page size"),
+                       "%llu: %s", (unsigned long long)bad[i].size, fl_strerror());
+        }
+}
+
+/* --- the book, part 4 */
+
+static void book_a_page_at_the_fault_and_eight_at_each_64_KiB(void)
+{
+        struct ground g = start_with("solaris-book", "book", PROT_READ, MAP_SHARED, 0);
+
+        touch(&g, 3);
+        expect_in_memory(&g, "3", "one page");
+        touch(&g, 8);
+        expect_in_memory(&g, "3 8-16", "a boundary");
+        touch(&g, 16);
+        expect_in_memory(&g, "3 8-24", "the next, which was there");
+        advise(&g, 0, UNITS, MADV_RANDOM);
+        touch(&g, 80);
+        expect_in_memory(&g, "3 8-24 80-88", "RANDOM only forbids the cluster");
+        end(&g);
+}
+
+static void book_the_file_systems_cluster_unless_shared_or_random(void)
+{
+        struct ground g = start_with("solaris-book", "cluster", PROT_READ, MAP_PRIVATE, 0);
+
+        touch(&g, 40);
+        expect_in_memory(&g, "40-56", "a cluster");
+        advise(&g, 0, UNITS, MADV_RANDOM);
+        touch(&g, 80);
+        expect_in_memory(&g, "40-56 80-88", "RANDOM");
+        end(&g);
+}
+
+static void book_sequential_frees_all_up_to_the_fault(void)
+{
+        struct ground g = start_with("solaris-book", "upto", PROT_READ, MAP_SHARED, 0);
+
+        touch(&g, 1);
+        touch(&g, 3);
+        touch(&g, 20);
+        advise(&g, 0, UNITS, MADV_SEQUENTIAL);
+        touch(&g, 61);
+        expect_in_memory(&g, "61", "holes, and the first page, do not matter");
+        end(&g);
+}
+
 int main(int argc, char **argv)
 {
         test_begin(argc, argv, 0, 0, 60);
@@ -347,5 +500,14 @@ int main(int argc, char **argv)
         S10_all_that_is_returned_is_mapped();
         S9_hat_probe_a_mapped_page_behind_it_keeps_a_fault_to_its_own();
         S9_both_halves_of_a_page_go_together();
+        S29_sequential_unloads_so_that_faults_recur();
+        S29_dontneed_writes_and_destroys();
+        S29_dontneed_loses_nothing_private();
+        S25_S29_errors_of_advice();
+        S9_pages_of_other_sizes();
+        page_sizes_that_are_none();
+        book_a_page_at_the_fault_and_eight_at_each_64_KiB();
+        book_the_file_systems_cluster_unless_shared_or_random();
+        book_sequential_frees_all_up_to_the_fault();
         return test_end();
 }

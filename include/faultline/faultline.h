@@ -58,8 +58,8 @@ struct fl_engine_config {
                              * and half the room under the cgroup's limit; at least 64 pages */
         const char *mmu;    /* how faults are taken: "auto" (default), "uffd", "sigbus",
                              * "sigsegv"; see faultline(7) */
-        const char *policy; /* "linux" (default), "linux-5.13", "solaris", "adaptive"; see
-                             * faultline(7) */
+        const char *policy; /* "linux" (default), "linux-5.13", "solaris", "solaris-book",
+                             * "adaptive"; see faultline(7) */
         const char *driver; /* for host files: "auto" (default), "uring", "posix" */
         uint64_t readahead; /* largest window; default: the device's read_ahead_kb, never more
                              * than an eighth of the cache */
@@ -81,6 +81,10 @@ struct fl_engine_config {
                                * "none" */
         const char *tune;     /* parameters of the policy "solaris", by their names there, such as
                                * "autoup=10,lotsfree=2M": faultline(7); NULL: those that fit */
+        uint64_t page_size;   /* bytes of a page as the policy sees it: a power of two from 4096 to
+                               * 65536, more than 4096 only with "solaris" and "solaris-book", whose
+                               * default is 8192. What an address and a length must be a multiple of
+                               * is 4096 all the same */
 };
 #define FL_ENGINE_QUIET 1u /* no line on stderr when a SIGBUS is raised: the program tells */
 

@@ -5,6 +5,7 @@
 #include "api/engine.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "fs/shmem.h"
 #include "util/perturb.h"
 
+#define MAX_PAGE_SIZE 65536
 #define MAX_TABLES (1u << 22) /* 16 GiB of addresses: trees of 64 GiB of cached pages and more */
 #define DRIVER_DEPTH 64
 #define MAX_PAGERS 64
@@ -35,18 +37,35 @@ int copy_config(void *to, size_t size, const void *from)
         return 0;
 }
 
+static int check_page_size(const struct fl_engine_config *cfg)
+{
+        uint64_t size = cfg->page_size;
+        char text[32];
+
+        if (size == 0 || size == PAGE_SIZE)
+                return 0;
+        snprintf(text, sizeof(text), "%" PRIu64 " bytes", size);
+        if (size % PAGE_SIZE || (size & (size - 1)) || size > MAX_PAGE_SIZE)
+                return fl_fail(EINVAL, text, "choosing a page size",
+                               "must be a power of two from 4096 to 65536");
+        if (!policy_find(cfg->policy)->segvn)
+                return fl_fail(EINVAL, text, "choosing a page size",
+                               "a page of this policy is 4096 bytes");
+        return 0;
+}
+
 /* 0, or -EINVAL and why. */
 static int read_tune(const struct fl_engine_config *cfg, struct policy_tune *tune, char *why,
                      size_t size)
 {
         const struct vm_policy_ops *policy = policy_find(cfg->policy);
+        uint64_t page = cfg->page_size ? cfg->page_size : policy->page_pages * PAGE_SIZE;
 
         if (cfg->tune && *cfg->tune && !policy->tunable) {
                 snprintf(why, size, "the policy %s has none", policy->name);
                 return -EINVAL;
         }
-        return tune_parse(cfg->tune, (cfg->cache >> PAGE_SHIFT) / policy->page_pages,
-                          policy->page_pages * PAGE_SIZE, tune, why, size);
+        return tune_parse(cfg->tune, cfg->cache / page, (uint32_t)page, tune, why, size);
 }
 
 static int check_config(struct fl_engine_config *cfg)
@@ -66,6 +85,8 @@ static int check_config(struct fl_engine_config *cfg)
         if (!policy_find(cfg->policy))
                 return fl_fail(EINVAL, cfg->policy, "choosing a policy",
                                "no policy of that name; there are: " POLICY_NAMES);
+        if (check_page_size(cfg))
+                return -1;
         if (read_tune(cfg, &tune, why, sizeof(why)))
                 return fl_fail(EINVAL, cfg->tune, "choosing the policy's parameters", why);
         if (cfg->driver && strcmp(cfg->driver, "auto") != 0 && strcmp(cfg->driver, "uring") != 0 &&
@@ -144,6 +165,7 @@ static int open_upper(struct fl_engine *e, const struct fl_engine_config *cfg, c
                 .tables = &e->tables,
                 .trace = &e->trace,
                 .policy = policy_find(cfg->policy),
+                .page_pages = (uint32_t)(cfg->page_size >> PAGE_SHIFT),
                 .m_ops = &vm_mapping_ops,
         };
         int error = read_tune(cfg, &cache_cfg.tune, why, 256);
@@ -316,8 +338,8 @@ int fl_engine_tune(const struct fl_engine *e, char *buf, size_t size)
         if (policy->tunable)
                 all = tune_complete(&e->cache->tune,
                                     (uint64_t)atomic_load(&e->cache->budget.limit) /
-                                            policy->page_pages,
-                                    policy->page_pages * PAGE_SIZE);
+                                            e->cache->page_pages,
+                                    e->cache->page_pages * PAGE_SIZE);
         return tune_text(&all, buf, size);
 }
 

@@ -93,7 +93,7 @@ int fl_madvise(struct fl_engine *e, void *addr, size_t len, int advice)
         begin_call();
         if (fl_refuse(e, "madvise"))
                 return -1;
-        return map_result(e, mm_advise(e->mm, address_of(addr), len, advice), addr, "madvise");
+        return map_result(e, mm_madvise(e->mm, address_of(addr), len, advice), addr, "madvise");
 }
 
 _Static_assert(FL_MC_SYNC == MEMCNTL_SYNC && FL_MC_LOCK == MEMCNTL_LOCK &&

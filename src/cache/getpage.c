@@ -27,6 +27,7 @@ static struct ra_request request_of(const struct filemap_request *rq, const stru
                 .advice = rq->advice,
                 .exec = rq->exec,
                 .write = rq->write,
+                .fault = true,
                 .shared = vop->shared,
                 .page_pages = c->page_pages,
                 .freemem = filemap_freemem(c),

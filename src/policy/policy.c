@@ -8,9 +8,7 @@
 
 static const struct vm_policy_ops *const policies[] = {
         &linux_policy, /* the default */
-        &linux_5_13_policy,
-        &solaris_policy,
-        &adaptive_policy,
+        &linux_5_13_policy, &solaris_policy, &solaris_book_policy, &adaptive_policy,
 };
 
 static const char *const why_texts[RA_NR_WHY] = {
@@ -37,6 +35,9 @@ static const char *const why_texts[RA_NR_WHY] = {
         [RA_UFS_AHEAD] = "the next cluster of a stream (S15, S17)",
         [RA_KLUSTER_REFUSED] = "MADV_RANDOM: this page only (S13, S18)",
         [RA_UFS_WILLNEED] = "asked for by advice, page by page (S29)",
+        [RA_BOOK_PAGE] = "the page of the fault (the book, 14.7)",
+        [RA_BOOK_EIGHT] = "a boundary of 64 KiB: the next eight pages (the book, 14.7)",
+        [RA_BOOK_CLUSTER] = "a boundary of 64 KiB: a cluster of the file system (the book, 14.7)",
         [RA_ALONE] = "no stream comes here: this page only",
         [RA_STREAM_FORWARD] = "a stream, forward: next window",
         [RA_STREAM_BACKWARD] = "a stream, backward: next window",

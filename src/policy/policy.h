@@ -62,6 +62,9 @@ enum ra_why {
         RA_UFS_AHEAD,         /* S15, S17: the next cluster */
         RA_KLUSTER_REFUSED,   /* S13, S18: the segment lets only the page itself be read */
         RA_UFS_WILLNEED,      /* S29 */
+        RA_BOOK_PAGE,         /* the book: a fault reads its page */
+        RA_BOOK_EIGHT,        /* the book: at 64 KiB, the next eight pages */
+        RA_BOOK_CLUSTER,      /* the book: or a cluster, of what is private and not RANDOM */
         RA_ALONE,             /* adaptive: no stream is known that comes here */
         RA_STREAM_FORWARD,    /* touches in a row, and what is to follow */
         RA_STREAM_BACKWARD,
@@ -105,6 +108,7 @@ struct ra_request {
         uint64_t vma_start, vma_end; /* file pages the mapping covers; for faults */
         enum vm_advice advice;
         bool exec, write;
+        bool fault;               /* else fl_pread; set where a policy without markers is asked */
         bool locked;              /* the page is still being read: mmap_miss stays as it is (L18) */
         bool shared;              /* MAP_SHARED; not of a read */
         uint32_t page_pages;      /* that go together; 0 is 1 */
@@ -198,10 +202,11 @@ struct vm_policy_ops {
         const struct segvn_policy *segvn;
 };
 
-extern const struct vm_policy_ops linux_policy, linux_5_13_policy, solaris_policy, adaptive_policy;
+extern const struct vm_policy_ops linux_policy, linux_5_13_policy, solaris_policy,
+        solaris_book_policy, adaptive_policy;
 /* NULL if there is none of that name. "" or NULL: the default. */
 const struct vm_policy_ops *policy_find(const char *name);
 /* All of them, for people. */
-#define POLICY_NAMES "linux, linux-5.13, solaris, adaptive"
+#define POLICY_NAMES "linux, linux-5.13, solaris, solaris-book, adaptive"
 
 #endif

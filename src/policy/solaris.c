@@ -10,6 +10,7 @@
  * A page is 8 KiB, two of the cache's, unless the engine has been told otherwise. What UFS knows of the disk is taken from the device's
  * read-ahead: so long is a cluster, and the file is contiguous for that long everywhere.
  */
+#include "policy/solaris.h"
 #include "policy/pageout.h"
 #include "policy/segvn.h"
 #include "policy/ufs.h"
@@ -25,11 +26,6 @@ struct getpage {
         bool sequential;
 };
 
-static uint32_t page_pages(const struct ra_request *rq)
-{
-        return rq->page_pages ? rq->page_pages : 1;
-}
-
 static struct getpage getpage_of(const struct ra_request *rq)
 {
         uint64_t cluster = (uint64_t)rq->ra->ra_pages << PAGE_SHIFT;
@@ -37,10 +33,10 @@ static struct getpage getpage_of(const struct ra_request *rq)
                 .rq = rq,
                 .stream = &rq->ra->ufs,
                 .layout = { .i_size = rq->file_pages << PAGE_SHIFT,
-                            .page = page_pages(rq) << PAGE_SHIFT,
+                            .page = solaris_page_pages(rq) << PAGE_SHIFT,
                             .fs_bsize = FS_BSIZE,
                             .fs_maxcontig = (uint32_t)max_u64(cluster / FS_BSIZE, 1) },
-                .off = round_down_u64(rq->index, page_pages(rq)) << PAGE_SHIFT,
+                .off = round_down_u64(rq->index, solaris_page_pages(rq)) << PAGE_SHIFT,
         };
 
         g.sequential = ufs_is_sequential(g.stream, g.off, false);
@@ -59,7 +55,7 @@ static bool is_cached(void *arg, uint64_t off)
         const struct getpage *g = arg;
         const struct ra_probe *probe = g->rq->probe;
         uint64_t index = off >> PAGE_SHIFT;
-        uint64_t nr = min_u64(page_pages(g->rq), g->rq->file_pages - index);
+        uint64_t nr = min_u64(solaris_page_pages(g->rq), g->rq->file_pages - index);
 
         return probe->first_missing(probe->arg, index, nr) >= index + nr;
 }
@@ -92,7 +88,7 @@ static struct ufs_io kluster(struct getpage *g, struct ufs_io io, bool ahead)
                 .vp_end = io.off + io.len,
                 .page = g->layout.page,
                 .ahead = ahead,
-                .freemem = g->rq->freemem / page_pages(g->rq),
+                .freemem = g->rq->freemem / solaris_page_pages(g->rq),
                 .minfree = limits.minfree,
                 .cached = is_cached,
                 .kluster = may_kluster,
@@ -112,8 +108,6 @@ static struct ra_window window(const struct getpage *g, struct ufs_io io, enum r
                                    .why = why };
 }
 
-static const struct ra_window nothing = { .why = RA_NONE };
-
 /* S17, S18. */
 static struct ra_window next_cluster(struct getpage *g)
 {
@@ -123,7 +117,7 @@ static struct ra_window next_cluster(struct getpage *g)
 
         if (at < g->layout.i_size && is_cached(g, at)) {
                 ufs_read_ahead_exists(g->stream, &g->layout);
-                return nothing;
+                return solaris_nothing;
         }
         io = ufs_read_ahead(g->stream, &g->layout, contiguous(g, at), g->rq->vma_end << PAGE_SHIFT,
                             off);
@@ -134,7 +128,7 @@ static struct ra_window next_cluster(struct getpage *g)
 }
 
 /* S16, S18. */
-static struct ra_window solaris_miss(const struct ra_request *rq)
+struct ra_window solaris_miss(const struct ra_request *rq)
 {
         struct getpage g = getpage_of(rq);
         struct ufs_io io =
@@ -150,48 +144,48 @@ static struct ra_window solaris_miss(const struct ra_request *rq)
 }
 
 /* S16: the cluster behind what is waited for. */
-static struct ra_window solaris_ahead(const struct ra_request *rq)
+struct ra_window solaris_ahead(const struct ra_request *rq)
 {
         struct getpage g = getpage_of(rq);
 
-        return g.sequential ? next_cluster(&g) : nothing;
+        return g.sequential ? next_cluster(&g) : solaris_nothing;
 }
 
 /* S15. */
-static struct ra_window solaris_read_hit(const struct ra_request *rq)
+struct ra_window solaris_hit(const struct ra_request *rq)
 {
         struct getpage g = getpage_of(rq);
 
         if (!g.sequential || !ufs_cluster_due(g.stream, &g.layout, g.off, true))
-                return nothing;
+                return solaris_nothing;
         return next_cluster(&g);
 }
 
 static struct ra_window solaris_mmap_hit(const struct ra_request *rq, bool marker)
 {
         (void)marker; /* there are none */
-        return solaris_read_hit(rq);
+        return solaris_hit(rq);
 }
 
-static struct ra_window solaris_read_marker(const struct ra_request *rq)
+struct ra_window solaris_read_marker(const struct ra_request *rq)
 {
         (void)rq;
-        return nothing;
+        return solaris_nothing;
 }
 
-static void solaris_mapped_around(struct file_ra_state *ra, unsigned mapped)
+void solaris_mapped_around(struct file_ra_state *ra, unsigned mapped)
 {
         (void)ra, (void)mapped;
 }
 
 /* S14. */
-static void solaris_returned(const struct ra_request *rq, uint64_t end)
+void solaris_returned(const struct ra_request *rq, uint64_t end)
 {
-        ufs_returned(&rq->ra->ufs, round_up_u64(end, page_pages(rq)) << PAGE_SHIFT);
+        ufs_returned(&rq->ra->ufs, round_up_u64(end, solaris_page_pages(rq)) << PAGE_SHIFT);
 }
 
 /* S29: all of it, whatever a window may be. */
-static struct ra_window solaris_willneed(const struct ra_request *rq, uint64_t start, uint64_t end)
+struct ra_window solaris_willneed(const struct ra_request *rq, uint64_t start, uint64_t end)
 {
         uint64_t stop = min_u64(end, rq->file_pages);
 
@@ -214,7 +208,7 @@ static const struct segvn_policy solaris_segvn = {
 };
 
 /* S33: pages of the cache. */
-static uint64_t solaris_flush_scan(const struct policy_tune *tune, uint64_t memory)
+uint64_t solaris_flush_scan(const struct policy_tune *tune, uint64_t memory)
 {
         struct policy_tune t = tune_complete(tune, memory, PAGE_SIZE);
 
@@ -242,7 +236,7 @@ const struct vm_policy_ops solaris_policy = {
         .mapped_around = solaris_mapped_around,
         .read_miss = solaris_miss,
         .read_marker = solaris_read_marker,
-        .read_hit = solaris_read_hit,
+        .read_hit = solaris_hit,
         .ahead = solaris_ahead,
         .returned = solaris_returned,
         .willneed = solaris_willneed,

@@ -206,6 +206,13 @@ static int advise_piece(struct mm *mm, const struct piece *p, unsigned long advi
         return -EINVAL;
 }
 
+int mm_madvise(struct mm *mm, uint64_t addr, uint64_t len, int advice)
+{
+        if (mm->cache->policy->segvn && check_advice((unsigned long)advice))
+                return mm_memcntl(mm, addr, len, MEMCNTL_ADVISE, (unsigned long)advice, 0);
+        return mm_advise(mm, addr, len, advice);
+}
+
 /* --- MC_LOCK and its like: S30 --- */
 
 static int lock_range(struct mm *mm, uint64_t addr, uint64_t end, unsigned long arg, int attr)

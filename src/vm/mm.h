@@ -337,8 +337,14 @@ int mm_advise_page_size(struct mm *mm, uint64_t addr, uint64_t len, uint64_t siz
 #define INCORE_ANON 0x20
 #define INCORE_VNODE 0x40
 int mm_incore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec);
-/* advice.c */
+/* memcntl.c: madvise as the policy's kernel has it: Solaris's is memcntl(MC_ADVISE). Its advice is
+ * Linux's under every policy where Solaris has none of that number. */
+int mm_madvise(struct mm *mm, uint64_t addr, uint64_t len, int advice);
+/* advice.c: Linux's. */
 int mm_advise(struct mm *mm, uint64_t addr, uint64_t len, int advice);
+/* segvn.c: the file's pages are not shown in [addr, end) any more, so that faults recur (S29).
+ * => mm->lock held for writing */
+void segvn_unload(struct mm *mm, uint64_t addr, uint64_t end);
 /* Drop the clean pages of files that are mapped there; bytes, or -EINVAL. */
 int64_t mm_evict(struct mm *mm, uint64_t addr, uint64_t len);
 /* Private copies in [addr, addr+len) are gone, nothing is mapped there. => mm->lock, write */

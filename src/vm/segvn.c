@@ -287,6 +287,42 @@ static int segvn_mkwrite(struct vm_fault *vmf, struct page *page)
         return error;
 }
 
+/* --- S29 */
+
+/* The translation goes before it is forgotten: write-back protects what it knows to be shown. */
+static void unload_run(struct mm *mm, struct pte *p, uint64_t addr, uint64_t nr)
+{
+        struct iovec iov = { (void *)(uintptr_t)addr, nr << PAGE_SHIFT };
+
+        if (nr == 0 || mm->mmu->ops->unmap(mm->mmu, &iov, 1))
+                return; /* locked in memory, say: it is still shown */
+        for (uint64_t i = 0; i < nr; i++)
+                pte_clear_cache(mm, p + i);
+}
+
+void segvn_unload(struct mm *mm, uint64_t addr, uint64_t end)
+{
+        uint64_t stop;
+        struct pte *p;
+
+        rwlock_assert_write_held(&mm->lock);
+        while ((p = pte_next_table(mm, &addr, end, &stop))) {
+                struct pte *table = p;
+                uint64_t nr = 0;
+
+                for (; addr < stop; addr += PAGE_SIZE, p++) {
+                        if (pte_state(p) == PTE_CACHE) {
+                                nr++;
+                                continue;
+                        }
+                        unload_run(mm, p - nr, addr - (nr << PAGE_SHIFT), nr);
+                        nr = 0;
+                }
+                unload_run(mm, p - nr, addr - (nr << PAGE_SHIFT), nr);
+                pte_put(mm, table);
+        }
+}
+
 const struct vm_operations segvn_ops = {
         .open = file_vma_open,
         .close = file_vma_close,

@@ -84,6 +84,7 @@ static struct replay_result with(const char *policy, struct replay_input in, uin
 {
         struct replay_setup setup = {
                 .policy = policy_find(policy),
+                .page_pages = policy_find(policy)->page_pages,
                 .cache = cache,
                 .ra_pages = 32,
                 .advice = advice,
@@ -116,6 +117,35 @@ Test(replay, a_stream_misses_once)
         /* No window, no markers: each page by itself. */
         r = with("linux", forward(128), 256, ADVICE_RANDOM);
         expect_result(&r, 0, 128, 0, 0);
+}
+
+/* The first two pages, the next two ahead of them; from 2 on 32, from 4 on 32, and so on. */
+Test(replay, a_stream_of_solaris_misses_once)
+{
+        struct replay_result r = with("solaris", forward(128), 256, ADVICE_NORMAL);
+
+        expect_result(&r, 127, 128, 0, 0);
+        /* Pages of 8 KiB, each by itself. */
+        r = with("solaris", forward(128), 256, ADVICE_RANDOM);
+        expect_result(&r, 64, 128, 0, 0);
+        /* Faults on 0, 2, 4, 20, 36 and every 16: the one on 116 frees all but the first page. */
+        r = with("solaris", forward(128), 256, ADVICE_SEQUENTIAL);
+        expect_result(&r, 127, 128, 0, 114);
+        /* In the middle it is none before its second page: [40, 42), then [42, 74) and [74, 106). */
+        r = with("solaris", INPUT(41, 42, 300), 256, ADVICE_NORMAL);
+        expect_result(&r, 0, 2 + 32 + 32 + 1, 2 + 32 + 32 + 1 - 3, 0);
+}
+
+/* Boundaries at 0, 16, 32 and 48: 16 pages after each; the mapping is a shared one. */
+Test(replay, the_book_reads_eight_pages_ahead_at_64_KiB)
+{
+        struct replay_result r = with("solaris-book", forward(64), 256, ADVICE_NORMAL);
+
+        expect_result(&r, 63, 64, 0, 0);
+        r = with("solaris-book", INPUT(20, 99), 256, ADVICE_NORMAL);
+        expect_result(&r, 0, 2 + 2, 2, 0);
+        r = with("solaris-book", INPUT(32, 99), 256, ADVICE_NORMAL);
+        expect_result(&r, 0, 2 + 16 + 2, 18, 0);
 }
 
 /* The second window of a stream from 5 ends on a multiple of four in the one, anywhere in the other. */

@@ -63,11 +63,24 @@ bool ready_to_walk(struct lane *l, const struct op *o)
         return true;
 }
 
+/* Is the advice the same in Solaris, and its range one that both take? */
+static bool same_in_solaris(struct lane *l, const struct op *o)
+{
+        struct span s = pages_of(o);
+        bool mapped = o->len && o->at % PAGE == 0;
+
+        for (unsigned i = s.first; i < s.end; i++)
+                mapped &= l->page[i].mapped;
+        return o->arg > MADV_WILLNEED ? o->arg != MADV_DONTNEED && o->arg != MADV_FREE : mapped;
+}
+
 /* Not MADV_FREE of what it is for: whether the bytes stay is nobody's promise. */
 bool ready_to_advise(struct lane *l, const struct op *o)
 {
         struct span s = pages_of(o);
 
+        if (test_solaris() && !same_in_solaris(l, o))
+                return false;
         for (unsigned i = s.first; i < s.end; i++)
                 if (o->arg == MADV_FREE && l->page[i].mapped && l->page[i].anonymous &&
                     !l->page[i].shared)
