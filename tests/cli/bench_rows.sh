@@ -46,6 +46,7 @@ done
 set -- $rows
 if grep -q '{"side": "nbdcopy", "name": "[^"]*", "why": "' out; then
         expect_count $(($# - 1)) '"side": "faultline"'
+        rows=$(echo "$rows" | sed 's/nbd-seq//') # nobody runs it, so tables have no line for it
 else
         expect_count $# '"side": "faultline"'
         expect_count 1 '{"side": "nbdcopy", "name": "[^"]*", "ratio_permille"'
