@@ -38,7 +38,7 @@ static void serve(struct server *s, const char *word, const char *more)
         cr_assert_not_null(mkdtemp(s->folder));
         snprintf(s->file, sizeof s->file, "%s/file", s->folder);
         snprintf(s->socket, sizeof s->socket, "%s/socket", s->folder);
-        snprintf(s->uri, sizeof s->uri, "nbd+unix:///?socket=%s&timeout=4s", s->socket);
+        snprintf(s->uri, sizeof s->uri, "nbd+unix:///?socket=%s&timeout=10s", s->socket);
         fd = open(s->file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         memset(bytes, 'x', sizeof bytes);
         for (unsigned at = 0; at < SIZE; at += sizeof bytes)
