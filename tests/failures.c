@@ -131,6 +131,29 @@ static void sigbus_stays(void)
         end(&w);
 }
 
+/* What read-ahead could not read, the page that is wanted among others, is read once more alone,
+ * as the kernel does; and not more often. */
+static void read_ahead_that_fails(unsigned failures)
+{
+        char spec[64];
+        struct fl_engine *e;
+        struct world w = { .path = test_stamped_file("ahead", PAGES) };
+        unsigned char byte;
+
+        test_at("read-ahead that fails");
+        snprintf(spec, sizeof(spec), "eio@40960+4096*%u", failures);
+        e = w.e = open_engine_with((struct fl_engine_config){
+                .cache = CACHE, .faults = spec, .readahead = 16 * PAGE, .flags = FL_ENGINE_QUIET });
+        w.f = open_file(e, w.path, O_RDWR);
+        w.p = map_file(e, w.f, PAGES * PAGE, PROT_READ, MAP_SHARED, 0);
+        expect_signal(try_load(w.p + BAD * PAGE, &byte), failures == 1 ? 0 : SIGBUS,
+                      "a page that cannot be read along with others");
+        if (failures == 1)
+                expect_stamp(w.p, BAD, "read alone");
+        expect_eq(get_stats(e).io_errors, failures, "reads that failed");
+        end(&w);
+}
+
 static void zeros_of_its_own(int kind)
 {
         struct world w = begin("zero", "eio@40960+4096*1", kind);
@@ -457,6 +480,8 @@ int main(int argc, char **argv)
 {
         test_begin(argc, argv, 0, 0, 80);
         sigbus_stays();
+        read_ahead_that_fails(1);
+        read_ahead_that_fails(2);
         zeros_of_its_own(MAP_SHARED);
         zeros_of_its_own(MAP_PRIVATE);
         zeros_among_calls();

@@ -61,7 +61,9 @@ int move_in_pieces(uint64_t from, uint64_t to, uint64_t len, bool keep, move_pie
         take_spares(&p);
         error = move_part(&p, from, to, len);
         give_spares(&p);
-        if (!error && !keep && munmap((void *)(uintptr_t)from, len))
+        if (!error && !keep && munmap((void *)(uintptr_t)from, len)) {
                 error = -errno;
+                move_part(&p, to, from, len);
+        }
         return error;
 }
