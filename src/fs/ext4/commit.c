@@ -7,7 +7,9 @@
  *   3. flush: they are on the disk, and so are the bytes of 1.
  *   4. the inode, one block: size, times, and the root of the new tree, all at once
  *   5. flush
- *   6. what the old inode referred to is free, in memory; the bitmaps go with the next 2.
+ *   6. what the old inode referred to is free, in memory; the bitmaps go with the next 2. Unless it is
+ *      being read: a page that is on its way must not get what another file puts there. Then it waits
+ *      for a later commit.
  *
  * What fails before 4. leaves the old file. Should 4. or 5. fail, either inode may be on the disk:
  * what only one of them refers to stays taken, and the image is not called clean.
@@ -147,6 +149,12 @@ static int write_inode(struct ext4 *e, struct ext4_inode *i)
         return err;
 }
 
+/* Step 6. Reads that begin later do not find the blocks in the map. */
+static int free_gone(struct ext4 *e, struct ext4_inode *i)
+{
+        return atomic_load(&i->reads) ? 0 : ext4_free_list(e, &i->freed);
+}
+
 int ext4_commit(struct ext4 *e, struct ext4_inode *i, bool all)
 {
         struct ext4_tree new = { .nr_leaves = 0 };
@@ -157,8 +165,10 @@ int ext4_commit(struct ext4 *e, struct ext4_inode *i, bool all)
         if (err)
                 return err;
         if (!i->map_dirty && !i->inode_dirty && i->size == EXT2_I_SIZE(raw_inode(i)) &&
-            !(all && atomic_load(&i->changed)))
-                return atomic_load(&e->marked) ? ext4_flush(e) : 0;
+            !(all && atomic_load(&i->changed))) {
+                err = atomic_load(&e->marked) ? ext4_flush(e) : 0;
+                return err ? err : free_gone(e, i);
+        }
         err = prepare(e, i, &new, &taken, &gone, root);
         if (err) {
                 ext4_free_list(e, &taken);
@@ -175,7 +185,7 @@ int ext4_commit(struct ext4 *e, struct ext4_inode *i, bool all)
         if (err)
                 e->failed = true;
         else
-                err = ext4_free_list(e, &i->freed);
+                err = free_gone(e, i);
         return err;
 }
 
@@ -192,8 +202,7 @@ int ext4_unmap(struct ext4 *e, struct ext4_inode *i, uint64_t first, uint64_t en
                 bool on_disk = x->kind != EXTENT_FRESH || x->reserved;
 
                 /* On the list before it is off the map: nothing is lost if there is no memory. */
-                if (on_disk)
-                        err = block_list_add(&i->freed, start, nr);
+                err = block_list_add(&i->freed, start, nr);
                 if (!err)
                         err = map_set(&i->map, at, &(struct map_run){ .nr = nr });
                 if (err) {
@@ -203,8 +212,6 @@ int ext4_unmap(struct ext4 *e, struct ext4_inode *i, uint64_t first, uint64_t en
                 if (on_disk) {
                         ext4_tree_touch(i, at, nr);
                         ext2fs_iblk_sub_blocks(e->fs, raw_inode(i), nr);
-                } else {
-                        err = ext4_free(e, start, nr);
                 }
                 first = at + nr;
         }

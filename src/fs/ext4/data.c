@@ -10,8 +10,11 @@
 #include <errno.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "fs/ext4/ext4.h"
+
+#define MOST_WAIT 200 /* ms, for reads to end, when the disk is full */
 
 /* How many bytes of the run lie within the file. */
 static uint64_t bytes_within(const struct fs_run *run)
@@ -38,6 +41,11 @@ static uint64_t part_of(struct fs_run *run, uint64_t at, uint64_t bytes, struct 
 
 /* ---- reading ---- */
 
+static void read_done(struct fs_run *run)
+{
+        atomic_fetch_sub(&to_ext4_inode(run->inode)->reads, 1);
+}
+
 static void ext4_readahead(struct fs_run *run, struct blk_plug *plug)
 {
         const struct ext4 *e = ext4_of(run->inode);
@@ -45,8 +53,10 @@ static void ext4_readahead(struct fs_run *run, struct blk_plug *plug)
         uint64_t unit = min_u64(e->block_size, PAGE_SIZE);
         int err = 0;
 
+        atomic_fetch_add(&to_ext4_inode(run->inode)->reads, 1); /* before it looks where they are */
         fs_run_begin(run);
         run->whole = true;
+        run->done = read_done;
         fs_run_clip(run, bytes);
         while (at < bytes && !err) {
                 struct map_run what;
@@ -191,14 +201,19 @@ static uint64_t room_for_trees(struct ext4 *e, const struct ext4_inode *i, uint6
         return sum;
 }
 
-/* What was cut off of files becomes free when their inodes say so. */
+/* What was cut off of files becomes free when their inodes say so, and nobody reads it any more: reads
+ * do not wait for us. */
 static bool commit_freed(struct ext4 *e)
 {
         bool any = false;
 
-        for (struct ext4_inode *i = e->inodes; i; i = i->next)
-                if (i->freed.nr)
-                        any |= !ext4_commit(e, i, false);
+        for (struct ext4_inode *i = e->inodes; i; i = i->next) {
+                if (!i->freed.nr)
+                        continue;
+                for (unsigned ms = 0; ms < MOST_WAIT && atomic_load(&i->reads); ms++)
+                        usleep(1000);
+                any |= !ext4_commit(e, i, false) && !i->freed.nr;
+        }
         return any;
 }
 

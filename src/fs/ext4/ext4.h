@@ -92,7 +92,8 @@ struct ext4_inode {
         struct inode inode;
         struct ext4_map map;
         _Atomic uint64_t
-                changed; /* CLOCK_REALTIME ns, of the last store that no inode tells of; 0 */
+                changed;        /* CLOCK_REALTIME ns, of the last store that no inode tells of; 0 */
+        _Atomic uint32_t reads; /* under way; what they look for may not be another's meanwhile */
         struct fs_run *last_run;   /* [map] the write under way that covers the file's last page */
         struct fs_run *held_run;   /* [map] one that has to wait while `tail_busy` */
         bool tail_busy;            /* [map] the last block is being cleared behind the end */
@@ -106,7 +107,9 @@ struct ext4_inode {
         bool inode_dirty;             /* [worker] the disk's inode is not as `raw` */
         bool tail_unknown;     /* [worker] bytes behind the end of the last block may be no zeros */
         struct ext4_tree tree; /* [worker] as on the disk */
-        struct block_list freed;         /* [worker] the disk's inode still refers to them */
+        struct block_list
+                freed; /* [worker] off the map, and not free: the disk's inode still refers to
+                                  * them, or a read may */
         struct ext4_inode *next, **link; /* [worker] of ext4.inodes */
 };
 
