@@ -212,6 +212,8 @@ const struct command command_bench = {
                 "  rand-write             stores at random, msync after every 64\n"
                 "  seq, seq-write         the whole file in order, every byte\n"
                 "  backward, stride       a load a page from the end; a load every 256 KiB\n"
+                "  four-streams           four readers in order take turns, a load a page\n"
+                "  hot-set                at random over 0.9 of the cache's size\n"
                 "  zipf-0.9, zipf-1.1     by Zipf's law over so much of the cache's size\n"
                 "  zipf-scan              zipf-0.9 while another thread scans the file\n"
                 "  many-maps              thousands of small mappings\n"

@@ -198,6 +198,7 @@ uint64_t next_random(struct stream *s);
 uint64_t next_forward(struct stream *s);
 uint64_t next_backward(struct stream *s);
 uint64_t next_stride(struct stream *s);
+uint64_t next_of_four(struct stream *s);
 uint64_t next_zipf(struct stream *s);
 
 void stream_begin(struct stream *s, const struct work *w, unsigned number);

@@ -61,6 +61,14 @@ uint64_t next_stride(struct stream *s)
         return i % steps * STRIDE_PAGES + i / steps % STRIDE_PAGES;
 }
 
+/* A quarter of the file each, taking turns. */
+uint64_t next_of_four(struct stream *s)
+{
+        uint64_t quarter = s->pages / 4, i = s->at++;
+
+        return quarter ? i % 4 * quarter + i / 4 % quarter : i % s->pages;
+}
+
 uint64_t next_zipf(struct stream *s)
 {
         return zipf_next(s->work->zipf, &s->state);

@@ -264,6 +264,15 @@ static int print_json_report(struct touch *t, const struct fl_stats *stats)
         return status;
 }
 
+/* What the policy has made of the accesses. */
+static void print_streams(struct touch *t, FILE *out)
+{
+        struct fl_mapping_info info = { .size = sizeof(info) };
+
+        if (fl_mapping_info(t->session.engine, t->mapping, &info) == 0 && *info.streams)
+                fprintf(out, "streams  %s\n", info.streams);
+}
+
 /* With --mincore standard output holds nothing but the ranges; the summary goes to stderr. */
 static int print_report(struct touch *t, const struct fl_stats *stats)
 {
@@ -292,6 +301,7 @@ static int print_report(struct touch *t, const struct fl_stats *stats)
                 text_count(c, stats->requests));
         fprintf(out, "cache    %s now, %s at most, of %s\n", text_bytes(a, stats->cache_bytes),
                 text_bytes(b, stats->cache_bytes_peak), text_bytes(c, stats->budget_bytes));
+        print_streams(t, out);
         if (t->msync_ns)
                 fprintf(out, "msync    %s\n", text_time(a, t->msync_ns));
         if (t->verify)

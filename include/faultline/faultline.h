@@ -297,6 +297,9 @@ struct fl_mapping_info {
         const char *on_error, *retry_then;
         unsigned retries;
         uint64_t retry_time;
+        /* What the policy makes of the accesses to its file, in words, a clause for each stream that it
+         * follows; "": nothing, or the policy does not look for any. */
+        char streams[512];
 };
 /* 0, or -1 and errno: ENOMEM (nothing of this engine is mapped there), EINVAL (size). */
 FL_API int fl_mapping_info(struct fl_engine *engine, const void *addr,

@@ -109,6 +109,18 @@ int fl_mapping_set(struct fl_engine *e, void *addr, size_t len,
         return error ? fl_fail(-error, NULL, tried, why_not(error, &rules)) : 0;
 }
 
+static void describe_streams(struct fl_engine *e, struct file *f, struct fl_mapping_info *info)
+{
+        struct file_ra_state ra;
+
+        if (!e->cache->policy->describe)
+                return;
+        mutex_lock(&f->ra_lock);
+        ra = f->ra;
+        mutex_unlock(&f->ra_lock);
+        e->cache->policy->describe(&ra, info->streams, sizeof(info->streams));
+}
+
 static void fill_in(struct fl_engine *e, const struct mapping_report *r,
                     struct fl_mapping_info *info)
 {
@@ -129,6 +141,7 @@ static void fill_in(struct fl_engine *e, const struct mapping_report *r,
                 info->readahead = (uint64_t)ra << PAGE_SHIFT;
                 info->share = r->rules.share << PAGE_SHIFT;
                 info->cached = atomic_load(&r->file->mapping->nr_pages) << PAGE_SHIFT;
+                describe_streams(e, r->file, info);
         }
 }
 

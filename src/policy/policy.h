@@ -195,6 +195,8 @@ struct vm_policy_ops {
         /* There was no memory for all of the window: what lies from `stop` on has not been asked for, or,
          * of a stream that goes backward, what lies before. NULL: nobody cares. */
         void (*cut)(struct file_ra_state *, const struct ra_window *, uint64_t stop);
+        /* What it makes of the accesses, in words: size bytes at most, with the zero. NULL: nothing. */
+        void (*describe)(const struct file_ra_state *, char *text, size_t size);
         /* madvise(WILLNEED) over [start, end): how much of it one call reads. */
         struct ra_window (*willneed)(const struct ra_request *, uint64_t start, uint64_t end);
         const struct reclaim_ops *reclaim;

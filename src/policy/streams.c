@@ -4,6 +4,9 @@
  */
 #include "policy/streams.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #define FIRST 4u                    /* touches of the first window of neighbours */
 #define FIRST_STRIDED 2u            /* and of others */
 #define FARTHEST (INT64_C(1) << 20) /* the largest step: 4 GiB */
@@ -205,4 +208,42 @@ struct stream_window streams_begin(struct streams *s, const struct stream_pace *
         t = begin(s, (int64_t)index - 1, 1);
         t->window = SMALLEST_MOST / 2;
         return next_window(s, t, pace, nr);
+}
+
+static size_t describe_one(const struct stream *t, char *text, size_t size, const char *before)
+{
+        char how[32];
+        int n;
+
+        if (t->step == 1 || t->step == -1)
+                snprintf(how, sizeof(how), t->step == 1 ? "forward" : "backward");
+        else
+                snprintf(how, sizeof(how), "every %" PRId64, t->step);
+        n = snprintf(text, size, "%s%s, next %" PRId64 ", window %u, windows so far %u", before,
+                     how, t->next, t->window, t->windows);
+        if (n < 0 || (size_t)n >= size) { /* half a clause says nothing */
+                *text = 0;
+                return 0;
+        }
+        return (size_t)n;
+}
+
+void streams_describe(const struct streams *s, char *text, size_t size)
+{
+        uint32_t below = s->clock + 1;
+        size_t used = 0, n = 1;
+
+        *text = 0;
+        while (n) {
+                const struct stream *latest = NULL;
+
+                for (const struct stream *t = s->stream; t < s->stream + STREAMS; t++)
+                        if (t->windows && t->used < below && (!latest || t->used > latest->used))
+                                latest = t;
+                if (!latest)
+                        break;
+                below = latest->used;
+                n = describe_one(latest, text + used, size - used, used ? "; " : "");
+                used += n;
+        }
 }

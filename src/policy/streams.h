@@ -75,4 +75,7 @@ struct stream_window streams_begin(struct streams *s, const struct stream_pace *
 /* The largest window that is worth it. step: of the stream. */
 uint32_t stream_most(const struct stream_pace *pace, int64_t step);
 
+/* Those that have read ahead, in words, the latest first. */
+void streams_describe(const struct streams *s, char *text, size_t size);
+
 #endif
