@@ -74,7 +74,7 @@ static void put(struct stream *s, const struct trace_record *r, struct blk_io_tr
         if (r && !t.pid)
                 t.pid = r->tid;
         fwrite(&t, sizeof(t), 1, s->out);
-        if (t.pdu_len)
+        if (pdu && t.pdu_len)
                 fwrite(pdu, t.pdu_len, 1, s->out);
 }
 
