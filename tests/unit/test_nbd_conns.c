@@ -84,7 +84,7 @@ static int finish(struct wait_io *s, char *first)
                 cr_assert_eq(futex_wait(&s->done, 0, 20000000000ull), 0, "an I/O was lost");
         result = s->io.result;
         if (result > 0)
-                cr_expect_eq(result, s->io.len);
+                cr_expect_eq((uint64_t)result, s->io.len);
         if (first)
                 *first = s->buf[0];
         free(s->buf);
