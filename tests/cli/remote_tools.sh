@@ -131,6 +131,11 @@ head -c 16M /dev/zero >disk
 serve_by nbdkit -f -U "$work/socket" --filter=delay file disk rdelay=1ms wdelay=1ms
 "$FAULTLINE" touch "$uri" --pattern random --count 4000 --seed 5 --write --cache 1M >touched 2>&1 &
 touching=$!
+# Opening it asks a server that is there: so when something has been stored.
+until [ -n "$(tr -d '\0' <disk | head -c 1)" ]; do
+        kill -0 $touching 2>/dev/null || fail "stamps on a server: $(cat touched)"
+        sleep 0.1
+done
 for again in 1 2 3; do
         sleep 0.3
         stop_server KILL
