@@ -27,17 +27,26 @@ int64_t budget_private_most(struct page_cache *c)
                (int64_t)max_u64(RESERVED_PAGES, (uint64_t)limit / 32);
 }
 
+/* From there on it looks by itself. */
+static bool begins_to_scan(struct budget *b, int64_t left, int64_t pages)
+{
+        int64_t below = atomic_load(&b->scan_below);
+
+        return left < below && left + pages >= below;
+}
+
 bool budget_try_charge(struct page_cache *c, int64_t pages)
 {
         struct budget *b = &c->budget;
-        int64_t old = atomic_load(&b->charged);
+        int64_t old = atomic_load(&b->charged), left;
 
         do {
                 if (old + pages > atomic_load(&b->limit))
                         return false;
         } while (!atomic_compare_exchange_weak(&b->charged, &old, old + pages));
         note_peak(b, old + pages);
-        if (atomic_load(&b->limit) - old - pages < atomic_load(&b->low))
+        left = atomic_load(&b->limit) - old - pages;
+        if (left < atomic_load(&b->low) || begins_to_scan(b, left, pages))
                 reclaim_kick(c);
         return true;
 }
@@ -99,14 +108,24 @@ void budget_set_limit(struct page_cache *c, uint64_t bytes)
         /* What is kept free is lost to a set that would just fit. Enough for a fault to find a page
          * at once, no more: faults that find none evict by themselves. */
         int64_t low = pages / 128;
+        int64_t high;
 
         if (low > 2048)
                 low = 2048;
         if (low < 4)
                 low = 4;
+        high = low + (low > 64 ? 64 : low / 2 + 1);
+        if (c->policy->scan) {
+                struct scan_levels l =
+                        c->policy->scan->levels(&c->tune, (uint64_t)pages, c->page_pages);
+
+                low = l.at_once < 4 ? 4 : (int64_t)l.at_once;
+                high = low + 1;
+                atomic_store(&b->scan_below, (int64_t)l.below);
+        }
         c->budget_bytes = bytes;
         atomic_store(&b->low, low);
-        atomic_store(&b->high, low + (low > 64 ? 64 : low / 2 + 1));
+        atomic_store(&b->high, high);
         atomic_store(&b->limit, pages);
         atomic_fetch_add(&b->freed, 1);
         atomic_fetch_add(&b->private_freed, 1);

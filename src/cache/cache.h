@@ -28,6 +28,8 @@ struct budget {
         _Atomic int64_t limit;     /* the budget less the staging pool */
         _Atomic int64_t shares;    /* [cache] to write; the files' shares together */
         _Atomic int64_t low, high; /* free pages: reclaim starts below low, stops at high */
+        _Atomic int64_t
+                scan_below; /* and with fewer than that the scanner runs; 0: there is none */
         _Atomic int64_t peak;
         /* How often something has been given back, from 1 on; and at which of these reclaim found that
          * there is nothing to free and nothing on its way: stuck as long as they are equal. */
@@ -236,7 +238,8 @@ unsigned lru_take(struct page_cache *c, struct lru *l, struct page **out, unsign
                   unsigned *kept);
 /* What the policy makes of a page that was taken. False: it has come back meanwhile, and is not ours any
  * more. => page locked */
-bool lru_look(struct page_cache *c, struct page *p, uint32_t word, enum reclaim_choice *choice);
+bool lru_look(struct page_cache *c, struct page *p, uint32_t word, unsigned shared,
+              enum reclaim_choice *choice);
 /* The policy gave it up, and it is about to go. => page locked */
 void lru_evicted(struct page_cache *c, struct page *p);
 /* reclaim.c */
@@ -245,11 +248,19 @@ bool page_is_pinned(struct page_cache *c, struct page *p);
 /* Try to free `want` pages; returns how many were freed or made closer to free. */
 struct reclaim_result {
         unsigned scanned, zapped, evicted, rotated, dirty, busy;
+        uint64_t pushes; /* dirty pages of files that may be sent away, so many still */
 };
 struct reclaim_result shrink_list(struct page_cache *c, unsigned want);
 /* Evict one locked CLEAN page; its charge passes to the caller. => locked; stays locked */
 int evict_for_private(struct page_cache *c, struct address_space *m, struct page *p);
+/* Looks at so many pages of files, and sends so many private pages away. => no lock held */
+void scan_files(struct page_cache *c, uint64_t pages, struct reclaim_result *r);
+void scan_memory(struct page_cache *c, unsigned want, struct reclaim_result *r);
 void reclaim_kick(struct page_cache *c);
+/* pageout.c, of a policy with a scanner: one wake of it. The reclaimer, or a test that owns the clock. */
+void pageout_wake(struct page_cache *c);
+/* In so many ns it is the scanner's turn, which was last at `last`; 1: now; 0: it has nothing to do. */
+uint64_t pageout_due(struct page_cache *c, uint64_t last);
 void *reclaim_thread(void *arg);
 
 /* reserve.c. Has it been answered? NULL: is there a place for another? */

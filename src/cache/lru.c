@@ -44,6 +44,8 @@ int lru_init(struct page_cache *c, struct lru *l, uint64_t memory)
         reclaim_init(&l->pages, c->policy->reclaim,
                      (char *)c->tables->base + offsetof(struct page, lru), sizeof(struct page),
                      memory, ghosts);
+        if (c->policy->scan)
+                l->pages.own[0] = c->policy->scan->levels(&c->tune, memory, c->page_pages).spread;
         return 0;
 }
 
@@ -113,13 +115,15 @@ void lru_cold(struct page_cache *c, struct page *p)
         mutex_unlock(&l->lock);
 }
 
-bool lru_look(struct page_cache *c, struct page *p, uint32_t word, enum reclaim_choice *choice)
+bool lru_look(struct page_cache *c, struct page *p, uint32_t word, unsigned shared,
+              enum reclaim_choice *choice)
 {
         struct lru *l = lru_of(c, p);
         struct reclaim_page seen = seen_of(word);
         bool ours;
 
         page_assert_locked(p);
+        seen.shared = shared;
         mutex_lock(&l->lock);
         ours = !page_test(p, PG_LRU);
         if (ours)

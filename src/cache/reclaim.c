@@ -157,16 +157,51 @@ struct pageout {
 };
 
 /* May reclaim take a step with the page, which is locked? */
-static bool may_go(struct page_cache *c, struct page *p, const struct pageout *out)
+static bool may_go(struct page_cache *c, struct page *p, const struct pageout *out,
+                   const struct reclaim_result *r)
 {
         enum page_state s = page_state(p);
 
-        if (s != PAGE_CLEAN && !(s == PAGE_DIRTY && out && out->nr < out->room))
+        if (s != PAGE_CLEAN && !(s == PAGE_DIRTY && (out ? out->nr < out->room : r->pushes)))
                 return false;
         return !page_is_pinned(c, p);
 }
 
-/* => c->evict_lock held. out: NULL: dirty pages stay. */
+/* Mappings that show it, where the policy asks and there may be many. => page locked */
+static unsigned sharers(struct page_cache *c, struct page *p)
+{
+        struct address_space *m = page_mapping(c, p);
+        uint64_t index = page_index(c, p);
+        struct mapping_view *v;
+        unsigned n = 0;
+
+        if (!c->policy->scan)
+                return 0;
+        rwlock_read_lock(&m->i_mmap_lock);
+        if (m->i_mmap.nr > 1)
+                VIEW_FOREACH (v, &m->i_mmap, index, index)
+                        n += c->m_ops->shows(v, index);
+        rwlock_read_unlock(&m->i_mmap_lock);
+        return n;
+}
+
+/* Written, and then it goes: a dirty page, whose file is in use, or of shmem. => page locked */
+static void push(struct page_cache *c, struct page *p, struct pageout *out,
+                 struct reclaim_result *r)
+{
+        struct address_space *m = page_mapping(c, p);
+
+        if (out) {
+                mapping_use(m);
+                add_victim(out->victim, out->nr++, c, p);
+        } else {
+                putpage_range(m, page_index(c, p), page_index(c, p) + 1);
+                r->pushes--;
+        }
+}
+
+/* => c->evict_lock held. out: for dirty pages of shmem; NULL: they stay, and those of files but for so many
+ * as r->pushes says. */
 static bool shrink_batch(struct page_cache *c, struct lru *l, unsigned max,
                          struct reclaim_result *r, struct pageout *out)
 {
@@ -186,18 +221,18 @@ static bool shrink_batch(struct page_cache *c, struct lru *l, unsigned max,
                         continue;
                 }
                 w = page_word(p);
-                if (may_go(c, p, out)) {
+                if (may_go(c, p, out, r)) {
                         enum reclaim_choice choice;
 
-                        if (!lru_look(c, p, w, &choice)) {
+                        if (!lru_look(c, p, w, sharers(c, p), &choice)) {
                                 put_back(c, p, true, false);
                                 continue;
                         }
                         switch (choice) {
                         case RECLAIM_EVICT:
                                 if (page_state_of(w) == PAGE_DIRTY) {
-                                        mapping_use(page_mapping(c, p));
-                                        add_victim(out->victim, out->nr++, c, p);
+                                        push(c, p, out, r);
+                                        looked = !out;
                                         break;
                                 }
                                 add_victim(evict, ne++, c, p);
@@ -437,6 +472,22 @@ static struct reclaim_result shrink_files(struct page_cache *c, unsigned want)
         return r;
 }
 
+void scan_files(struct page_cache *c, uint64_t pages, struct reclaim_result *r)
+{
+        uint64_t end = r->scanned + pages;
+
+        mutex_lock(&c->evict_lock);
+        while (r->scanned < end &&
+               shrink_batch(c, &c->lru, (unsigned)min_u64(end - r->scanned, BATCH), r, NULL))
+                ;
+        mutex_unlock(&c->evict_lock);
+}
+
+void scan_memory(struct page_cache *c, unsigned want, struct reclaim_result *r)
+{
+        shrink_memory(c, memory_share(c, want), r);
+}
+
 /* One round at the watermarks. Returns true if nothing could be done. */
 static bool balance(struct page_cache *c, uint64_t *cleaned)
 {
@@ -514,25 +565,35 @@ static void count_round(struct page_cache *c, struct despair *d, uint64_t freed,
                 atomic_store(&c->budget.private_stuck_at, private_freed);
 }
 
+/* As pageout_due(); 0 also where there is no scanner. */
+static uint64_t scan_due(struct page_cache *c, uint64_t last)
+{
+        return c->policy->scan ? pageout_due(c, last) : 0;
+}
+
 void *reclaim_thread(void *arg)
 {
         struct page_cache *c = arg;
         struct worker *w = &c->reclaimer;
         struct despair d = { 0 };
         bool asked = false;
-        uint64_t cleaned = 0;
+        uint64_t cleaned = 0, scanned_at = now_ns();
         uint32_t seen = 0;
 
         while (!atomic_load(&w->stop)) {
                 /* What is on its way to swap may come back: who waits for its room is looked after. */
                 bool low = budget_free(c) < atomic_load(&c->budget.low) || too_private(c) > 0 ||
                            asked || waitq_busy(&c->budget.wq);
-                uint64_t freed, private_freed;
+                uint64_t freed, private_freed, due = scan_due(c, scanned_at);
 
                 if (waitq_busy(&c->retry_wq))
                         worker_sleep(w, &seen, RETRY_TICK_NS);
                 else
-                        worker_sleep(w, &seen, low ? RECLAIM_TICK_NS : 0);
+                        worker_sleep(w, &seen, low ? RECLAIM_TICK_NS : due);
+                if (scan_due(c, scanned_at) == 1) {
+                        scanned_at = now_ns();
+                        pageout_wake(c);
+                }
                 waitq_wake(&c->retry_wq, NULL); /* those whose time has not come wait on */
                 asked = serve_requests(c);
                 freed = atomic_load(&c->budget.freed);

@@ -159,6 +159,25 @@ struct segvn_policy {
         bool (*kluster)(const struct segvn_kluster *);
 };
 
+/* A page scanner with a rate (S34, S35). Pages are the cache's, unit of them one of the policy's. */
+struct scan_levels {
+        uint64_t below;   /* with fewer pages free it runs */
+        uint64_t at_once; /* with fewer, reclaim does not wait for its turn */
+        uint64_t spread;  /* between its hands */
+};
+struct scan_turn {
+        uint64_t pages;       /* to look at; 0: enough are free */
+        uint64_t pushes;      /* to have written, at most */
+        unsigned cpu_percent; /* of a processor, at most */
+};
+struct scan_policy {
+        unsigned period_ms;
+        struct scan_levels (*levels)(const struct policy_tune *, uint64_t memory, uint32_t unit);
+        struct scan_turn (*turn)(const struct policy_tune *, uint64_t memory, uint64_t freemem,
+                                 uint32_t unit);
+};
+extern const struct scan_policy solaris_scan;
+
 struct vm_policy_ops {
         const char *name;
         uint32_t page_pages;   /* that go together: 2 of 4 KiB are one of 8 KiB */
@@ -200,6 +219,8 @@ struct vm_policy_ops {
         /* madvise(WILLNEED) over [start, end): how much of it one call reads. */
         struct ra_window (*willneed)(const struct ra_request *, uint64_t start, uint64_t end);
         const struct reclaim_ops *reclaim;
+        /* NULL: reclaim keeps a few pages free, as fast as it can. */
+        const struct scan_policy *scan;
         /* Mappings of files are Solaris's segments, and this decides about them. NULL: Linux's. */
         const struct segvn_policy *segvn;
 };

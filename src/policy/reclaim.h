@@ -39,6 +39,7 @@ struct reclaim_page {
         bool referenced; /* a fault or fl_pread has found it since it was last looked at */
         bool mapped;     /* some mapping shows it: touches cannot be seen */
         bool readahead;  /* read ahead and never used */
+        unsigned shared; /* mappings that show it, if the policy has a scanner and they are many */
 };
 
 /* Ten bytes, so that a page has sixteen. */
@@ -100,6 +101,8 @@ extern const struct reclaim_ops clock_reclaim;
 /* L51: active and inactive. */
 extern const struct reclaim_ops linux_reclaim;
 extern const struct reclaim_ops adaptive_reclaim;
+/* S36: two hands. own[0]: pages between them, 0: as many as there should be. */
+extern const struct reclaim_ops scanner_reclaim;
 
 /* ghost_memory: ghosts_bytes() of zeros for what ops->ghosts says, or NULL. */
 void reclaim_init(struct reclaim *r, const struct reclaim_ops *ops, void *nodes, size_t node_size,

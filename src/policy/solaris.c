@@ -240,6 +240,7 @@ const struct vm_policy_ops solaris_policy = {
         .ahead = solaris_ahead,
         .returned = solaris_returned,
         .willneed = solaris_willneed,
-        .reclaim = &clock_reclaim,
+        .reclaim = &scanner_reclaim,
+        .scan = &solaris_scan,
         .segvn = &solaris_segvn,
 };

@@ -106,6 +106,7 @@ const struct vm_policy_ops solaris_book_policy = {
         .ahead = book_ahead,
         .returned = solaris_returned,
         .willneed = solaris_willneed,
-        .reclaim = &clock_reclaim,
+        .reclaim = &scanner_reclaim,
+        .scan = &solaris_scan,
         .segvn = &book_segvn,
 };

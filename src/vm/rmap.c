@@ -82,8 +82,8 @@ static void protect_shown(struct vma *v, uint64_t addr, uint64_t nr, void *arg)
                 *error = r;
 }
 
-/* A page of memory that is shared may be dirty when it is unmapped, and a child shows it all the same:
- * once its PTE has gone, nobody would know to protect it for write-back. So it is protected before. */
+/* A page may be dirty when it is unmapped, and a child shows it all the same: once its PTE has gone, nobody
+ * would know to protect it for write-back. So it is protected before. */
 static void vm_zap_run(struct page_cache *c, struct mapping_view *view, uint64_t index, uint64_t nr,
                        struct zap_batch *b)
 {
@@ -91,7 +91,7 @@ static void vm_zap_run(struct page_cache *c, struct mapping_view *view, uint64_t
         int error = 0;
 
         (void)c;
-        if (space_of(v->vm_start) && v->vm_file->mapping->swap_backed)
+        if (space_of(v->vm_start))
                 each_shown(v, index, nr, false, protect_shown, &error);
         if (!error) /* else it is shown as before, and known to be */
                 each_shown(v, index, nr, true, zap_shown, b);

@@ -50,7 +50,7 @@ static void touch(uint32_t n)
 
 static struct reclaim_page seen_of(const struct slot *s)
 {
-        return (struct reclaim_page){ s->referenced, s->mapped, s->ahead };
+        return (struct reclaim_page){ s->referenced, s->mapped, s->ahead, 0 };
 }
 
 /* The next to go, gone. */
