@@ -310,6 +310,25 @@ static void s31_hat_advise(void)
                "an unsupported size: %s", strerror(errno));
 }
 
+/* A page of Solaris's is two of ours. */
+static void s31_hat_advise_of_8k(void)
+{
+        struct fl_memcntl_mha two = { FL_MHA_MAPSIZE_VA, 0, 2 * TEST_PAGE };
+        struct fl_engine *e =
+                open_engine_with((struct fl_engine_config){ .cache = CACHE, .policy = "solaris" });
+        char *m = fl_mmap(e, NULL, BYTES(8), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, NULL, 0);
+
+        require(m != MAP_FAILED, "%s", fl_strerror());
+        m += (uintptr_t)m % (2 * TEST_PAGE);
+        expect(fl_memcntl(e, m, BYTES(4), FL_MC_HAT_ADVISE, &two, 0, 0) == 0, "%s", fl_strerror());
+        expect(fl_memcntl(e, m, BYTES(3), FL_MC_HAT_ADVISE, &two, 0, 0) == -1 && errno == EINVAL,
+               "no multiple of it: %s", strerror(errno));
+        expect(fl_memcntl(engine, p, BYTES(4), FL_MC_HAT_ADVISE, &two, 0, 0) == -1 &&
+                       errno == EINVAL,
+               "not of linux: %s", strerror(errno));
+        close_engine(e);
+}
+
 static void s32_incore_flags(void)
 {
         char *q, *m;
@@ -356,6 +375,7 @@ int main(int argc, char **argv)
                 RULE(s30_lock_ends_quietly_past_the_end),
                 RULE(s30_lockas),
                 RULE(s31_hat_advise),
+                RULE(s31_hat_advise_of_8k),
                 RULE(s32_incore_flags),
         };
 

@@ -7,6 +7,7 @@
 
 #include "api/engine.h"
 #include "util/mman.h"
+#include "vm/memcntl.h"
 
 /* For messages: the file that is mapped at or behind addr. */
 static int map_result(struct fl_engine *e, int result, const void *addr, const char *tried)
@@ -119,9 +120,7 @@ static int hat_advise(struct fl_engine *e, void *addr, size_t len, const struct 
                 return mm_advise_page_size(e->mm, address_of(addr), len, mha->mha_pagesize);
         case FL_MHA_MAPSIZE_STACK:
         case FL_MHA_MAPSIZE_BSSBRK:
-                return addr || len || (mha->mha_pagesize && mha->mha_pagesize != PAGE_SIZE)
-                               ? -EINVAL
-                               : 0;
+                return addr || len || !mm_has_page_size(e->mm, mha->mha_pagesize) ? -EINVAL : 0;
         default:
                 return -EINVAL;
         }

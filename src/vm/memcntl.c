@@ -255,14 +255,17 @@ static int unlock_all(struct mm *mm, uint64_t addr, uint64_t end, unsigned long 
 
 /* --- MC_HAT_ADVISE: S31 --- */
 
+bool mm_has_page_size(struct mm *mm, uint64_t size)
+{
+        return size == 0 || size == PAGE_SIZE || size == mm->cache->page_pages * PAGE_SIZE;
+}
+
 int mm_advise_page_size(struct mm *mm, uint64_t addr, uint64_t len, uint64_t size)
 {
-        uint64_t end = addr + len;
+        uint64_t end = addr + len, unit = size ? size : PAGE_SIZE;
         int error = 0;
 
-        if (size != 0 && size != PAGE_SIZE)
-                return -EINVAL;
-        if ((addr & ~PAGE_MASK) || (len & ~PAGE_MASK) || len == 0)
+        if (!mm_has_page_size(mm, size) || addr % unit || len % unit || len == 0)
                 return -EINVAL;
         if (end < addr || end > SPACE_SIZE)
                 return -ENOMEM;

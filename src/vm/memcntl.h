@@ -21,6 +21,9 @@ static inline bool attr_matches(const struct vma *v, int attr)
                (v->vm_shared == !!(attr & ATTR_SHARED) && v->vm_prot == (attr & ATTR_PROT));
 }
 
+/* memcntl.c: is that, or any (0), a size of pages here? */
+bool mm_has_page_size(struct mm *mm, uint64_t size);
+
 /* lock.c: S30. Up to the first hole, of a range; the whole address space has none. What was locked
  * before stays so, also if it fails: EAGAIN, EIO, ENOMEM. */
 int lock_matching(struct mm *mm, uint64_t addr, uint64_t end, int attr);
