@@ -241,10 +241,15 @@ static int make_size(struct opening *o)
 static int write_header(struct opening *o)
 {
         char page[PAGE_SIZE] = MAGIC;
+        ssize_t n;
 
-        if (!o->fresh || pwrite(o->fd, page, sizeof(page), 0) == (ssize_t)sizeof(page))
+        if (!o->fresh)
                 return 0;
-        return -errno;
+        n = pwrite(o->fd, page, sizeof(page), 0);
+        if (n < 0)
+                return -errno;
+        return n == (ssize_t)sizeof(page) ? 0
+                                          : -ENOSPC; /* cut short: why, is told by the next only */
 }
 
 static int open_host_file(struct opening *o)
