@@ -283,9 +283,10 @@ static const struct map_case map_cases[] = {
         { 100, PROT_READ, MAP_PRIVATE, READ_WRITE, 0, -1 },
 };
 
+/* Not with Solaris's errors, and their order: tests/solaris.c. */
 static void map_table(struct twins *t)
 {
-        for (unsigned i = 0; i < sizeof(map_cases) / sizeof(map_cases[0]); i++) {
+        for (unsigned i = 0; !test_solaris() && i < sizeof(map_cases) / sizeof(map_cases[0]); i++) {
                 const struct map_case *c = &map_cases[i];
                 int got, want;
                 void *p, *q;

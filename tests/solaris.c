@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -324,16 +325,27 @@ static void S9_both_halves_of_a_page_go_together(void)
 {
         struct ground g = start("halves", PROT_READ | PROT_WRITE, MAP_SHARED);
         unsigned long before;
+        struct caught c;
+        char byte = 0;
 
         store(&g, 70);
         before = faults(&g);
         for (unsigned half = 0; half < 2; half++) {
-                struct caught c = try_store(g.p + 70 * UNIT + half * TEST_PAGE + 8, 1);
-
+                c = try_store(g.p + 70 * UNIT + half * TEST_PAGE + 8, 1);
                 expect(!c.signo, "a store: %s", caught_name(c));
         }
         expect_eq(faults(&g), before, "one fault made both halves writable");
         expect_in_memory(&g, "70", "both in memory");
+        touch(&g,
+              90); /* shown, and protected; then the first store is to the one, and then the other */
+        store(&g, 90);
+        before = faults(&g);
+        c = try_store(g.p + 90 * UNIT + TEST_PAGE + 8, 1);
+        expect(!c.signo, "a store: %s", caught_name(c));
+        expect_eq(faults(&g), before, "again");
+        expect(fl_msync(g.e, g.p, UNITS * UNIT, MS_SYNC) == 0, "%s", fl_strerror());
+        expect(file_read(g.path, &byte, 1, 90 * UNIT + TEST_PAGE + 8) && byte == 1,
+               "a store that nobody saw: %d", byte);
         end(&g);
 }
 
@@ -390,6 +402,108 @@ static void S25_S29_errors_of_advice(void)
         expect(fl_munmap(g.e, g.p + 40 * UNIT, UNIT) == 0, "%s", fl_strerror());
         expect(fl_madvise(g.e, g.p, UNITS * UNIT, MADV_WILLNEED) < 0 && errno == ENOMEM, "a hole");
         expect(strstr(fl_strerror(), "madvise"), "what was tried: %s", fl_strerror());
+        end(&g);
+}
+
+/* --- mmap */
+
+static int map_error(struct ground *g, struct fl_file *f, size_t len, int prot, int flags, off_t at)
+{
+        void *p = fl_mmap(g->e, NULL, len, prot, flags, f, at);
+
+        if (p == MAP_FAILED)
+                return errno;
+        fl_munmap(g->e, p, len);
+        return 0;
+}
+
+static void S1_S2_S3_errors_of_mmap(void)
+{
+        struct ground g = start("errors", PROT_READ, MAP_SHARED);
+        const int rw = PROT_READ | PROT_WRITE;
+
+        expect_eq(map_error(&g, g.f, 0, PROT_READ, MAP_SHARED, 0), EINVAL, "S1: no length");
+        expect_eq(map_error(&g, g.f, UNIT, PROT_READ, 0, 0), EINVAL, "S1: no type");
+        expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_SHARED_VALIDATE, 0), EINVAL, "S1");
+        expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_SHARED, 100), EINVAL, "S1: the offset");
+        expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, 0), EINVAL,
+                  "S1: MAP_ANON with a file");
+        expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_SHARED, -8192), ENXIO, "S2: offset < 0");
+        expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_SHARED, INT64_MAX - 4095), EOVERFLOW,
+                  "S2: behind the largest offset");
+        expect_eq(map_error(&g, g.f, UNIT, rw, MAP_SHARED, 0), EACCES, "S2: more than maxprot");
+        expect_eq(map_error(&g, g.f, UNIT, rw, MAP_PRIVATE, 0), 0, "S2: private");
+        expect(fl_mprotect(g.e, g.p, UNIT, rw) < 0 && errno == EACCES, "S5: beyond maxprot");
+        end(&g);
+}
+
+static void book_protection_is_reduced(void)
+{
+        struct ground g = start_with("solaris-book", "reduced", PROT_READ, MAP_SHARED, 0);
+        struct fl_mapping_info info = { .size = sizeof(info) };
+        char *p = map_file(g.e, g.f, UNIT, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+
+        expect(fl_mapping_info(g.e, p, &info) == 0, "%s", fl_strerror());
+        expect_eq(info.prot, PROT_READ, "what is left");
+        expect(fl_munmap(g.e, p, UNIT) == 0, "%s", fl_strerror());
+        end(&g);
+}
+
+/* `chmod g+s,g-x` of a file makes its record locks mandatory. */
+static void S3_L38_mandatory_locks(void)
+{
+        static const struct {
+                const char *policy;
+                int shared, private;   /* while a lock is held */
+                int shared_, private_; /* while none is */
+        } rows[] = {
+                { "linux", 0, 0, 0, 0 },
+                { "linux-5.13", EAGAIN, 0, 0, 0 },
+                { "solaris", EAGAIN, EAGAIN, 0, 0 },
+                { "solaris-book", EAGAIN, EAGAIN, EAGAIN, EAGAIN },
+        };
+
+        for (unsigned i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+                struct ground g = start_with(rows[i].policy, "mandatory", PROT_READ, MAP_SHARED, 0);
+                struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
+                int fd = open(g.path, O_RDWR);
+
+                expect_eq(fcntl(fd, F_OFD_SETLK, &lock), 0, "a lock");
+                expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_SHARED, 0), 0, "not mandatory");
+                expect(chmod(g.path, 02644) == 0, "chmod g+s,g-x");
+                expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_SHARED, 0), rows[i].shared,
+                          rows[i].policy);
+                expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_PRIVATE, 0), rows[i].private,
+                          rows[i].policy);
+                close(fd); /* and with it the lock */
+                expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_SHARED, 0), rows[i].shared_,
+                          rows[i].policy);
+                expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_PRIVATE, 0), rows[i].private_,
+                          rows[i].policy);
+                expect(chmod(g.path, 02654) == 0, "chmod g+s,g+x");
+                expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_SHARED, 0), 0,
+                          "a group that runs it");
+                end(&g);
+        }
+}
+
+static void S4_S5_swap_is_reserved(void)
+{
+        struct ground g = start("reserve", PROT_READ, MAP_SHARED);
+        const int rw = PROT_READ | PROT_WRITE, own = MAP_PRIVATE | MAP_ANONYMOUS;
+        char *p, *q;
+
+        p = fl_mmap(g.e, NULL, CACHE / 2, rw, own, NULL, 0);
+        expect(p != MAP_FAILED, "%s", fl_strerror());
+        expect_eq(map_error(&g, NULL, CACHE / 2, rw, own, 0), EAGAIN, "S4: half, and half again");
+        expect_eq(map_error(&g, NULL, CACHE / 2, rw, own | MAP_NORESERVE, 0), 0, "S4: NORESERVE");
+        q = fl_mmap(g.e, NULL, CACHE / 2, PROT_READ, MAP_PRIVATE, g.f, 0);
+        expect(q != MAP_FAILED, "S4: not to be stored to: %s", fl_strerror());
+        expect(fl_mprotect(g.e, q, CACHE / 2, rw) < 0 && errno == ENOMEM, "S5: to be stored to");
+        expect(fl_munmap(g.e, p, CACHE / 2) == 0, "%s", fl_strerror());
+        expect(fl_mprotect(g.e, q, CACHE / 2, rw) == 0, "S5: with room: %s", fl_strerror());
+        expect(fl_munmap(g.e, q, CACHE / 2) == 0, "%s", fl_strerror());
+        expect_eq(map_error(&g, NULL, CACHE / 2, rw, own, 0), 0, "S4: given back");
         end(&g);
 }
 
@@ -504,6 +618,10 @@ int main(int argc, char **argv)
         S29_dontneed_writes_and_destroys();
         S29_dontneed_loses_nothing_private();
         S25_S29_errors_of_advice();
+        S1_S2_S3_errors_of_mmap();
+        book_protection_is_reduced();
+        S3_L38_mandatory_locks();
+        S4_S5_swap_is_reserved();
         S9_pages_of_other_sizes();
         page_sizes_that_are_none();
         book_a_page_at_the_fault_and_eight_at_each_64_KiB();

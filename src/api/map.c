@@ -36,8 +36,7 @@ void *fl_mmap(struct fl_engine *e, void *addr, size_t len, int prot, int flags,
                         "no file given");
                 return MAP_FAILED;
         }
-        error = mm_map(e->mm, &at, len, prot, flags, anonymous ? NULL : file->file,
-                       (uint64_t)offset);
+        error = mm_map(e->mm, &at, len, prot, flags, file ? file->file : NULL, (uint64_t)offset);
         if (error) {
                 fl_fail(-error, name, "mapping",
                         error == -ENOMEM ? "Cannot allocate memory; see faultline doctor" : NULL);

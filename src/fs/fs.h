@@ -100,6 +100,8 @@ struct file_operations {
         /* ->mmap, vop_map: may this file be mapped so? May reduce *maxprot. 0, -ENODEV, -EACCES,
          * -EPERM */
         int (*map)(struct inode *, int prot, int flags, int *maxprot);
+        /* Does somebody hold a record lock of it, fcntl(2)? NULL: nobody can. May block. */
+        bool (*locked)(struct inode *);
 };
 
 struct inode {

@@ -13,6 +13,7 @@
 #include "fs/hostfs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -207,6 +208,16 @@ const struct address_space_operations hostfs_aops = {
         .signal_safe = true,
 };
 
+/* Of whatever process, and of whatever kind: nobody's own are those of our open. */
+static bool hostfs_locked(struct inode *inode)
+{
+        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+        return !fcntl(device_fd(hostfs_device(inode)), F_OFD_GETLK, &lock) &&
+               lock.l_type != F_UNLCK;
+}
+
 const struct file_operations hostfs_file_ops = {
         .map = generic_file_map,
+        .locked = hostfs_locked,
 };

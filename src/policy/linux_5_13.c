@@ -144,6 +144,7 @@ const struct vm_policy_ops linux_5_13_policy = {
         .dirty_percent = 20,
         .writeback_ms = 5000,
         .expire_ms = 30000,
+        .mandatory = MANDATORY_SHARED,
         .swappiness = 60,
         .swap_window = 8,
         .mmap_miss = mmap_miss,

@@ -157,6 +157,15 @@ struct segvn_policy {
         /* S8: pages [*first, page) of the segment are to be freed; false: none. */
         bool (*free_behind)(const struct segvn_probe *, uint64_t page, uint64_t *first);
         bool (*kluster)(const struct segvn_kluster *);
+        bool reduces_prot; /* mmap leaves out what the file's permissions forbid; else EACCES (S2) */
+};
+
+/* What becomes of an mmap of a file whose record locks are mandatory: S_ISGID without S_IXGRP. */
+enum mandatory_locks {
+        MANDATORY_IGNORED,
+        MANDATORY_SHARED, /* EAGAIN if it is MAP_SHARED and a lock is held (L38) */
+        MANDATORY_HELD,   /* EAGAIN while one is held (S3) */
+        MANDATORY_ALWAYS, /* EAGAIN */
 };
 
 /* A page scanner with a rate (S34, S35). Pages are the cache's, unit of them one of the policy's. */
@@ -187,7 +196,8 @@ struct vm_policy_ops {
         unsigned writeback_ms, expire_ms;           /* L43 */
         unsigned swappiness;                        /* of 200: private pages' weight (L51) */
         uint32_t swap_window;                       /* pages read back at once, at most (L47) */
-        bool tunable;                               /* it has the parameters of tune.h */
+        enum mandatory_locks mandatory;
+        bool tunable;         /* it has the parameters of tune.h */
         bool async_starts_io; /* msync with MS_ASYNC (S28); else it starts nothing (L41) */
         /* How many pages of memory the flusher looks at when it wakes, every writeback_ms or what tune
          * says: those of them that are dirty it writes, others not, unless somebody asks (S33). NULL:

@@ -229,6 +229,7 @@ const struct vm_policy_ops solaris_policy = {
         .async_starts_io = true,
         .flush_scan = solaris_flush_scan,
         .expire_ms = 30000,
+        .mandatory = MANDATORY_HELD,
         .swappiness = 60,
         .swap_window = 8,
         .mmap_miss = solaris_miss,

@@ -82,6 +82,7 @@ static const struct segvn_policy book_segvn = {
         .getpage_rw = segvn_getpage_rw,
         .free_behind = book_free_behind,
         .kluster = segvn_kluster,
+        .reduces_prot = true,
 };
 
 const struct vm_policy_ops solaris_book_policy = {
@@ -95,6 +96,7 @@ const struct vm_policy_ops solaris_book_policy = {
         .async_starts_io = true,
         .flush_scan = solaris_flush_scan,
         .expire_ms = 30000,
+        .mandatory = MANDATORY_ALWAYS,
         .swappiness = 60,
         .swap_window = 8,
         .mmap_miss = book_miss,

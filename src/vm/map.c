@@ -284,6 +284,31 @@ static int lock_new(struct mm *mm, uint64_t addr, uint64_t len)
         return -EAGAIN;
 }
 
+/* What Linux refuses, in its order. *len is rounded up. 0 and *maxprot, or -errno. */
+static int check_map(struct mm *mm, uint64_t addr, uint64_t *len, int prot, int flags,
+                     struct file *f, uint64_t offset, int *maxprot)
+{
+        bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
+        int error = check_span(addr, len, flags, f, offset);
+
+        if (!error)
+                error = check_place(mm, addr, *len, flags);
+        if (!error)
+                error = check_kind(*len, flags, f, offset);
+        flags = (flags & ~MAP_TYPE) | (shared ? MAP_SHARED : MAP_PRIVATE);
+        if (!error)
+                error = check_access(f, prot, flags, maxprot);
+        if (!error && f)
+                error = check_mandatory(mm, f, flags);
+        if (!error && (flags & MAP_GROWSDOWN))
+                error = -EINVAL; /* not of a file; and nothing here grows down */
+        /* Of memory that is shared the kernel asks whatever may be done to it now. */
+        if (!error && !f && ((prot & PROT_WRITE) || shared) && !(flags & MAP_NORESERVE) &&
+            !private_can_fit(mm, *len >> PAGE_SHIFT))
+                error = -ENOMEM;
+        return error;
+}
+
 int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, struct file *f,
            uint64_t offset)
 {
@@ -292,39 +317,37 @@ int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, str
         int error, maxprot;
         struct vma *v;
 
-        if (flags & MAP_ANONYMOUS)
-                f = NULL; /* as the kernel: the descriptor is ignored */
-        error = check_span(*addr, &len, flags, f, offset);
-        if (!error)
-                error = check_place(mm, *addr, len, flags);
-        if (!error)
-                error = check_kind(len, flags, f, offset);
+        prot &= PROT_READ | PROT_WRITE | PROT_EXEC;
+        if (mm->cache->policy->segvn) {
+                error = smmap_check(mm, *addr, &len, &prot, flags, f, offset, &maxprot);
+                if (!error)
+                        error = check_place(mm, *addr, len, flags);
+        } else {
+                if (flags & MAP_ANONYMOUS)
+                        f = NULL; /* as the kernel: the descriptor is ignored */
+                error = check_map(mm, *addr, &len, prot, flags, f, offset, &maxprot);
+        }
+        if (error)
+                return error;
         flags = (flags & ~MAP_TYPE) | (shared ? MAP_SHARED : MAP_PRIVATE);
         if (!f)
                 offset = 0; /* ignored as well: shared memory begins with its first page */
-        prot &= PROT_READ | PROT_WRITE | PROT_EXEC;
-        if (!error)
-                error = check_access(f, prot, flags, &maxprot);
-        if (!error && (flags & MAP_GROWSDOWN))
-                error = -EINVAL; /* not of a file; and nothing here grows down */
-        /* Of memory that is shared the kernel asks whatever may be done to it now. */
-        if (!error && !f && ((prot & PROT_WRITE) || shared) && !(flags & MAP_NORESERVE) &&
-            !private_can_fit(mm, len >> PAGE_SHIFT))
-                error = -ENOMEM;
-        if (error)
-                return error;
         v = new_vma(mm, f, shared, len, offset);
         if (!v)
                 return -ENOMEM;
         v->vm_prot = prot;
         v->vm_maxprot = maxprot;
-        v->vm_flags = flags & MAP_LOCKED ? VM_LOCKED : 0;
+        v->vm_flags =
+                (flags & MAP_LOCKED ? VM_LOCKED : 0) |
+                (mm->cache->policy->segvn && !shared && (flags & MAP_NORESERVE) ? VM_NORESERVE : 0);
         rwlock_write_lock(&mm->lock);
         future = mm->lock_future;
         if (future)
                 v->vm_flags |= VM_LOCKED;
-        if (v->vm_flags && !mm_may_lock(mm, (int64_t)(len >> PAGE_SHIFT)))
+        if ((v->vm_flags & VM_LOCKED) && !mm_may_lock(mm, (int64_t)(len >> PAGE_SHIFT)))
                 error = -EAGAIN;
+        if (!error)
+                error = swap_reserve(mm, v, len >> PAGE_SHIFT, prot);
         if (!error)
                 error = map_locked(mm, v, len, prot, flags, offset, addr, &gone);
         rwlock_write_unlock(&mm->lock);
@@ -426,8 +449,12 @@ static int protect_locked(struct mm *mm, uint64_t *addr, uint64_t end, int prot,
                         error = split_at(mm, *addr, stop);
                         if (error)
                                 return error;
-                        error = mm->mmu->ops->protect(mm->mmu, *addr, stop - *addr, prot);
                         v = find_vma(mm, *addr);
+                        if (swap_reserve(mm, v, (stop - *addr) >> PAGE_SHIFT, prot)) {
+                                vma_merge(mm, v);
+                                return -ENOMEM; /* S5 */
+                        }
+                        error = mm->mmu->ops->protect(mm->mmu, *addr, stop - *addr, prot);
                         if (error) { /* what it has done of it is undone */
                                 mm->mmu->ops->protect(mm->mmu, *addr, stop - *addr, v->vm_prot);
                                 vma_merge(mm, v);

@@ -32,4 +32,14 @@ void free_vma_list(struct vma_list *gone);
 /* munmap of whole pages; what was there is put onto `gone`. 0 or -errno. */
 int unmap_locked(struct mm *mm, uint64_t start, uint64_t end, struct vma_list *gone);
 
+/* smmap.c: Solaris's checks of an mmap, in its order and with its errors (S1 to S4); *len is rounded up,
+ * *prot may be reduced. 0 and *maxprot, or -errno. */
+int smmap_check(struct mm *mm, uint64_t addr, uint64_t *len, int *prot, int flags,
+                const struct file *f, uint64_t offset, int *maxprot);
+/* May it be mapped, as to its record locks? 0 or -EAGAIN. May block. => no lock held */
+int check_mandatory(struct mm *mm, const struct file *f, int flags);
+/* S4, S5: swap for all pages of v as it is to be, unless it has some or needs none. => mm->lock held for
+ * writing. 0 or -EAGAIN */
+int swap_reserve(struct mm *mm, struct vma *v, uint64_t pages, int prot);
+
 #endif

@@ -57,7 +57,9 @@ struct vma_rules {
 #define VM_LOCKONFAULT (1u << 1) /* mlock2 with MLOCK_ONFAULT: with LOCKED */
 #define VM_DONTCOPY (1u << 2)    /* MADV_DONTFORK */
 #define VM_WIPEONFORK (1u << 3)
-#define VM_LOCKING (1u << 4) /* LOCKED by a call that is not over, and may undo it */
+#define VM_NORESERVE (1u << 5) /* MAP_NORESERVE of what is private, where it matters (S4) */
+#define VM_RESERVED (1u << 6)  /* swap has been promised for it (S4) */
+#define VM_LOCKING (1u << 4)   /* LOCKED by a call that is not over, and may undo it */
 
 /* A contiguous, page-aligned span of addresses: start < end, overlapping none. */
 struct vma {

@@ -31,11 +31,14 @@ long run_mmap(struct place *w, const struct op *o, struct outcome *out)
 {
         struct side *s = w->side;
         char *p = w->base + o->at;
+        /* Solaris's does not pass a file by, and promises swap for what is private. */
+        bool anonymous = test_solaris() && (o->flags & MAP_ANONYMOUS);
+        int more = test_solaris() && (o->flags & MAP_TYPE) == MAP_PRIVATE ? MAP_NORESERVE : 0;
 
         (void)out;
-        p = s->engine
-                    ? fl_mmap(s->engine, p, o->len, o->arg, o->flags, s->file[o->handle], o->offset)
-                    : mmap(p, o->len, o->arg, o->flags, s->fd[o->handle], o->offset);
+        p = s->engine ? fl_mmap(s->engine, p, o->len, o->arg, o->flags | more,
+                                anonymous ? NULL : s->file[o->handle], o->offset)
+                      : mmap(p, o->len, o->arg, o->flags, s->fd[o->handle], o->offset);
         return mapped_at(w, o, p);
 }
 

@@ -67,7 +67,7 @@ bool ready_to_walk(struct lane *l, const struct op *o)
 static bool same_in_solaris(struct lane *l, const struct op *o)
 {
         struct span s = pages_of(o);
-        bool mapped = o->len && o->at % PAGE == 0;
+        bool mapped = o->len && o->len <= REGION * PAGE && o->at % PAGE == 0;
 
         for (unsigned i = s.first; i < s.end; i++)
                 mapped &= l->page[i].mapped;
@@ -234,7 +234,14 @@ bool ready_to_lock(struct lane *l, const struct op *o)
 bool ready_to_map(struct lane *l, const struct op *o)
 {
         unsigned most = l->place[OURS].side->ballast ? MEMORY_WITH_SWAP : MEMORY;
+        int type = o->flags & MAP_TYPE;
 
+        /* Solaris has other errors, and another order of them: tests/solaris.c. */
+        if (test_solaris() &&
+            ((type != MAP_SHARED && type != MAP_PRIVATE) || (o->flags & MAP_FIXED_NOREPLACE) ||
+             o->len == 0 || o->len > REGION * PAGE || o->at % PAGE || o->offset < 0 ||
+             o->offset % PAGE))
+                return false;
         if (is_shared_memory(o->flags) && o->len <= REGION * PAGE &&
             count_memory(l) + (o->len + PAGE - 1) / PAGE > most)
                 return false;
