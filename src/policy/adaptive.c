@@ -29,7 +29,7 @@ static struct ra_window window_of(const struct ra_request *rq, const struct stre
         struct ra_window out = { .stream = { step, w->windows, w->most }, .why = why_of(step) };
         uint64_t nr = w->nr;
 
-        if (!nr || w->start < 0 || w->start >= end)
+        if (!nr || !step || w->start < 0 || w->start >= end)
                 return (struct ra_window){ .why = RA_ALONE };
         nr = min_u64(nr, (uint64_t)((step > 0 ? end - 1 - w->start : w->start) / size) + 1);
         out.step = (uint32_t)size;

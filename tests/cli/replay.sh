@@ -55,18 +55,25 @@ awk 'BEGIN { srand(5); at = 100; print 4095
                 at = rand() < 0.1 ? int(rand() * 4096) : (at + int(rand() * 4)) % 4096
                 print at
         } }' >list
-for policy in linux linux-5.13; do
-        common="--policy $policy --cache 64M --readahead 128K --json"
+# A touch that finds its page still being read leaves mmap_miss as it is (L18), and without I/O no page is
+# ever still being read: on a busy machine the engine may differ, so it has several tries.
+agree()
+{
+        rm -f trace
         "$FAULTLINE" touch file --pattern list=list --trace trace $common >touched || fail "touch"
         "$FAULTLINE" replay list $common >listed || fail "replay list"
         "$FAULTLINE" replay trace $common >traced || fail "replay trace"
         read=$(json_value touched read_bytes)
-        [ "$(integer listed read_bytes)" -eq "$read" ] ||
-                fail "$policy: the engine read $read: $(cat listed)"
-        [ "$(integer traced read_bytes)" -eq "$read" ] ||
-                fail "$policy: the engine read $read: $(cat traced)"
+        [ "$(integer listed read_bytes)" -eq "$read" ] && [ "$(integer traced read_bytes)" -eq "$read" ]
+}
+for policy in linux linux-5.13; do
+        common="--policy $policy --cache 64M --readahead 128K --json"
+        tries=0
+        until agree; do
+                tries=$((tries + 1))
+                [ $tries -lt 5 ] || fail "$policy: the engine read $read: $(cat listed traced)"
+        done
         # The last fault may be counted late.
         major=$(json_value touched faults_major)
         [ $(($(integer listed misses) - major)) -le 1 ] || fail "$policy: $(cat touched listed)"
-        rm trace
 done
