@@ -7,12 +7,19 @@
 #include "policy/readahead.h"
 
 #define MOST_PAGES 2048u /* 8 MiB */
+/* A stream has up to two windows that nobody has touched yet: they must not push out what is in use. */
+#define MEMORY_SHARE 32
+#define LEAST_PAGES 32u
 
 static struct stream_pace pace_of(const struct ra_request *rq)
 {
+        uint64_t most = min_u64(rq->ra->ra_pages, MOST_PAGES);
+
+        if (rq->memory)
+                most = min_u64(most, max_u64(rq->memory / MEMORY_SHARE, LEAST_PAGES));
         return (struct stream_pace){ .latency_ns = rq->latency_ns,
                                      .page_ns = rq->page_ns,
-                                     .most = (uint32_t)min_u64(rq->ra->ra_pages, MOST_PAGES) };
+                                     .most = (uint32_t)most };
 }
 
 static enum ra_why why_of(int64_t step)

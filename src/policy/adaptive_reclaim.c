@@ -22,7 +22,8 @@
  * gives its pages up without a second look: free-behind.
  *
  * MAIN would be left alone while streams pass by; so one look in so many is at its oldest, and what is
- * no longer in use goes in the end.
+ * no longer in use goes in the end. The other way round, what a stream read too far would stay within its
+ * share for ever while all that is wanted fits but for that: one look in four is at the streams' oldest.
  */
 #include "policy/reclaim.h"
 
@@ -33,10 +34,12 @@ enum { SMALL, MAIN, TRIED, STREAM };
 #define STREAM_SHARE 8 /* what streams may keep: an eighth */
 #define MAIN_MOST 80   /* percent that pages of a stream may make MAIN, when they come back */
 #define RETRY 64       /* pages that go until lists are tried again of which none could */
+#define TURNS 4        /* of as many looks while all is within its share one is at STREAM */
 #define AGE_MAIN 16    /* memories' worth of looks in which all of MAIN is looked at once */
 
-/* own: looks at other lists since the last at MAIN, weighed by its size; passes in a row of each list. */
-enum { DUE, PASSED };
+/* own: looks at other lists since the last at MAIN, weighed by its size; looks while all is within its share;
+ * passes in a row of each list. */
+enum { DUE, TURN, PASSED };
 
 static bool adaptive_added(struct reclaim *r, uint32_t page, const struct reclaim_page *p,
                            uint64_t key)
@@ -63,6 +66,7 @@ static bool may_give(const struct reclaim *r, unsigned list)
 static unsigned choose(struct reclaim *r)
 {
         uint64_t nr = atomic_load(&r->nr), new = r->list[SMALL].nr + r->list[TRIED].nr;
+        unsigned first;
 
         r->own[DUE] += r->list[MAIN].nr;
         if (r->own[DUE] > AGE_MAIN * nr && may_give(r, MAIN)) {
@@ -77,7 +81,8 @@ static unsigned choose(struct reclaim *r)
                 if (may_give(r, tried ? TRIED : SMALL))
                         return tried ? TRIED : SMALL;
         }
-        for (unsigned list = MAIN; list < MAIN + RECLAIM_LISTS; list++)
+        first = r->own[TURN]++ % TURNS ? MAIN : STREAM;
+        for (unsigned list = first; list < first + RECLAIM_LISTS; list++)
                 if (may_give(r, list % RECLAIM_LISTS))
                         return list % RECLAIM_LISTS;
         return RECLAIM_LISTS;

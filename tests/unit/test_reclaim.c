@@ -255,3 +255,37 @@ Test(reclaim, L19_a_page_that_was_active_is_known_again)
         cr_assert(slots[0].refault);
         end();
 }
+
+/* What a stream has read too far is within its share, and nobody comes for it. The set that is in use
+ * would fit but for that: in the end it does. */
+Test(reclaim, adaptive_gives_up_what_a_stream_read_too_far)
+{
+        enum { MEMORY = 1000, SET = 950, JUNK = 120, ROUNDS = 40 };
+        uint32_t at = 1;
+        unsigned misses = 0;
+
+        begin(&adaptive_reclaim, MEMORY);
+        for (uint32_t n = SET + 1; n <= SET + JUNK; n++) {
+                slots[n - 1].ahead = true;
+                come(n);
+                slots[n - 1].mapped = slots[n - 1].referenced = false;
+        }
+        for (unsigned i = 0; i < ROUNDS * SET; i++) {
+                uint32_t n;
+
+                at = (uint32_t)(at * UINT64_C(48271) % 2147483647);
+                n = 1 + at % SET;
+                if (i == (ROUNDS - 1) * SET)
+                        misses = 0;
+                if (slots[n - 1].here) {
+                        touch(n);
+                        continue;
+                }
+                misses++;
+                while (atomic_load(&r.nr) >= MEMORY)
+                        go();
+                come(n);
+        }
+        cr_expect_eq(misses, 0, "%u in the last round", misses);
+        end();
+}
