@@ -62,8 +62,10 @@ struct option_spec {
 /* Reads the environment, then argv[1..]; `own` may be NULL. What is no option is put, in order,
  * at the front of argv + 1; *argc is 1 + their number. 0, or EXIT_USAGE, having said why. */
 int options_parse(struct options *o, const struct option_spec *own, int *argc, char **argv);
-/* The same for a command whose one operand is a URI. *uri is NULL if there is nothing more to do:
- * the exit status is what is returned. */
+/* The same for a command with one operand; what: in a word. *operand is NULL if there is nothing more
+ * to do: the exit status is what is returned. */
+int options_parse_one(struct options *o, const struct option_spec *own, int argc, char **argv,
+                      const char *what, const char **operand);
 int options_parse_uri(struct options *o, const struct option_spec *own, int argc, char **argv,
                       const char **uri);
 /* The options that stand before the command's name: argv[*next] is then the name. */

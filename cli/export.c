@@ -75,7 +75,7 @@ static int report_damage(const struct export_input *in, const char *path)
 
 static int run(struct options *o, int argc, char **argv)
 {
-        const char *name = NULL, *path = NULL;
+        const char *name = NULL, *path = NULL, *trace;
         const struct option_spec own[] = {
                 { "format", OPTION_CHOICE, &name, "text|perfetto|blktrace", 0 },
                 { "o", OPTION_STRING, &path, NULL, 0 },
@@ -83,24 +83,20 @@ static int run(struct options *o, int argc, char **argv)
         };
         const struct export_format *format = formats[0];
         struct export_input in = { 0 };
-        int status = options_parse(o, own, &argc, argv);
+        int status = options_parse_one(o, own, argc, argv, "trace", &trace);
 
-        if (status)
+        if (!trace)
                 return status;
-        if (o->help)
-                return print_command_help(o->command);
-        if (argc != 2)
-                return fail_usage(o, argc < 2 ? "no trace given" : "one trace, please");
         for (size_t i = 0; name && i < ARRAY_SIZE(formats); i++)
                 if (!strcmp(formats[i]->name, name))
                         format = formats[i];
-        if (path && is_same_file(argv[1], path))
+        if (path && is_same_file(trace, path))
                 return fail(path, "export", "that is the trace itself");
-        status = load(&in, argv[1]);
+        status = load(&in, trace);
         if (!status)
                 status = write_out(&in, format, path);
         if (!status)
-                status = report_damage(&in, argv[1]);
+                status = report_damage(&in, trace);
         export_model_free(&in);
         free(in.record);
         if (in.reader)

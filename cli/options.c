@@ -256,20 +256,26 @@ int options_parse(struct options *o, const struct option_spec *own, int *argc, c
         return status;
 }
 
-int options_parse_uri(struct options *o, const struct option_spec *own, int argc, char **argv,
-                      const char **uri)
+int options_parse_one(struct options *o, const struct option_spec *own, int argc, char **argv,
+                      const char *what, const char **operand)
 {
         int status = options_parse(o, own, &argc, argv);
 
-        *uri = NULL;
+        *operand = NULL;
         if (status)
                 return status;
         if (o->help)
                 return print_command_help(o->command);
         if (argc != 2)
-                return fail_usage(o, argc < 2 ? "no URI given" : "one URI, please");
-        *uri = argv[1];
+                return fail_usage(o, argc < 2 ? "no %s given" : "one %s, please", what);
+        *operand = argv[1];
         return 0;
+}
+
+int options_parse_uri(struct options *o, const struct option_spec *own, int argc, char **argv,
+                      const char **uri)
+{
+        return options_parse_one(o, own, argc, argv, "URI", uri);
 }
 
 void options_to_environment(const struct options *o)

@@ -212,14 +212,11 @@ static int run(struct options *o, int argc, char **argv)
                 { "svg", OPTION_STRING, &r.svg, NULL, 0 },
                 { 0 },
         };
-        int status = options_parse(o, own, &argc, argv);
+        const char *list;
+        int status = options_parse_one(o, own, argc, argv, "list", &list);
 
-        if (status)
+        if (!list)
                 return status;
-        if (o->help)
-                return print_command_help(o->command);
-        if (argc != 2)
-                return fail_usage(o, argc < 2 ? "no list given" : "one list, please");
         r.setup.policy = policy_find(o->policy);
         r.policy = r.setup.policy ? r.setup.policy->name : o->policy;
         r.setup.cache = (o->cache ? o->cache : DEFAULT_CACHE) / PAGE_SIZE;
@@ -232,7 +229,7 @@ static int run(struct options *o, int argc, char **argv)
         if (o->pagesize && !page_size_fits(&r.setup, o->pagesize))
                 return fail_usage(o, "--pagesize: a power of two from 4K to 64K, and 4K where a "
                                      "policy has no other");
-        status = replay(&r, argv[1], o->json);
+        status = replay(&r, list, o->json);
         replay_free(&r.in);
         return status;
 }
