@@ -17,22 +17,18 @@ void wait_on_page(struct wait_on *on, struct address_space *m, struct page *p, b
         on->write = writeback;
 }
 
-static struct ra_request ra_request_of(struct filemap_request *rq, const struct ra_probe *probe)
+struct ra_request filemap_fault_request(const struct filemap_request *rq,
+                                        const struct ra_probe *probe)
 {
-        return (struct ra_request){
-                .ra = &rq->file->ra,
-                .probe = probe,
-                .index = rq->index,
-                .req = 1,
-                .file_pages = mapping_pages(rq->file->mapping),
-                .vma_start = rq->vma_first,
-                .vma_end = rq->vma_end,
-                .advice = rq->advice,
-                .exec = rq->exec,
-                .write = rq->write,
-                .latency_ns = atomic_load(&rq->file->mapping->read_latency_ns),
-                .page_ns = atomic_load(&rq->file->mapping->read_page_ns),
-        };
+        struct ra_request q = filemap_ra_request(rq->file, probe, rq->index);
+
+        q.vma_start = rq->vma_first;
+        q.vma_end = rq->vma_end;
+        q.advice = rq->advice;
+        q.exec = rq->exec;
+        q.write = rq->write;
+        q.fault = true;
+        return q;
 }
 
 static void do_async_mmap_readahead(struct filemap_request *rq, struct page *page)
@@ -40,7 +36,7 @@ static void do_async_mmap_readahead(struct filemap_request *rq, struct page *pag
         struct file *f = rq->file;
         struct page_cache *c = f->mapping->cache;
         struct ra_probe probe = filemap_probe(f->mapping);
-        struct ra_request q = ra_request_of(rq, &probe);
+        struct ra_request q = filemap_fault_request(rq, &probe);
         bool marker = page_test(page, PG_MARKER);
         struct marked marked = { rq->index, 1 };
         struct ra_window win;
@@ -70,7 +66,7 @@ static void do_sync_mmap_readahead(struct filemap_request *rq)
         struct file *f = rq->file;
         struct page_cache *c = f->mapping->cache;
         struct ra_probe probe = filemap_probe(f->mapping);
-        struct ra_request q = ra_request_of(rq, &probe);
+        struct ra_request q = filemap_fault_request(rq, &probe);
         struct ra_window win = { .nr = 0 };
         uint32_t miss = 0;
 

@@ -54,6 +54,30 @@ static inline uint64_t filemap_freemem(struct page_cache *c)
         return pages > 0 ? (uint64_t)pages : 0;
 }
 
+/* What a policy is told of every access to the page; the caller adds what is its own. */
+static inline struct ra_request filemap_ra_request(struct file *f, const struct ra_probe *probe,
+                                                   uint64_t index)
+{
+        struct address_space *m = f->mapping;
+
+        return (struct ra_request){
+                .ra = &f->ra,
+                .probe = probe,
+                .index = index,
+                .req = 1,
+                .file_pages = mapping_pages(m),
+                .vma_end = mapping_pages(m),
+                .page_pages = m->cache->page_pages,
+                .freemem = filemap_freemem(m->cache),
+                .memory = (uint64_t)atomic_load(&m->cache->budget.limit),
+                .latency_ns = atomic_load(&m->read_latency_ns),
+                .page_ns = atomic_load(&m->read_page_ns),
+        };
+}
+/* The same for a fault. */
+struct ra_request filemap_fault_request(const struct filemap_request *rq,
+                                        const struct ra_probe *probe);
+
 /* The largest window of the decision that comes next; 0: the file's. => ra_lock */
 static inline void ra_limit_locked(struct file *f, uint32_t pages)
 {

@@ -19,20 +19,11 @@
 static struct ra_request read_request(struct file *f, const struct ra_probe *probe, uint64_t index,
                                       uint64_t req, uint32_t folio)
 {
-        return (struct ra_request){
-                .ra = &f->ra,
-                .probe = probe,
-                .index = index,
-                .req = req,
-                .folio = folio,
-                .file_pages = mapping_pages(f->mapping),
-                .vma_end = mapping_pages(f->mapping),
-                .page_pages = f->mapping->cache->page_pages,
-                .freemem = filemap_freemem(f->mapping->cache),
-                .memory = (uint64_t)atomic_load(&f->mapping->cache->budget.limit),
-                .latency_ns = atomic_load(&f->mapping->read_latency_ns),
-                .page_ns = atomic_load(&f->mapping->read_page_ns),
-        };
+        struct ra_request q = filemap_ra_request(f, probe, index);
+
+        q.req = req;
+        q.folio = folio;
+        return q;
 }
 
 /* folio: pages that carried the marker that `index` is the first of; 0: the page is missing. */

@@ -14,27 +14,12 @@
 static struct ra_request request_of(const struct filemap_request *rq, const struct vop_getpage *vop,
                                     const struct ra_probe *probe)
 {
-        struct page_cache *c = rq->file->mapping->cache;
+        struct ra_request q = filemap_fault_request(rq, probe);
 
-        return (struct ra_request){
-                .ra = &rq->file->ra,
-                .probe = probe,
-                .index = rq->index,
-                .req = 1,
-                .file_pages = mapping_pages(rq->file->mapping),
-                .vma_start = rq->vma_first,
-                .vma_end = rq->vma_end,
-                .advice = rq->advice,
-                .exec = rq->exec,
-                .write = rq->write,
-                .fault = true,
-                .shared = vop->shared,
-                .page_pages = c->page_pages,
-                .freemem = filemap_freemem(c),
-                .memory = (uint64_t)atomic_load(&c->budget.limit),
-                .kluster = vop->kluster,
-                .kluster_arg = vop->arg,
-        };
+        q.shared = vop->shared;
+        q.kluster = vop->kluster;
+        q.kluster_arg = vop->arg;
+        return q;
 }
 
 static enum page_state state_of(struct address_space *m, uint64_t index)

@@ -22,6 +22,11 @@ grep -q '^streams  backward, next ' err || fail "$(cat err)"
 "$FAULTLINE" touch file --pattern seq --count 100 --policy linux --mincore >out 2>err || fail "linux"
 grep -q '^streams' err && fail "linux looks for none: $(cat err)"
 
+# --- windows that nobody has touched yet must not push out what is in use: a thirty-second of the cache
+"$FAULTLINE" touch file --pattern seq --cache 8M --readahead 8M >out 2>err || fail "a small cache"
+window=$(sed -n 's/^streams  forward, .* window \([0-9]*\),.*/\1/p' out err)
+[ "$window" -gt 0 ] && [ "$window" -le 64 ] || fail "a window of \"$window\" pages: $(cat out err)"
+
 # --- each decision, with the detector behind it
 "$FAULTLINE" explain file --touch 40K --touch 36K --touch 32K >out || fail "explain"
 expect_sequence out \
