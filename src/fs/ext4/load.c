@@ -92,6 +92,9 @@ static int load_child(struct loading *l, const struct ext3_extent_idx *x, unsign
         if (!h)
                 return -ENOMEM;
         err = ext4_read_block(e, block, h);
+        /* The library looks for the checksum where eh_max says, however far that is. */
+        if (!err && (h->eh_magic != EXT3_EXT_MAGIC || h->eh_max > room))
+                err = -EUCLEAN;
         if (!err && !ext2fs_extent_block_csum_verify(e->fs, l->i->ino, h))
                 err = -EUCLEAN;
         if (!err && h->eh_entries == 0)
