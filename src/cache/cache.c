@@ -169,6 +169,7 @@ int cache_resize(struct page_cache *c, uint64_t bytes)
         }
         budget_set_limit(c, bytes);
         mutex_unlock(&c->lock);
+        reclaim_kick(c); /* less may be free now than what a charge would have told it of */
         for (unsigned idle = 0; budget_free(c) < 0;) {
                 struct reclaim_result r;
 

@@ -255,7 +255,7 @@ struct reclaim_result shrink_list(struct page_cache *c, unsigned want);
 int evict_for_private(struct page_cache *c, struct address_space *m, struct page *p);
 /* Looks at so many pages of files, and sends so many private pages away. => no lock held */
 void scan_files(struct page_cache *c, uint64_t pages, struct reclaim_result *r);
-void scan_memory(struct page_cache *c, unsigned want, struct reclaim_result *r);
+void scan_memory(struct page_cache *c, unsigned want);
 void reclaim_kick(struct page_cache *c);
 /* pageout.c, of a policy with a scanner: one wake of it. The reclaimer, or a test that owns the clock. */
 void pageout_wake(struct page_cache *c);

@@ -20,24 +20,17 @@ static uint64_t cpu_ns(void)
         return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-static uint64_t freemem(struct page_cache *c)
-{
-        int64_t free = budget_free(c);
-
-        return free > 0 ? (uint64_t)free : 0;
-}
-
 static struct scan_turn turn_now(struct page_cache *c)
 {
-        return c->policy->scan->turn(&c->tune, (uint64_t)atomic_load(&c->budget.limit), freemem(c),
-                                     c->page_pages);
+        return c->policy->scan->turn(&c->tune, (uint64_t)atomic_load(&c->budget.limit),
+                                     filemap_freemem(c), c->page_pages);
 }
 
 uint64_t pageout_due(struct page_cache *c, uint64_t last)
 {
         uint64_t period = (uint64_t)c->policy->scan->period_ms * 1000000ull, past;
 
-        if (freemem(c) >= (uint64_t)atomic_load(&c->budget.scan_below))
+        if (filemap_freemem(c) >= (uint64_t)atomic_load(&c->budget.scan_below))
                 return 0;
         past = now_ns() - last;
         return past < period ? period - past : 1;
@@ -57,6 +50,6 @@ void pageout_wake(struct page_cache *c)
                 if (r.scanned == before)
                         break;
         }
-        scan_memory(c, (unsigned)min_u64(turn.pushes, ZAP_BATCH), &r);
+        scan_memory(c, (unsigned)min_u64(turn.pushes, ZAP_BATCH));
         trace_emit(c->trace, TRACE_RECLAIM, 0, r.scanned, r.zapped, r.evicted, 0);
 }

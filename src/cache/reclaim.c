@@ -483,9 +483,13 @@ void scan_files(struct page_cache *c, uint64_t pages, struct reclaim_result *r)
         mutex_unlock(&c->evict_lock);
 }
 
-void scan_memory(struct page_cache *c, unsigned want, struct reclaim_result *r)
+void scan_memory(struct page_cache *c, unsigned want)
 {
-        shrink_memory(c, memory_share(c, want), r);
+        struct reclaim_result r = {
+                0
+        }; /* its own: what files gave is no part of what is wanted here */
+
+        shrink_memory(c, memory_share(c, want), &r);
 }
 
 /* One round at the watermarks. Returns true if nothing could be done. */

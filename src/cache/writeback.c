@@ -420,6 +420,8 @@ void *flusher_thread(void *arg)
                         scanned_at = now_ns();
                         fsflush_wake(c);
                 }
+                /* Who came meanwhile is waited for as well: it was they who ended the sleep. */
+                throttled |= waitq_busy(&c->dirty_wq);
                 started = flush_pass(c, wanted_now(c, throttled));
                 /* Nobody pauses for longer than this, whatever became of the writes. */
                 if (now_ns() - woken_at >= PAUSE_NS) {

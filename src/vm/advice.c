@@ -52,10 +52,11 @@ static int advise_random(struct mm *mm, struct vma *v, uint64_t start, uint64_t 
 
 static int advise_sequential(struct mm *mm, struct vma *v, uint64_t start, uint64_t end)
 {
-        int error = set_advice(mm, v, start, end, ADVICE_SEQUENTIAL);
-
         /* What is locked in memory is so because it is shown. */
-        if (!error && v->vm_ops == &segvn_ops && !(v->vm_flags & VM_LOCKED))
+        bool unload = v->vm_ops == &segvn_ops && !(v->vm_flags & VM_LOCKED);
+        int error = set_advice(mm, v, start, end, ADVICE_SEQUENTIAL); /* v may be gone: merged */
+
+        if (!error && unload)
                 segvn_unload(mm, start, end);
         return error;
 }

@@ -232,8 +232,10 @@ static enum filemap_result segvn_fault(struct vm_fault *vmf)
                 trace_fault(vmf, SEGVN_FAULT, vmf->address, vmf->write, vmf->vma->vm_advice,
                             vmf->vma->vm_shared);
                 free_behind(&seg);
-                ask(&seg);
         }
+        /* What was asked for may have been another place of the file: mapped over meanwhile. */
+        if (!vmf->rq.tried || vmf->index < vmf->vop.off || vmf->index >= vmf->vop.end)
+                ask(&seg);
         return segvn_getpage(vmf, &seg);
 }
 
@@ -241,7 +243,8 @@ static enum filemap_result segvn_fault(struct vm_fault *vmf)
 static void segvn_map_more(struct vm_fault *vmf)
 {
         struct vma *v = vmf->vma;
-        uint64_t first = max_u64(vmf->vop.off, v->vm_pgoff);
+        uint64_t least = vmf->index > MAX_AROUND ? vmf->index - MAX_AROUND : 0;
+        uint64_t first = max_u64(max_u64(vmf->vop.off, v->vm_pgoff), least);
         uint64_t end = min_u64(vmf->vop.end, vma_index(v, v->vm_end));
 
         if (first < vmf->index)
