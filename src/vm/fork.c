@@ -207,6 +207,7 @@ static int copy_vma(struct mm *mm, struct vma *v, struct vma_list *made)
         twin->vm_end = end;
         twin->vm_pgoff = v->vm_file ? v->vm_pgoff : twin->vm_start >> PAGE_SHIFT;
         twin->vm_flags &= ~(VM_LOCKED | VM_LOCKONFAULT);
+        twin->vm_locking = 0;
         if (twin->vm_ops && twin->vm_ops->open)
                 twin->vm_ops->open(twin);
         vma_add_view_locked(twin);

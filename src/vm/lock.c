@@ -8,6 +8,10 @@
  *
  * The limit is the budget less an eighth, at least 32 pages, in place of RLIMIT_MEMLOCK: what is locked
  * must leave room for others to go on.
+ *
+ * memcntl's locks are undone where what they lock cannot be had. Others lock and unlock meanwhile, since
+ * nothing is held while pages are read: so a VMA says which calls have locked it that are not over. It
+ * stays locked when one of them is, and is unlocked when the last of them fails.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -61,6 +65,12 @@ void vma_set_flags(struct vma *v, unsigned flags)
                 budget_reconsider(v->vm_mm->cache);
 }
 
+void vma_unlock(struct vma *v)
+{
+        v->vm_locking = 0;
+        vma_set_flags(v, v->vm_flags & ~(VM_LOCKED | VM_LOCKONFAULT));
+}
+
 /* --- Linux's calls --- */
 
 /* Up to the first hole, as the kernel. => mm->lock, write */
@@ -74,10 +84,11 @@ static int apply(struct mm *mm, uint64_t addr, uint64_t end, unsigned set)
                 if (!v)
                         return -ENOMEM;
                 flags = (v->vm_flags & ~(VM_LOCKED | VM_LOCKONFAULT)) | set;
-                if (v->vm_flags != flags) {
+                if (v->vm_flags != flags || v->vm_locking) {
                         if (split_at(mm, addr, stop))
                                 return -ENOMEM;
                         v = find_vma(mm, addr);
+                        v->vm_locking = 0;
                         vma_set_flags(v, flags);
                         vma_merge(mm, v);
                 }
@@ -131,7 +142,7 @@ int mm_unlock(struct mm *mm, uint64_t addr, uint64_t len)
 /* Calls fn for each VMA of [addr, end) that the attributes mean, cut to it, and joins it with its
  * neighbours afterwards. The whole address space has no holes. => mm->lock held for writing */
 static int each_matching(struct mm *mm, uint64_t addr, uint64_t end, int attr,
-                         unsigned (*flags_of)(const struct vma *))
+                         void (*fn)(struct vma *, uint32_t call), uint32_t call)
 {
         bool all = end == SPACE_SIZE;
 
@@ -139,7 +150,6 @@ static int each_matching(struct mm *mm, uint64_t addr, uint64_t end, int attr,
         while (addr < end) {
                 struct vma *v = find_vma(mm, addr);
                 uint64_t stop;
-                unsigned flags;
 
                 if (!v || v->vm_start >= end)
                         return all ? 0 : -ENOMEM;
@@ -147,12 +157,11 @@ static int each_matching(struct mm *mm, uint64_t addr, uint64_t end, int attr,
                         return -ENOMEM;
                 addr = max_u64(addr, v->vm_start);
                 stop = min_u64(end, v->vm_end);
-                flags = flags_of(v);
-                if (attr_matches(v, attr) && flags != v->vm_flags) {
+                if (attr_matches(v, attr)) {
                         if (split_at(mm, addr, stop))
                                 return -EAGAIN;
                         v = find_vma(mm, addr);
-                        vma_set_flags(v, flags);
+                        fn(v, call);
                         vma_merge(mm, v);
                 }
                 addr = stop;
@@ -160,24 +169,28 @@ static int each_matching(struct mm *mm, uint64_t addr, uint64_t end, int attr,
         return 0;
 }
 
-static unsigned begin_lock(const struct vma *v)
+/* What stays locked is left so. */
+static void begin_lock(struct vma *v, uint32_t call)
 {
-        return v->vm_flags & VM_LOCKED ? v->vm_flags : v->vm_flags | VM_LOCKED | VM_LOCKING;
+        if ((v->vm_flags & VM_LOCKED) && !v->vm_locking)
+                return;
+        v->vm_locking |= call;
+        if (!(v->vm_flags & VM_LOCKED))
+                vma_set_flags(v, v->vm_flags | VM_LOCKED);
 }
 
-static unsigned keep_lock(const struct vma *v)
+static void end_lock(struct vma *v, uint32_t call, bool failed)
 {
-        return v->vm_flags & ~VM_LOCKING;
+        v->vm_locking = failed ? v->vm_locking & ~call : 0;
+        if (failed && !v->vm_locking)
+                vma_unlock(v);
 }
 
-static unsigned undo_lock(const struct vma *v)
+static void unlock(struct vma *v, uint32_t call)
 {
-        return v->vm_flags & VM_LOCKING ? v->vm_flags & ~(VM_LOCKED | VM_LOCKING) : v->vm_flags;
-}
-
-static unsigned end_lock(const struct vma *v)
-{
-        return v->vm_flags & ~(VM_LOCKED | VM_LOCKONFAULT | VM_LOCKING);
+        (void)call;
+        if (v->vm_flags & VM_LOCKED)
+                vma_unlock(v);
 }
 
 /* Not locked yet and meant. => mm->lock */
@@ -192,14 +205,16 @@ static int64_t count_matching(struct mm *mm, uint64_t start, uint64_t end, int a
         return n;
 }
 
-/* What of [*addr, end) is being locked and may be read, up to *stop; false: nothing more. */
-static bool next_to_fetch(struct mm *mm, uint64_t *addr, uint64_t end, uint64_t *stop)
+/* What of [*addr, end) the call is locking and may be read, up to *stop; false: nothing more. What was
+ * locked before is there, or need not be. */
+static bool next_to_fetch(struct mm *mm, uint32_t call, uint64_t *addr, uint64_t end,
+                          uint64_t *stop)
 {
         struct vma *v;
 
         rwlock_read_lock(&mm->lock);
         for (v = find_vma(mm, *addr); v && v->vm_start < end; v = vma_next(v))
-                if ((v->vm_flags & VM_LOCKED) && v->vm_prot)
+                if ((v->vm_locking & call) && v->vm_prot)
                         break;
         if (v && v->vm_start < end) {
                 *addr = max_u64(*addr, v->vm_start);
@@ -213,11 +228,11 @@ static bool next_to_fetch(struct mm *mm, uint64_t *addr, uint64_t end, uint64_t 
 
 /* As loads fetch it: a private page that nobody has stored to is the file's. Behind the end of the
  * file there is nothing to be had, and nothing wrong. What may not be touched comes when it may. */
-static int fetch(struct mm *mm, uint64_t addr, uint64_t end)
+static int fetch(struct mm *mm, uint32_t call, uint64_t addr, uint64_t end)
 {
         uint64_t stop;
 
-        while (next_to_fetch(mm, &addr, end, &stop)) {
+        while (next_to_fetch(mm, call, &addr, end, &stop)) {
                 int error = mm_touch(mm, addr, stop - addr, false);
 
                 if (error && error != -ENXIO && error != -EFAULT)
@@ -227,26 +242,44 @@ static int fetch(struct mm *mm, uint64_t addr, uint64_t end)
         return 0;
 }
 
-int lock_matching(struct mm *mm, uint64_t addr, uint64_t end, int attr)
+/* A bit for this call, which is to be given back; 0: so many are under way. => mm->lock, write */
+static uint32_t begin_call_to_lock(struct mm *mm)
 {
-        int error = 0;
+        uint32_t call = ~mm->locking & -~mm->locking;
 
+        mm->locking |= call;
+        return call;
+}
+
+/* Wherever what it has locked may be by now. */
+static void end_call_to_lock(struct mm *mm, uint32_t call, bool failed)
+{
         rwlock_write_lock(&mm->lock);
-        if (!mm_may_lock(mm, count_matching(mm, addr, end, attr)))
-                error = -EAGAIN;
-        else
-                error = each_matching(mm, addr, end, attr, begin_lock);
-        rwlock_write_unlock(&mm->lock);
-        if (!error)
-                error = fetch(mm, addr, end);
-        rwlock_write_lock(&mm->lock);
-        /* Holes are behind what was done; and attributes may have changed since. */
-        for (struct vma *v = find_vma(mm, addr); v && v->vm_start < end; v = vma_next(v))
-                if (v->vm_flags & VM_LOCKING) {
-                        vma_set_flags(v, error ? undo_lock(v) : keep_lock(v));
+        for (struct vma *v = find_vma(mm, 0); v; v = vma_next(v))
+                if (v->vm_locking & call) {
+                        end_lock(v, call, failed);
                         v = vma_merge(mm, v);
                 }
+        mm->locking &= ~call;
         rwlock_write_unlock(&mm->lock);
+}
+
+int lock_matching(struct mm *mm, uint64_t addr, uint64_t end, int attr)
+{
+        uint32_t call = 0;
+        int error = -EAGAIN;
+
+        rwlock_write_lock(&mm->lock);
+        if (mm_may_lock(mm, count_matching(mm, addr, end, attr)))
+                call = begin_call_to_lock(mm);
+        if (call)
+                error = each_matching(mm, addr, end, attr, begin_lock, call);
+        rwlock_write_unlock(&mm->lock);
+        if (!call)
+                return error;
+        if (!error)
+                error = fetch(mm, call, addr, end);
+        end_call_to_lock(mm, call, error);
         return error;
 }
 
@@ -255,7 +288,7 @@ int unlock_matching(struct mm *mm, uint64_t addr, uint64_t end, int attr)
         int error;
 
         rwlock_write_lock(&mm->lock);
-        error = each_matching(mm, addr, end, attr, end_lock);
+        error = each_matching(mm, addr, end, attr, unlock, 0);
         rwlock_write_unlock(&mm->lock);
         return error;
 }

@@ -57,9 +57,8 @@ struct vma_rules {
 #define VM_LOCKONFAULT (1u << 1) /* mlock2 with MLOCK_ONFAULT: with LOCKED */
 #define VM_DONTCOPY (1u << 2)    /* MADV_DONTFORK */
 #define VM_WIPEONFORK (1u << 3)
-#define VM_NORESERVE (1u << 5) /* MAP_NORESERVE of what is private, where it matters (S4) */
-#define VM_RESERVED (1u << 6)  /* swap has been promised for it (S4) */
-#define VM_LOCKING (1u << 4)   /* LOCKED by a call that is not over, and may undo it */
+#define VM_NORESERVE (1u << 4) /* MAP_NORESERVE of what is private, where it matters (S4) */
+#define VM_RESERVED (1u << 5)  /* swap has been promised for it (S4) */
 
 /* A contiguous, page-aligned span of addresses: start < end, overlapping none. */
 struct vma {
@@ -79,6 +78,8 @@ struct vma {
         enum vm_advice vm_advice;    /* [mm] */
         struct vma_rules vm_rules;   /* [mm] */
         unsigned vm_flags;           /* [mm] VM_ */
+        uint32_t vm_locking;         /* [mm] the calls that have LOCKED it, are not over, and may
+                                      * undo it, a bit each; 0: it stays so (lock.c) */
         struct file *vm_file;        /* (c) NULL: private anonymous memory */
         struct mapping_view vm_view; /* [i_mmap] */
         const struct vm_operations *vm_ops; /* (c) NULL: private anonymous memory */
@@ -126,6 +127,7 @@ struct mm {
         struct vma_tree mm_rb; /* [mm] */
         unsigned map_count;    /* [mm] of our own process */
         bool lock_future;      /* [mm] MCL_FUTURE: what is mapped from now on is locked */
+        uint32_t locking;      /* [mm] bits of vma.vm_locking that calls have taken */
         struct vma_pool vmas;
         struct radix pgd;              /* page table: index = address / page, entry = pte */
         uint64_t window_lo, window_hi; /* (c) where gaps are looked for */
@@ -281,6 +283,8 @@ int mm_unlock(struct mm *mm, uint64_t addr, uint64_t len);
 bool mm_may_lock(struct mm *mm, int64_t pages);
 /* => mm->lock held for writing */
 void vma_set_flags(struct vma *v, unsigned flags);
+/* Not locked any more, by nobody. => mm->lock held for writing */
+void vma_unlock(struct vma *v);
 /* remap.c: mremap; *to is the new address, or where it has to be. */
 int mm_remap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, int flags,
              uint64_t *to);

@@ -209,7 +209,7 @@ static int move(struct remap *r, struct vma *v)
                 return error;
         }
         if (r->flags & MREMAP_DONTUNMAP) /* nothing is left there to be locked */
-                vma_set_flags(v, v->vm_flags & ~(VM_LOCKED | VM_LOCKONFAULT));
+                vma_unlock(v);
         vma_link(mm, copy);
         vma_merge(mm, copy);
         if (r->flags & MREMAP_DONTUNMAP)

@@ -239,6 +239,7 @@ struct vma *vma_dup(const struct vma *v)
         twin->vm_advice = v->vm_advice;
         twin->vm_rules = v->vm_rules;
         twin->vm_flags = v->vm_flags;
+        twin->vm_locking = v->vm_locking;
         twin->vm_file = v->vm_file;
         twin->vm_ops = v->vm_ops;
         return twin;
@@ -274,7 +275,8 @@ bool vma_can_merge(const struct vma *a, const struct vma *b)
         return a->vm_end == b->vm_start && a->vm_file == b->vm_file && a->vm_prot == b->vm_prot &&
                a->vm_maxprot == b->vm_maxprot && a->vm_shared == b->vm_shared &&
                a->vm_advice == b->vm_advice && a->vm_flags == b->vm_flags &&
-               a->vm_ops == b->vm_ops && rules_equal(&a->vm_rules, &b->vm_rules) &&
+               a->vm_locking == b->vm_locking && a->vm_ops == b->vm_ops &&
+               rules_equal(&a->vm_rules, &b->vm_rules) &&
                a->vm_pgoff + ((a->vm_end - a->vm_start) >> PAGE_SHIFT) == b->vm_pgoff;
 }
 
