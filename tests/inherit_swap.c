@@ -252,6 +252,29 @@ static void slow_way_out(void)
         end(&s);
 }
 
+static int look_at_two(void *arg)
+{
+        struct scene *two = arg;
+        int bad = look_at(&two[0], COPIES);
+
+        return bad ? bad : look_at(&two[1], COPIES);
+}
+
+/* Either waits for room, with nothing of the other's held. */
+static void two_engines(void)
+{
+        struct scene two[2] = { begin("delay=8ms", MAP_PRIVATE), begin("delay=8ms", MAP_PRIVATE) };
+
+        test_at("room for the copies of two engines");
+        for (uint64_t n = 0; n < COPIES; n++) {
+                stamp_write(two[0].p + n * PAGE, n, 1);
+                stamp_write(two[1].p + n * PAGE, n, 1);
+        }
+        expect_child(start_child(look_at_two, two), 0, "a child of two engines");
+        end(&two[0]);
+        end(&two[1]);
+}
+
 /* Memory that is shared takes of what may exist at all, too: a child is not promised the room that it
  * has. */
 static void shared_memory_counts(void)
@@ -295,6 +318,7 @@ int main(int argc, char **argv)
         hot_pages();
         unreadable();
         slow_way_out();
+        two_engines();
         shared_memory_counts();
         return test_end();
 }

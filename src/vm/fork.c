@@ -293,13 +293,13 @@ static int64_t guess_charge(struct mm *mm)
         return n.charged;
 }
 
-/* Until room for all that is here now has been charged, *have pages; what has gone to swap by then needs
+/* Until room for all that is here now has been charged; what has gone to swap by then needs
  * none. Nothing is held while it waits, and nothing on its way is called back. -ENOMEM: it would be of
  * no use, or has not been for long. */
-static int wait_for_room(struct mm *mm, int64_t *have)
+static int wait_for_room(struct mm *mm)
 {
         uint64_t since = now_ns();
-        int64_t lack, got;
+        int64_t *have = &mm->fork.have, lack, got;
 
         while ((lack = guess_charge(mm) - *have) > 0) {
                 struct wait_on on = { .kind = WAIT_NONE };
@@ -321,39 +321,35 @@ static int wait_for_room(struct mm *mm, int64_t *have)
         return 0;
 }
 
-/* => returns with mm->lock held for writing, and nothing on its way to or from swap. 0: have has become
- * enough for the child's pages, *n; -EAGAIN: it is not, since some have come back; -ENOMEM */
-static int lock_and_count(struct mm *mm, struct pages *n, int64_t *have)
+/* => mm->lock held for writing. Nothing is on its way to or from swap then. 0: what has been charged has
+ * become enough for the child's pages; -EAGAIN: it is not, since some have come back; -ENOMEM */
+static int count_and_charge(struct mm *mm)
 {
-        rwlock_write_lock(&mm->lock);
+        struct mm_fork *f = &mm->fork;
+        struct pages n;
+
         swap_cancel(mm, 0, SPACE_SIZE);
-        *n = count_pages(mm);
-        if (!may_exist(mm, n->exist))
+        n = count_pages(mm);
+        f->wanted = n.charged;
+        if (!may_exist(mm, n.exist))
                 return -ENOMEM;
-        if (*have >= n->charged)
+        if (f->have >= n.charged)
                 return 0;
-        if (!charge_for_child(mm, n->charged - *have))
+        if (!charge_for_child(mm, n.charged - f->have))
                 return -EAGAIN;
-        *have = n->charged;
+        f->have = n.charged;
         return 0;
 }
 
-/* 0, with the child's pages charged, *n of them; or -ENOMEM. mm->lock is held for writing in either case,
- * and nothing is on its way to or from swap. */
-static int lock_and_charge(struct mm *mm, struct pages *n)
+/* => mm->lock held for writing. What has been charged is what the child's pages need, or nothing. */
+static void keep_charge(struct mm *mm)
 {
-        int error, no_room = 0, tries = 0;
-        int64_t have = 0;
+        struct mm_fork *f = &mm->fork;
+        int64_t keep = f->error ? 0 : f->wanted;
 
-        while ((error = lock_and_count(mm, n, &have)) == -EAGAIN && !no_room) {
-                rwlock_write_unlock(&mm->lock);
-                no_room = ++tries < CHARGE_TRIES ? wait_for_room(mm, &have) : -ENOMEM;
-        }
-        if (error)
-                error = -ENOMEM;
-        if (have > (error ? 0 : n->charged))
-                uncharge_private(mm->cache, have - (error ? 0 : n->charged));
-        return error;
+        if (f->have > keep)
+                uncharge_private(mm->cache, f->have - keep);
+        f->have = keep;
 }
 
 static int copied_pte(struct mm *mm, uint64_t addr, uint64_t value, void *arg)
@@ -371,8 +367,8 @@ static void end_space(struct mm *mm, unsigned nr, struct vma_list *gone)
                 mm->mmu->ops->spaces->release(mm->mmu, nr);
 }
 
-/* It came to nothing: nothing is inherited. n pages have been charged, of which some have been used. */
-static void undo(struct mm *mm, struct pages n)
+/* It came to nothing: nothing is inherited. Of what has been charged, some has been used. */
+static void undo(struct mm *mm)
 {
         struct vma_list gone = TAILQ_HEAD_INITIALIZER(gone);
         unsigned nr = mm->fork.space;
@@ -380,30 +376,29 @@ static void undo(struct mm *mm, struct pages n)
 
         for (v = find_vma(mm, space_base(nr)); v && v->vm_start < space_base(nr + 1);
              v = vma_next(v))
-                each_pte(mm, v, copied_pte, &n.charged);
-        if (n.charged)
-                uncharge_private(mm->cache, n.charged);
+                each_pte(mm, v, copied_pte, &mm->fork.have);
+        if (mm->fork.have)
+                uncharge_private(mm->cache, mm->fork.have);
         end_space(mm, nr, &gone);
         mm->fork.space = 0;
         free_vma_list(&gone);
 }
 
-static void say_why(const struct pages *n, int error)
+static void say_why(const struct mm *mm, int error)
 {
         if (error == -ENOMEM)
                 say("faultline: fork: no room in the cache for a copy of %lld private pages: the "
                     "child has no mappings",
-                    (long long)n->charged);
+                    (long long)mm->fork.wanted);
         else
                 say("faultline: fork: the child has no mappings: %s", strerrordesc_np(-error));
 }
 
-/* => returns with mm->lock held for writing */
+/* => mm->lock held for writing; the child's pages are charged, or fork.error says why not */
 static void prepare_mm(struct mm *mm)
 {
         struct mm_fork *f = &mm->fork;
-        struct pages n;
-        int nr, error = lock_and_charge(mm, &n);
+        int nr, error = f->error;
 
         f->nr_steps = 0;
         f->error = 0;
@@ -411,8 +406,8 @@ static void prepare_mm(struct mm *mm)
         if (!error) {
                 nr = mm->mmu->ops->spaces->make(mm->mmu);
                 error = nr < 0 ? nr : 0;
-                if (error && n.charged)
-                        uncharge_private(mm->cache, n.charged);
+                if (error && f->have)
+                        uncharge_private(mm->cache, f->have);
         }
         if (!error) {
                 f->space = (unsigned)nr;
@@ -421,11 +416,64 @@ static void prepare_mm(struct mm *mm)
                         error = let_inherit(mm, true);
                 if (error) {
                         let_inherit(mm, false);
-                        undo(mm, n);
+                        undo(mm);
                 }
         }
         if (error && !mm->quiet)
-                say_why(&n, error);
+                say_why(mm, error);
+}
+
+/* Each mm that a child of this process inherits. => fork_lock */
+static struct mm *next_inherited(struct mm *mm)
+{
+        while (mm && (!mm->fork.inherit || mm_is_foreign(mm)))
+                mm = mm->fork.next;
+        return mm;
+}
+
+#define INHERITED_FOREACH(mm)                                                                      \
+        for (struct mm *mm = next_inherited(family.first); mm; mm = next_inherited(mm->fork.next))
+
+/* Those that have no room wait for it, one after the other. => fork_lock, and nothing else */
+static void wait_for_rooms(bool give_up)
+{
+        INHERITED_FOREACH(mm)
+        if (mm->fork.error == -EAGAIN)
+                mm->fork.error = give_up ? -ENOMEM : wait_for_room(mm);
+}
+
+/* False: some have no room yet. => fork_lock. All their locks are held for writing. */
+static bool lock_and_charge_all(void)
+{
+        bool all = true;
+
+        INHERITED_FOREACH(mm)
+        {
+                rwlock_write_lock(&mm->lock);
+                if (!mm->fork.error)
+                        mm->fork.error = count_and_charge(mm);
+                all &= mm->fork.error != -EAGAIN;
+        }
+        return all;
+}
+
+/* => fork_lock. Returns with the lock of each mm held for writing, nothing on its way to or from swap, and
+ * the child's pages charged, or fork.error saying why they are not. No lock is held while one waits for
+ * room: what has to make it may need any of them. */
+static void lock_family(void)
+{
+        INHERITED_FOREACH(mm)
+        {
+                mm->fork.have = 0;
+                mm->fork.error = 0;
+        }
+        for (int tries = 1; !lock_and_charge_all(); tries++) {
+                INHERITED_FOREACH(mm)
+                rwlock_write_unlock(&mm->lock);
+                wait_for_rooms(tries >= CHARGE_TRIES);
+        }
+        INHERITED_FOREACH(mm)
+        keep_charge(mm);
 }
 
 static void before_fork(void)
@@ -437,9 +485,9 @@ static void before_fork(void)
         pthread_sigmask(SIG_BLOCK, &all, &old);
         mutex_lock(&family.lock);
         family.signals = old;
-        for (struct mm *mm = family.first; mm; mm = mm->fork.next)
-                if (mm->fork.inherit && !mm_is_foreign(mm))
-                        prepare_mm(mm);
+        lock_family();
+        INHERITED_FOREACH(mm)
+        prepare_mm(mm);
 }
 
 /* --- after -------------------------------------------------------------------------------- */
@@ -454,9 +502,8 @@ static void release_family(void)
 
 static void after_in_parent(void)
 {
-        for (struct mm *mm = family.first; mm; mm = mm->fork.next) {
-                if (!mm->fork.inherit || mm_is_foreign(mm))
-                        continue;
+        INHERITED_FOREACH(mm)
+        {
                 if (mm->fork.space) {
                         let_inherit(mm, false);
                         mm->mmu->ops->spaces->forked(mm->mmu, mm->fork.space);

@@ -114,11 +114,13 @@ struct mm_fork {
         bool inherit;         /* (c) children are served */
         struct mm *next;      /* [fork] all of the process, in the order of their addresses */
         _Atomic bool foreign; /* this is a copy, in a child: no call may be made on it */
+        int64_t have;         /* [fork] pages charged for the child to come */
+        int64_t wanted;       /* [fork] pages that it needs */
         /* From before fork(2) to after it: [mm] */
         unsigned space; /* the child's; 0: it inherits nothing */
         struct fork_step *steps;
         size_t nr_steps, room;
-        int error;
+        int error; /* while room is looked for: [fork] */
 };
 
 struct mm {
