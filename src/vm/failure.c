@@ -140,39 +140,53 @@ static bool blank_locked(struct vm_fault *vmf, struct page *p, int error)
         return true;
 }
 
-/* False: it cannot be; then the thread gets its signal. */
-static bool put_blank(struct vm_fault *vmf, int error)
+/* Something that may be accessed has come to be since the try began: the thread is to look again. What was
+ * there then, and could not be shown, it would find again and again. => ptl */
+static bool has_come(struct vm_fault *vmf)
+{
+        uint64_t now = pte_value(vmf->pte);
+        enum pte_state s = value_state(now);
+
+        return now != vmf->found && s != PTE_NONE && s != PTE_CACHE && s != PTE_POISONED &&
+               s != PTE_SWAPPED;
+}
+
+enum blanked {
+        BLANK_SHOWN,
+        BLANK_NEEDLESS,  /* the thread is to look again */
+        BLANK_IMPOSSIBLE /* it gets its signal */
+};
+
+static enum blanked put_blank(struct vm_fault *vmf, int error)
 {
         struct mm *mm = vmf->mm;
         struct address_space *m = vmf->vma->vm_file ? vmf->vma->vm_file->mapping : NULL;
-        enum pte_state s;
-        bool shown, done;
+        bool shown, come;
         struct page *p;
 
         /* Of memory without a file only what was lost; a page that it was to get needs room. */
         if (!m && !value_read_error(pte_value(vmf->pte)))
-                return false;
+                return BLANK_IMPOSSIBLE;
         if (atomic_fetch_add(&mm->nr_blank, 1) >= MAX_BLANK || charge_known(mm)) {
                 atomic_fetch_sub(&mm->nr_blank, 1);
-                return false;
+                return BLANK_IMPOSSIBLE;
         }
         p = m ? grab_page(m, vmf->index) : NULL;
         if (p)
                 page_lock(mm->cache, p);
         pte_lock(mm, vmf->pte);
         shown = blank_locked(vmf, p, error);
-        s = pte_state(vmf->pte);
-        done = s != PTE_NONE && s != PTE_CACHE && s != PTE_POISONED && s != PTE_SWAPPED;
+        come = has_come(vmf);
         pte_unlock(mm, vmf->pte);
         if (p) {
                 page_unlock(mm->cache, p);
                 put_page(m, p);
         }
-        if (!shown) {
-                atomic_fetch_sub(&mm->nr_blank, 1);
-                uncharge_private(mm->cache, 1);
-        }
-        return done;
+        if (shown)
+                return BLANK_SHOWN;
+        atomic_fetch_sub(&mm->nr_blank, 1);
+        uncharge_private(mm->cache, 1);
+        return come ? BLANK_NEEDLESS : BLANK_IMPOSSIBLE;
 }
 
 /* ---- no memory to remember it by ---- */
@@ -268,11 +282,15 @@ enum vm_fault_result page_failed(struct vm_fault *vmf, int error, const char *tr
                 return VM_FAULT_RETRY;
         if (then == ON_ERROR_RETRY)
                 then = rules->retry_then;
-        if (then == ON_ERROR_ZERO && put_blank(vmf, error)) {
-                say_failure(vmf, error, tried,
-                            ": zeros stand in for it until fl_error_clear, and stores there go "
-                            "nowhere");
-                return VM_FAULT_NOPAGE;
+        if (then == ON_ERROR_ZERO) {
+                enum blanked blanked = put_blank(vmf, error);
+
+                if (blanked == BLANK_SHOWN)
+                        say_failure(vmf, error, tried,
+                                    ": zeros stand in for it until fl_error_clear, and stores "
+                                    "there go nowhere");
+                if (blanked != BLANK_IMPOSSIBLE)
+                        return VM_FAULT_NOPAGE;
         }
         return raise_sigbus(vmf, error, tried);
 }

@@ -328,8 +328,10 @@ static enum vm_fault_result do_private_copy(struct vm_fault *vmf)
 static enum vm_fault_result handle_pte_fault(struct vm_fault *vmf)
 {
         struct mmu *mmu = vmf->mm->mmu;
-        enum pte_state s = pte_state(vmf->pte);
+        enum pte_state s;
 
+        vmf->found = pte_value(vmf->pte);
+        s = value_state(vmf->found);
         trace_fault(vmf, PTE, s, vmf->index, 0, 0);
         if (s != PTE_POISONED && s != PTE_BLANK && vma_is_anonymous(vmf->vma))
                 return do_anonymous_page(vmf);

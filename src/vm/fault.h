@@ -25,6 +25,7 @@ struct vm_fault {
         /* where it stands; refilled by each try: */
         struct vma *vma;
         struct pte *pte;
+        uint64_t found; /* the PTE's value when this try began */
         uint64_t index;
         /* kept over tries: */
         struct filemap_request rq; /* .fault is the fault's id */

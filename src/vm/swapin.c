@@ -470,6 +470,26 @@ void swap_willneed(struct mm *mm, uint64_t addr, uint64_t end)
         blk_finish_plug(&plug);
 }
 
+/* Where the MMU makes the page by way of its file's, and that is being read, it cannot be placed before
+ * (hold_file_page): True: rq.wait. */
+static bool wait_for_file_page(struct vm_fault *vmf)
+{
+        struct file *f = vmf->vma->vm_file;
+        struct page *p;
+
+        if (!f || !vmf->mm->mmu->ops->copies_by_file)
+                return false;
+        p = find_page(f->mapping, vmf->index);
+        if (!p)
+                return false;
+        if (!page_busy_reading(page_word(p))) {
+                put_page(f->mapping, p);
+                return false;
+        }
+        wait_on_page(&vmf->rq.wait, f->mapping, p, false);
+        return true;
+}
+
 /* The page is in the swap area, or on its way from there. */
 enum vm_fault_result do_swap_page(struct vm_fault *vmf)
 {
@@ -490,6 +510,8 @@ enum vm_fault_result do_swap_page(struct vm_fault *vmf)
                 return wait_for_page(vmf);
         if (value_read_error(v) && vmf->rq.tried)
                 return page_failed(vmf, value_read_error(v), "reading a private page back");
+        if (wait_for_file_page(vmf))
+                return VM_FAULT_RETRY;
         direction = window_place(vmf, &in.first, &in.end);
         in.all_stored = direction && vmf->write;
         error = prepare(&in);
