@@ -104,6 +104,21 @@ static void failing_beside_another(void)
         end(&s);
 }
 
+/* It fails while the other, which will not, is still under way. */
+static void failing_before_another(void)
+{
+        struct scene s = begin("delay=200ms@12288+4096,eio@12288+4096,delay=600ms@225280+4096");
+
+        test_at("one fails first");
+        start(&s);
+        expect(lock(&s, 8, 52) == 0, "%s", fl_strerror());
+        join(&s);
+        expect(s.result == -1 && s.error == EIO, "the call that fails: %s", strerror(s.error));
+        expect(!is_locked(&s, 0), "what only the call that failed has locked is locked");
+        expect(is_locked(&s, 20), "what the other call has locked");
+        end(&s);
+}
+
 /* The other is refused: of the first's nothing is undone, and what the first gets is its own. */
 static void refused_beside_another(void)
 {
@@ -165,6 +180,7 @@ int main(int argc, char **argv)
 {
         test_begin(argc, argv, 1, 1, 60);
         failing_beside_another();
+        failing_before_another();
         refused_beside_another();
         others_calls_meanwhile();
         on_fault_stays_so();
