@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * map.c - mmap, munmap, mprotect, mincore and msync on an mm: checks and errors in the kernel's
- * order (L37 to L41), then the kernel's own mapping and our VMA changed together.
+ * map.c - mmap, munmap and mprotect on an mm: checks and errors in the kernel's order
+ * (L37 to L40), then the kernel's own mapping and our VMA changed together.
  */
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include "vm/fault.h"
@@ -17,67 +14,6 @@
 #define KNOWN_FLAGS                                                                                \
         (MAP_TYPE | MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_NORESERVE | MAP_ANONYMOUS | MAP_LOCKED | \
          MAP_POPULATE | MAP_NONBLOCK | MAP_GROWSDOWN | MAP_STACK | MAP_DENYWRITE | MAP_EXECUTABLE)
-
-/* The two lists, each in the order of addresses, as one. */
-static struct address_space *merge_lists(struct address_space *a, struct address_space *b)
-{
-        struct address_space *first = NULL, **end = &first;
-
-        while (a && b) {
-                struct address_space **less = (uintptr_t)a < (uintptr_t)b ? &a : &b;
-
-                *end = *less;
-                end = &(*less)->guard_next;
-                *less = *end;
-        }
-        *end = a ? a : b;
-        return first;
-}
-
-static struct address_space *sort_list(struct address_space *list)
-{
-        struct address_space *middle = list, *rest, *at;
-
-        if (!list || !list->guard_next)
-                return list;
-        /* The middle takes one step where the end takes two. */
-        for (at = list->guard_next; at && at->guard_next; at = at->guard_next->guard_next)
-                middle = middle->guard_next;
-        rest = middle->guard_next;
-        middle->guard_next = NULL;
-        return merge_lists(sort_list(list), sort_list(rest));
-}
-
-static void guard_add(struct rmap_guard *g, struct address_space *m)
-{
-        if (!m || m->guarded)
-                return;
-        m->guarded = true;
-        m->guard_next = g->first;
-        g->first = m;
-}
-
-void guard_lock(struct rmap_guard *g, struct mm *mm, uint64_t start, uint64_t end,
-                struct address_space *extra)
-{
-        rwlock_assert_write_held(&mm->lock);
-        g->first = NULL;
-        guard_add(g, extra);
-        for (struct vma *v = find_vma(mm, start); v && v->vm_start < end; v = vma_next(v))
-                guard_add(g, v->vm_file ? v->vm_file->mapping : NULL);
-        g->first = sort_list(g->first);
-        for (struct address_space *m = g->first; m; m = m->guard_next)
-                rwlock_write_lock(&m->i_mmap_lock);
-}
-
-void guard_unlock(struct rmap_guard *g)
-{
-        for (struct address_space *m = g->first, *next; m; m = next) {
-                next = m->guard_next;
-                m->guarded = false;
-                rwlock_write_unlock(&m->i_mmap_lock);
-        }
-}
 
 void detach(struct mm *mm, uint64_t start, uint64_t end, struct vma_list *gone)
 {
@@ -411,17 +347,6 @@ int span_end(uint64_t addr, uint64_t len, uint64_t *end)
         return *end < addr || (len && *end == addr) ? -ENOMEM : 0;
 }
 
-/* 0 if [addr, end) is mapped without a hole, -ENOMEM if not. */
-static int check_covered(struct mm *mm, uint64_t addr, uint64_t end)
-{
-        for (struct vma *v = find_vma(mm, addr); addr < end; v = vma_next(v)) {
-                if (!v || v->vm_start > addr)
-                        return -ENOMEM;
-                addr = v->vm_end;
-        }
-        return 0;
-}
-
 /* Locked private memory that may be stored to from now on: its copies are to be there, too. */
 static bool wants_copies(const struct vma *v, int prot)
 {
@@ -504,133 +429,4 @@ int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, int prot)
                         mm_populate(mm, piece, addr, POPULATE_NATURAL);
         } while (error > 0);
         return error;
-}
-
-static unsigned char is_resident(struct mm *mm, struct vma *v, uint64_t addr)
-{
-        struct pte *pte = pte_get(mm, addr, false);
-        struct page *p;
-        bool yes = false, in_swap = false;
-
-        if (pte) {
-                uint64_t value = v->vm_shared ? pte_value(pte) : pte_settled(mm, pte);
-                enum pte_state s = value_state(value);
-
-                yes = s == PTE_COPY || s == PTE_ZERO || s == PTE_SWAPPING || s == PTE_BLANK;
-                in_swap = s == PTE_SWAPPED || s == PTE_SWAPIN ||
-                          (s == PTE_POISONED && value_slot(value));
-                pte_put(mm, pte);
-        }
-        if (!yes && !in_swap && v->vm_file &&
-            (p = find_page(v->vm_file->mapping, vma_index(v, addr)))) {
-                yes = page_uptodate(p);
-                put_page(v->vm_file->mapping, p);
-        }
-        return yes;
-}
-
-int mm_look(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec,
-            unsigned char (*look)(struct mm *, struct vma *, uint64_t addr))
-{
-        unsigned char chunk[1024];
-        uint64_t end;
-        int error = span_end(addr, len, &end);
-
-        if (error)
-                return error;
-        while (addr < end) {
-                uint64_t stop = min_u64(end, addr + sizeof(chunk) * PAGE_SIZE), at = addr;
-                struct vma *v;
-
-                rwlock_read_lock(&mm->lock);
-                error = check_covered(mm, addr, stop);
-                for (v = find_vma(mm, addr); !error && at < stop; at += PAGE_SIZE) {
-                        if (at >= v->vm_end)
-                                v = vma_next(v);
-                        chunk[(at - addr) >> PAGE_SHIFT] = look(mm, v, at);
-                }
-                rwlock_read_unlock(&mm->lock);
-                if (error)
-                        return error;
-                /* vec may be mapped memory: nothing is held now. */
-                lock_assert_none();
-                memcpy(vec, chunk, (stop - addr) >> PAGE_SHIFT);
-                vec += (stop - addr) >> PAGE_SHIFT;
-                addr = stop;
-        }
-        return 0;
-}
-
-int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec)
-{
-        return mm_look(mm, addr, len, vec, is_resident);
-}
-
-/* The next shared piece at or behind *addr: its file, held, and pages. False: none. *hole is set
- * when an address on the way is not mapped. */
-static bool next_piece(struct mm *mm, uint64_t *addr, uint64_t end, struct file **f,
-                       uint64_t *first, uint64_t *last, bool *hole, bool *locked,
-                       bool stop_at_locked)
-{
-        bool found = false;
-
-        rwlock_read_lock(&mm->lock);
-        while (!found && *addr < end) {
-                struct vma *v = find_vma(mm, *addr);
-                uint64_t stop;
-
-                if (!v || v->vm_start > *addr)
-                        *hole = true;
-                if (!v || v->vm_start >= min_u64(end, SPACE_SIZE))
-                        break;
-                *addr = max_u64(*addr, v->vm_start);
-                stop = min_u64(v->vm_end, end);
-                if (v->vm_flags & VM_LOCKED) {
-                        *locked = true;
-                        if (stop_at_locked)
-                                break;
-                }
-                if (v->vm_shared) {
-                        *f = v->vm_file;
-                        file_get(*f);
-                        *first = vma_index(v, *addr);
-                        *last = vma_index(v, stop);
-                        found = true;
-                }
-                *addr = stop;
-        }
-        rwlock_read_unlock(&mm->lock);
-        return found;
-}
-
-int mm_sync(struct mm *mm, uint64_t addr, uint64_t len, int flags)
-{
-        uint64_t end = addr + round_up_u64(len, PAGE_SIZE), first, last;
-        bool hole = false, locked = false, invalidate = flags & MS_INVALIDATE;
-        struct file *f;
-
-        if ((flags & ~(MS_ASYNC | MS_SYNC | MS_INVALIDATE)) || (addr & ~PAGE_MASK) ||
-            ((flags & MS_ASYNC) && (flags & MS_SYNC)))
-                return -EINVAL;
-        if (end < addr)
-                return -ENOMEM;
-        while (next_piece(mm, &addr, end, &f, &first, &last, &hole, &locked, invalidate)) {
-                int error = 0, r;
-
-                if (hole && flags == MS_ASYNC) {
-                        file_put(f);
-                        return -ENOMEM; /* L41: at once */
-                }
-                if (flags & MS_SYNC)
-                        error = fsync_range(f, first, last, true);
-                else if ((flags & MS_ASYNC) && mm->cache->policy->async_starts_io &&
-                         !f->mapping->swap_backed)
-                        writeback_start(f->mapping, first, last, UINT64_MAX, 0, WB_ASKED, 0);
-                r = file_put(f);
-                if (error || r)
-                        return error ? error : r;
-        }
-        if (locked && invalidate)
-                return -EBUSY;
-        return hole ? -ENOMEM : 0;
 }

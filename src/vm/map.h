@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * map.h - what map.c has for the others that change which addresses are mapped (remap.c).
+ * map.h - what map.c and guard.c have for the others that change which addresses are mapped.
  * => mm->lock held for writing, all of it
  */
 #ifndef FL_VM_MAP_H
@@ -16,12 +16,12 @@ struct rmap_guard {
         struct address_space *first; /* by guard_next, in the order of their addresses */
 };
 
-/* The files mapped in [start, end), and extra, which may be NULL: all locks at once, in order of
+/* guard.c: the files mapped in [start, end), and extra, which may be NULL: all locks at once, in order of
  * their addresses. It takes no memory: malloc may be locked by a thread whose fault waits for us. */
 void guard_lock(struct rmap_guard *g, struct mm *mm, uint64_t start, uint64_t end,
                 struct address_space *extra);
 void guard_unlock(struct rmap_guard *g);
-/* Choose an address in our window, and map there; or let the kernel choose. MAP_FIXED: at *addr. */
+/* map.c: choose an address in our window, and map there; or let the kernel choose. MAP_FIXED: at *addr. */
 int place(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, int fd,
           uint64_t offset);
 /* Take the VMAs of [start, end), which begin and end there, out of mm and off their files'

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * memcntl.c - Solaris's memcntl(2) and incore: S25 to S32, under every policy.
+ * memcntl.c - Solaris's memcntl(2): S25 to S31, under every policy.
  *
  * A table says what each command does to a piece of a VMA. Pieces are taken in the order of their
  * addresses up to the first hole, as as_ctl() does; those that the attributes do not mean are passed
@@ -329,41 +329,4 @@ int mm_memcntl(struct mm *mm, uint64_t addr, uint64_t len, int cmd, unsigned lon
         if (ops->range)
                 return ops->range(mm, addr, end, arg, attr);
         return each_piece(mm, addr, end, arg, attr, ops->piece);
-}
-
-/* --- incore: S32 --- */
-
-static unsigned char incore_of(struct mm *mm, struct vma *v, uint64_t addr)
-{
-        struct pte *pte = pte_get(mm, addr, false);
-        enum pte_state s = PTE_NONE;
-        unsigned char flags = 0;
-        bool copy;
-
-        if (pte) {
-                s = value_state(v->vm_shared ? pte_value(pte) : pte_settled(mm, pte));
-                pte_put(mm, pte);
-        }
-        copy = s == PTE_COPY || s == PTE_SWAPPING;
-        if (copy || s == PTE_ZERO || s == PTE_BLANK) {
-                flags = INCORE_INCORE;
-                if (v->vm_prot & PROT_WRITE)
-                        flags |= INCORE_ANON;
-                if (copy && v->vm_file)
-                        flags |= INCORE_HASCOW;
-        } else if (v->vm_file && s != PTE_SWAPPED && s != PTE_SWAPIN) {
-                struct address_space *m = v->vm_file->mapping;
-                struct page *p = find_page(m, vma_index(v, addr));
-
-                if (p && page_uptodate(p))
-                        flags = INCORE_INCORE | (m->swap_backed ? INCORE_ANON : INCORE_VNODE);
-                if (p)
-                        put_page(m, p);
-        }
-        return flags && (v->vm_flags & VM_LOCKED) ? flags | INCORE_LOCKED : flags;
-}
-
-int mm_incore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec)
-{
-        return mm_look(mm, addr, len, vec, incore_of);
 }

@@ -246,17 +246,19 @@ void view_update_locked(struct vma *v);
 void vma_add_view_locked(struct vma *v);
 void vma_remove_view_locked(struct vma *v);
 
-/* map.c: mmap, munmap, mprotect, mincore. 0 or -errno. f: NULL with MAP_ANONYMOUS. */
+/* map.c: mmap, munmap, mprotect. 0 or -errno. f: NULL with MAP_ANONYMOUS. */
 int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, struct file *f,
            uint64_t offset);
 /* Where the whole pages of [addr, addr+len) end. 0; -EINVAL: addr is inside a page; -ENOMEM: it wraps */
 int span_end(uint64_t addr, uint64_t len, uint64_t *end);
 int mm_unmap(struct mm *mm, uint64_t addr, uint64_t len);
 int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, int prot);
+/* mincore.c */
 int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec);
 /* What `look` says of each page goes into vec; => mm->lock held while it looks. 0 or -errno */
 int mm_look(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec,
             unsigned char (*look)(struct mm *, struct vma *, uint64_t addr));
+/* sync.c: msync */
 int mm_sync(struct mm *mm, uint64_t addr, uint64_t len, int flags);
 /* inline.c: fault [addr, addr+len) in, as if every page of it were read or stored to. -EFAULT: it
  * is not mapped so; or why a page could not be had. Nothing keeps the pages from going again. */
@@ -323,7 +325,7 @@ static inline bool mm_is_foreign(const struct mm *mm)
 {
         return atomic_load_explicit(&mm->fork.foreign, memory_order_relaxed);
 }
-/* memcntl.c: Solaris's memcntl, and its incore. Commands, attributes and flags have its numbers. Advice
+/* memcntl.c: Solaris's memcntl. Commands, attributes and flags have its numbers. Advice
  * of who accesses is none of Linux's numbers. 0 or -errno. */
 enum memcntl_command {
         MEMCNTL_SYNC = 1,
@@ -339,6 +341,7 @@ enum memcntl_command {
 int mm_memcntl(struct mm *mm, uint64_t addr, uint64_t len, int cmd, unsigned long arg, int attr);
 /* MC_HAT_ADVISE for a range: pages of that size, 0: of any. */
 int mm_advise_page_size(struct mm *mm, uint64_t addr, uint64_t len, uint64_t size);
+/* mincore.c: Solaris's incore */
 #define INCORE_INCORE 0x01
 #define INCORE_LOCKED 0x02
 #define INCORE_HASCOW 0x04
