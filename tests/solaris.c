@@ -507,6 +507,27 @@ static void S4_S5_swap_is_reserved(void)
         end(&g);
 }
 
+/* What is mapped over gives back what it had been promised; what becomes longer is promised more. */
+static void S4_replaced_and_grown(void)
+{
+        struct ground g = start("grown", PROT_READ, MAP_SHARED);
+        const int rw = PROT_READ | PROT_WRITE, own = MAP_PRIVATE | MAP_ANONYMOUS;
+        size_t part = CACHE / 8 * 5;
+        char *p, *q;
+
+        p = fl_mmap(g.e, NULL, part, rw, own, NULL, 0);
+        expect(p != MAP_FAILED, "%s", fl_strerror());
+        expect(fl_mmap(g.e, p, part, rw, own | MAP_FIXED, NULL, 0) == p, "in its own place: %s",
+               fl_strerror());
+        expect_eq(map_error(&g, NULL, part, rw, own, 0), EAGAIN, "and beside it");
+        q = fl_mremap(g.e, p, part, 2 * part, MREMAP_MAYMOVE);
+        expect(q == MAP_FAILED && errno == ENOMEM, "twice as long: %s", strerror(errno));
+        q = fl_mremap(g.e, p, part, part + UNIT, MREMAP_MAYMOVE);
+        expect(q != MAP_FAILED, "a little longer: %s", fl_strerror());
+        expect(fl_munmap(g.e, q, part + UNIT) == 0, "%s", fl_strerror());
+        end(&g);
+}
+
 /* --- the size of a page */
 
 static void S9_pages_of_other_sizes(void)
@@ -622,6 +643,7 @@ int main(int argc, char **argv)
         book_protection_is_reduced();
         S3_L38_mandatory_locks();
         S4_S5_swap_is_reserved();
+        S4_replaced_and_grown();
         S9_pages_of_other_sizes();
         page_sizes_that_are_none();
         book_a_page_at_the_fault_and_eight_at_each_64_KiB();

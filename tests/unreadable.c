@@ -91,7 +91,8 @@ static unsigned touch_all(struct swapped *s)
 {
         struct fl_error_info info = { .size = sizeof(info) };
         unsigned char byte, vec;
-        unsigned nr = 0;
+        unsigned here = FL_INCORE_INCORE | FL_INCORE_ANON, nr = 0;
+        char below[PAGE];
 
         for (uint64_t i = 0; i < LOSABLE; i++) {
                 char *at = s->p + i * PAGE;
@@ -109,6 +110,11 @@ static unsigned touch_all(struct swapped *s)
                        "page %llu: %s", (unsigned long long)i, strerror(info.error));
                 expect(fl_mincore(s->e, at, PAGE, &vec) == 0 && vec == s->zeros, "mincore: %d",
                        vec);
+                /* The file's page is not this one. */
+                expect(fl_pread(s->f, below, PAGE, (off_t)(i * PAGE)) == (ssize_t)PAGE, "%s",
+                       fl_strerror());
+                expect(fl_incore(s->e, at, PAGE, &vec) == 0 && vec == (s->zeros ? here : 0),
+                       "incore: %d", vec);
         }
         return nr;
 }

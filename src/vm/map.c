@@ -283,7 +283,8 @@ int mm_map(struct mm *mm, uint64_t *addr, uint64_t len, int prot, int flags, str
         if ((v->vm_flags & VM_LOCKED) && !mm_may_lock(mm, (int64_t)(len >> PAGE_SHIFT)))
                 error = -EAGAIN;
         if (!error)
-                error = swap_reserve(mm, v, len >> PAGE_SHIFT, prot);
+                error = swap_reserve(mm, v, len >> PAGE_SHIFT, prot, *addr,
+                                     flags & MAP_FIXED ? *addr + len : *addr);
         if (!error)
                 error = map_locked(mm, v, len, prot, flags, offset, addr, &gone);
         rwlock_write_unlock(&mm->lock);
@@ -375,7 +376,7 @@ static int protect_locked(struct mm *mm, uint64_t *addr, uint64_t end, int prot,
                         if (error)
                                 return error;
                         v = find_vma(mm, *addr);
-                        if (swap_reserve(mm, v, (stop - *addr) >> PAGE_SHIFT, prot)) {
+                        if (swap_reserve(mm, v, (stop - *addr) >> PAGE_SHIFT, prot, 0, 0)) {
                                 vma_merge(mm, v);
                                 return -ENOMEM; /* S5 */
                         }

@@ -38,8 +38,12 @@ int smmap_check(struct mm *mm, uint64_t addr, uint64_t *len, int *prot, int flag
                 const struct file *f, uint64_t offset, int *maxprot);
 /* May it be mapped, as to its record locks? 0 or -EAGAIN. May block. => no lock held */
 int check_mandatory(struct mm *mm, const struct file *f, int flags);
-/* S4, S5: swap for all pages of v as it is to be, unless it has some or needs none. => mm->lock held for
- * writing. 0 or -EAGAIN */
-int swap_reserve(struct mm *mm, struct vma *v, uint64_t pages, int prot);
+/* S4, S5: swap for all pages of v as it is to be, unless it has some or needs none; [start, end) is about
+ * to be unmapped, and gives back what has been promised there. => mm->lock held for writing. 0 or
+ * -EAGAIN */
+int swap_reserve(struct mm *mm, struct vma *v, uint64_t pages, int prot, uint64_t start,
+                 uint64_t end);
+/* Could that be promised to so many pages more? => mm->lock */
+bool swap_can_promise(struct mm *mm, uint64_t pages, uint64_t start, uint64_t end);
 
 #endif

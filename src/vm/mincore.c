@@ -19,27 +19,44 @@ static int check_covered(struct mm *mm, uint64_t addr, uint64_t end)
         return 0;
 }
 
-static unsigned char is_resident(struct mm *mm, struct vma *v, uint64_t addr)
+/* Whose the page is, and where. */
+enum whereabouts {
+        OWN_HERE,   /* private, or zeros */
+        OWN_AWAY,   /* in the swap area, or on its way from there, whatever became of reading it */
+        FILES_HERE, /* the file's, in the cache */
+        FILES_AWAY, /* or nobody has had it yet */
+};
+
+static enum whereabouts where_is(struct mm *mm, struct vma *v, uint64_t addr, enum pte_state *s)
 {
         struct pte *pte = pte_get(mm, addr, false);
+        uint64_t value = PTE_NONE;
         struct page *p;
-        bool yes = false, in_swap = false;
+        bool here;
 
         if (pte) {
-                uint64_t value = v->vm_shared ? pte_value(pte) : pte_settled(mm, pte);
-                enum pte_state s = value_state(value);
-
-                yes = s == PTE_COPY || s == PTE_ZERO || s == PTE_SWAPPING || s == PTE_BLANK;
-                in_swap = s == PTE_SWAPPED || s == PTE_SWAPIN ||
-                          (s == PTE_POISONED && value_slot(value));
+                value = v->vm_shared ? pte_value(pte) : pte_settled(mm, pte);
                 pte_put(mm, pte);
         }
-        if (!yes && !in_swap && v->vm_file &&
-            (p = find_page(v->vm_file->mapping, vma_index(v, addr)))) {
-                yes = page_uptodate(p);
-                put_page(v->vm_file->mapping, p);
-        }
-        return yes;
+        *s = value_state(value);
+        if (*s == PTE_COPY || *s == PTE_ZERO || *s == PTE_SWAPPING || *s == PTE_BLANK)
+                return OWN_HERE;
+        if (value_slot(value)) /* SWAPPED, SWAPIN, or POISONED since it could not be read */
+                return OWN_AWAY;
+        p = v->vm_file ? find_page(v->vm_file->mapping, vma_index(v, addr)) : NULL;
+        if (!p)
+                return FILES_AWAY;
+        here = page_uptodate(p);
+        put_page(v->vm_file->mapping, p);
+        return here ? FILES_HERE : FILES_AWAY;
+}
+
+static unsigned char is_resident(struct mm *mm, struct vma *v, uint64_t addr)
+{
+        enum pte_state s;
+        enum whereabouts where = where_is(mm, v, addr, &s);
+
+        return where == OWN_HERE || where == FILES_HERE;
 }
 
 int mm_look(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec,
@@ -83,32 +100,22 @@ int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec)
 
 static unsigned char incore_of(struct mm *mm, struct vma *v, uint64_t addr)
 {
-        struct pte *pte = pte_get(mm, addr, false);
-        enum pte_state s = PTE_NONE;
-        unsigned char flags = 0;
-        bool copy;
+        unsigned char flags =
+                v->vm_flags & VM_LOCKED ? INCORE_INCORE | INCORE_LOCKED : INCORE_INCORE;
+        enum pte_state s;
 
-        if (pte) {
-                s = value_state(v->vm_shared ? pte_value(pte) : pte_settled(mm, pte));
-                pte_put(mm, pte);
-        }
-        copy = s == PTE_COPY || s == PTE_SWAPPING;
-        if (copy || s == PTE_ZERO || s == PTE_BLANK) {
-                flags = INCORE_INCORE;
+        switch (where_is(mm, v, addr, &s)) {
+        case OWN_HERE:
                 if (v->vm_prot & PROT_WRITE)
                         flags |= INCORE_ANON;
-                if (copy && v->vm_file)
+                if ((s == PTE_COPY || s == PTE_SWAPPING) && v->vm_file)
                         flags |= INCORE_HASCOW;
-        } else if (v->vm_file && s != PTE_SWAPPED && s != PTE_SWAPIN) {
-                struct address_space *m = v->vm_file->mapping;
-                struct page *p = find_page(m, vma_index(v, addr));
-
-                if (p && page_uptodate(p))
-                        flags = INCORE_INCORE | (m->swap_backed ? INCORE_ANON : INCORE_VNODE);
-                if (p)
-                        put_page(m, p);
+                return flags;
+        case FILES_HERE:
+                return flags | (v->vm_file->mapping->swap_backed ? INCORE_ANON : INCORE_VNODE);
+        default:
+                return 0;
         }
-        return flags && (v->vm_flags & VM_LOCKED) ? flags | INCORE_LOCKED : flags;
 }
 
 int mm_incore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec)

@@ -44,6 +44,16 @@ static int check_arguments(const struct remap *r)
         return r->from < to_end && r->to < from_end ? -EINVAL : 0;
 }
 
+/* Pages that v's mapping will have more, and what it replaces has no use for. */
+static bool swap_may_grow(const struct remap *r, const struct vma *v)
+{
+        uint64_t kept = r->flags & MREMAP_DONTUNMAP ? 0 : r->old_len;
+        uint64_t end = r->flags & MREMAP_FIXED ? r->to + r->new_len : r->to;
+
+        return !(v->vm_flags & VM_RESERVED) || r->new_len <= kept ||
+               swap_can_promise(r->mm, (r->new_len - kept) >> PAGE_SHIFT, r->to, end);
+}
+
 /* v is to be mapped anew: longer, or elsewhere. */
 static int check_vma(const struct remap *r, const struct vma *v)
 {
@@ -58,7 +68,7 @@ static int check_vma(const struct remap *r, const struct vma *v)
         if ((v->vm_flags & VM_LOCKED) && r->new_len > r->old_len &&
             !mm_may_lock(r->mm, (int64_t)((r->new_len - r->old_len) >> PAGE_SHIFT)))
                 return -EAGAIN;
-        return 0;
+        return swap_may_grow(r, v) ? 0 : -ENOMEM;
 }
 
 static int fd_of(const struct vma *v)

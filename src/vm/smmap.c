@@ -86,19 +86,26 @@ int check_mandatory(struct mm *mm, const struct file *f, int flags)
         return rule == MANDATORY_ALWAYS || inode->f_op->locked(f->inode) ? -EAGAIN : 0;
 }
 
-/* Pages that swap has been promised for. The mappings of children are not asked for. */
-static uint64_t reserved(struct mm *mm)
+/* Pages of [start, end) that swap has been promised for. The mappings of children are not asked for. */
+static uint64_t reserved(struct mm *mm, uint64_t start, uint64_t end)
 {
         uint64_t pages = 0;
-        struct vma *v;
 
-        TAILQ_FOREACH (v, &mm->mmap, vm_list)
-                if ((v->vm_flags & VM_RESERVED) && space_of(v->vm_start) == 0)
-                        pages += (v->vm_end - v->vm_start) >> PAGE_SHIFT;
+        end = min_u64(end, SPACE_SIZE);
+        for (struct vma *v = find_vma(mm, start); v && v->vm_start < end; v = vma_next(v))
+                if (v->vm_flags & VM_RESERVED)
+                        pages += (min_u64(end, v->vm_end) - max_u64(start, v->vm_start)) >>
+                                 PAGE_SHIFT;
         return pages;
 }
 
-int swap_reserve(struct mm *mm, struct vma *v, uint64_t pages, int prot)
+bool swap_can_promise(struct mm *mm, uint64_t pages, uint64_t start, uint64_t end)
+{
+        return private_can_fit(mm, reserved(mm, 0, SPACE_SIZE) - reserved(mm, start, end) + pages);
+}
+
+int swap_reserve(struct mm *mm, struct vma *v, uint64_t pages, int prot, uint64_t start,
+                 uint64_t end)
 {
         bool anonymous = !v->vm_file || v->vm_file->mapping->swap_backed;
 
@@ -107,7 +114,7 @@ int swap_reserve(struct mm *mm, struct vma *v, uint64_t pages, int prot)
                 return 0;
         if (!anonymous && (v->vm_shared || !(prot & PROT_WRITE)))
                 return 0;
-        if (!private_can_fit(mm, reserved(mm) + pages))
+        if (!swap_can_promise(mm, pages, start, end))
                 return -EAGAIN;
         v->vm_flags |= VM_RESERVED;
         return 0;
