@@ -88,7 +88,7 @@ static void evict(struct replay *r, struct rpage *p)
 static void reclaim(struct replay *r)
 {
         for (;;) {
-                uint32_t n = r->lru.ops->next(&r->lru);
+                uint32_t n = reclaim_next(&r->lru);
                 struct rpage *p = &r->page[n - 1];
                 struct reclaim_page seen = seen_of(p);
                 enum reclaim_choice choice = r->lru.ops->look(&r->lru, n, &seen);

@@ -57,6 +57,7 @@ static void do_async_mmap_readahead(struct filemap_request *rq, struct page *pag
         /* L29: cleared whatever came of it, or else every fault here asks again. */
         if (marker && (rq->ra_pages || f->ra_pages) && rq->advice != ADVICE_RANDOM)
                 filemap_unmark(f->mapping, &marked);
+        win.asked = rq->asked;
         if (win.nr)
                 do_page_cache_ra(f, &win, UINT64_MAX, 0, rq->fault, rq->plug);
 }
@@ -80,6 +81,7 @@ static void do_sync_mmap_readahead(struct filemap_request *rq)
                 win = shmem_window(f->mapping, rq->index);
         }
         trace_emit(c->trace, TRACE_SYNC_RA, rq->fault, rq->index, miss, 0, 0);
+        win.asked = rq->asked;
         if (win.nr)
                 do_page_cache_ra(f, &win, rq->index, 0, rq->fault, rq->plug);
 }
@@ -115,7 +117,7 @@ enum filemap_result filemap_read_alone(struct filemap_request *rq)
         struct address_space *m = rq->file->mapping;
         struct page_cache *c = m->cache;
         struct page *p;
-        int r = read_one_page(m, rq->index, rq->fault, rq->plug, &rq->wait);
+        int r = read_one_page(m, rq->index, rq->asked, rq->fault, rq->plug, &rq->wait);
 
         if (r == -EAGAIN) {
                 if (rq->wait.kind == WAIT_BUDGET && budget_stuck(c)) {

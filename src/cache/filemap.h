@@ -30,6 +30,7 @@ struct filemap_request {
         uint32_t ra_pages; /* largest window; 0: the file's */
         bool write, exec;
         bool tried; /* has waited once: read this page only */
+        bool asked; /* populate: no touch, a call that wants the page to be there */
         uint64_t fault;
         struct blk_plug *plug;
         struct room_request *room; /* asked for, kept over tries; whoever ends the fault puts it */
@@ -117,8 +118,8 @@ ssize_t filemap_write(struct file *f, const char *buf, size_t count, uint64_t po
 void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t wanted, uint32_t opf,
                       uint64_t fault, struct blk_plug *plug);
 /* Start reading one page. 0: READING now (or was there); -EAGAIN with *on; -ENOMEM: no table. */
-int read_one_page(struct address_space *m, uint64_t index, uint64_t fault, struct blk_plug *plug,
-                  struct wait_on *on);
+int read_one_page(struct address_space *m, uint64_t index, bool asked, uint64_t fault,
+                  struct blk_plug *plug, struct wait_on *on);
 struct ra_probe filemap_probe(struct address_space *m);
 /* The pages that carry the same marker as a page that has one: those of a folio, were there any. */
 struct marked {

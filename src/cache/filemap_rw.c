@@ -98,7 +98,7 @@ static int read_single(struct address_space *m, uint64_t index, uint64_t fault, 
         int r;
 
         blk_start_plug(&plug);
-        r = read_one_page(m, index, fault, &plug, on);
+        r = read_one_page(m, index, false, fault, &plug, on);
         blk_finish_plug(&plug);
         if (r == -EAGAIN)
                 return on->kind == WAIT_BUDGET && budget_stuck(m->cache) ? -ENOMEM : -EAGAIN;

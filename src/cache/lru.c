@@ -61,6 +61,7 @@ static struct reclaim_page seen_of(uint32_t word)
                 .referenced = word & PG_REFERENCED,
                 .mapped = word & PG_MAPPED,
                 .readahead = word & PG_READAHEAD,
+                .asked = word & PG_ASKED,
         };
 }
 
@@ -163,7 +164,7 @@ unsigned lru_take(struct page_cache *c, struct lru *l, struct page **out, unsign
         mutex_assert_held(&c->evict_lock);
         *kept = 0;
         mutex_lock(&l->lock);
-        while (n < max && *kept < KEEP_MAX && (number = l->pages.ops->next(&l->pages))) {
+        while (n < max && *kept < KEEP_MAX && (number = reclaim_next(&l->pages))) {
                 struct page *p = page_at(l, number);
                 struct address_space *m = page_mapping(c, p);
 

@@ -173,7 +173,7 @@ void page_fail_read(struct page_cache *c, struct page *p, int error, bool sticky
 
         assert(page_state(p) == PAGE_READING);
         p->error = (int16_t)error;
-        set_state(p, sticky ? PAGE_ERROR : PAGE_ABSENT, PG_MARKS | PG_READAHEAD);
+        set_state(p, sticky ? PAGE_ERROR : PAGE_ABSENT, PG_MARKS | PG_READAHEAD | PG_ASKED);
         if (!sticky)
                 radix_unuse(&m->i_pages, p);
         atomic_fetch_sub(&m->nr_pages, 1);

@@ -255,7 +255,8 @@ static bool read_run(const struct ra_walk *w, uint64_t first, unsigned *nr, bool
                 run->fs.index = first = end - *nr;
         while (done < *nr && start_page(m, first + done,
                                         mark_of(w->win, first + done) |
-                                                (first + done != w->wanted ? PG_READAHEAD : 0),
+                                                (first + done != w->wanted ? PG_READAHEAD : 0) |
+                                                (w->win->asked ? PG_ASKED : 0),
                                         false))
                 done++;
         wants = w->wanted >= first && w->wanted < first + done;
@@ -348,8 +349,8 @@ void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t want
         }
 }
 
-int read_one_page(struct address_space *m, uint64_t index, uint64_t fault, struct blk_plug *plug,
-                  struct wait_on *on)
+int read_one_page(struct address_space *m, uint64_t index, bool asked, uint64_t fault,
+                  struct blk_plug *plug, struct wait_on *on)
 {
         struct page_cache *c = m->cache;
         unsigned nr = 1, held = hold_begin(c);
@@ -361,7 +362,7 @@ int read_one_page(struct address_space *m, uint64_t index, uint64_t fault, struc
                 return -EAGAIN;
         }
         run->demand = true;
-        nr = start_page(m, index, 0, true);
+        nr = start_page(m, index, asked ? PG_ASKED : 0, true);
         launch(run, nr, IO_READ | REQ_SYNC, fault, plug);
         hold_end(c, held);
         return 0;
@@ -466,6 +467,7 @@ void filemap_willneed(struct file *f, uint64_t first, uint64_t end)
         mutex_unlock(&f->ra_lock);
         if (win.nr == 0)
                 return;
+        win.asked = true;
         blk_start_plug(&plug);
         rwlock_read_lock(&f->mapping->i_rwsem);
         do_page_cache_ra(f, &win, UINT64_MAX, 0, 0, &plug);
@@ -483,7 +485,7 @@ void filemap_read_range(struct file *f, uint64_t first, uint64_t end)
         end = min_u64(end, mapping_pages(m));
         blk_start_plug(&plug);
         while (first < end && !budget_stuck(c)) {
-                struct ra_window win = { .start = first, .why = RA_FORCED };
+                struct ra_window win = { .start = first, .why = RA_FORCED, .asked = true };
                 uint64_t reached;
 
                 win.nr = (uint32_t)min_u64(end - first, RANGE_PAGES);

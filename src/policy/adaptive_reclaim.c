@@ -50,7 +50,9 @@ static bool adaptive_added(struct reclaim *r, uint32_t page, const struct reclai
 
         reclaim_node(r, page)->bits = 0;
         before = ghost_take(r, key, &distance, &bit);
-        if (p->readahead) /* a scan that comes round keeps as much as there is room for */
+        if (p->asked) /* whoever says what he needs is believed, more than what he has used once */
+                list = MAIN;
+        else if (p->readahead) /* a scan that comes round keeps as much as there is room for */
                 list = before && r->list[MAIN].nr < most ? MAIN : STREAM;
         else
                 list = before ? MAIN : SMALL;

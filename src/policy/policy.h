@@ -85,6 +85,7 @@ struct ra_window {
                 uint32_t windows, most;
         } stream;
         enum ra_why why;
+        bool asked; /* not the policy's: a call has asked for it, which reclaim is told */
 };
 
 /* What the policy may ask about the file's cached pages, bounded by the window sizes. */

@@ -110,7 +110,17 @@ void reclaim_cold(struct reclaim *r, uint32_t page)
 {
         reclaim_unlink(r, page);
         reclaim_node(r, page)->bits = 0;
-        reclaim_prepend(r, 0, page);
+        reclaim_append(r, RECLAIM_LISTS, page);
+}
+
+uint32_t reclaim_next(struct reclaim *r)
+{
+        uint32_t page = reclaim_pop(r, RECLAIM_LISTS);
+
+        if (!page)
+                return r->ops->next(r);
+        reclaim_node(r, page)->list = 0;
+        return page;
 }
 
 /* ---- ghosts ---- */

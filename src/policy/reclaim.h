@@ -39,6 +39,7 @@ struct reclaim_page {
         bool referenced; /* a fault or fl_pread has found it since it was last looked at */
         bool mapped;     /* some mapping shows it: touches cannot be seen */
         bool readahead;  /* read ahead and never used */
+        bool asked;      /* brought in by a call that asked for it, not by a touch */
         unsigned shared; /* mappings that show it, if the policy has a scanner and they are many */
 };
 
@@ -65,14 +66,14 @@ struct reclaim_ghosts {
 /* Bytes for about `entries` of them. */
 size_t ghosts_bytes(uint64_t entries);
 
-#define RECLAIM_LISTS 4
+#define RECLAIM_LISTS 4 /* of an algorithm; behind them the cold pages, which go first */
 struct reclaim_ops;
 struct reclaim {
         const struct reclaim_ops *ops;
         char *nodes; /* of page n: nodes + (n - 1) * node_size */
         size_t node_size;
         uint64_t memory; /* pages there may be, about */
-        struct reclaim_list list[RECLAIM_LISTS];
+        struct reclaim_list list[RECLAIM_LISTS + 1];
         _Atomic uint64_t nr; /* on all of them; may be read at any time */
         struct reclaim_ghosts ghosts;
         uint64_t age;                    /* the algorithm's clock */
@@ -134,8 +135,11 @@ static inline void reclaim_put_back(struct reclaim *r, uint32_t page)
 }
 /* Likewise, and nobody has looked: it is dirty, in use, or promised to stay. */
 void reclaim_pass(struct reclaim *r, uint32_t page);
-/* The page, on a list, is to be the next to go: the first of list 0, which new pages come by. */
+/* The page, on a list, is to be the next to go, whatever the algorithm would take: somebody has said so. */
 void reclaim_cold(struct reclaim *r, uint32_t page);
+/* The page to be looked at next, off its list: of those, or what the algorithm gives up. 0: none. One of
+ * those is looked at as if it had come by list 0, as new pages do. */
+uint32_t reclaim_next(struct reclaim *r);
 
 /* Remembers the page. bit: whatever the algorithm wants to know of it. */
 void ghost_add(struct reclaim *r, uint64_t key, bool bit);

@@ -116,6 +116,7 @@ static int populate_page(struct mm *mm, uint64_t addr, enum populate how)
                 .kind = MMU_FAULT_MINOR,
                 .tid = thread_id(),
                 .asked = true,
+                .rq.asked = true,
         };
         int there;
 

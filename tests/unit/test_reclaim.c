@@ -13,7 +13,7 @@
 struct slot {
         uint64_t key;
         struct reclaim_node node;
-        bool here, referenced, mapped, ahead, refault;
+        bool here, referenced, mapped, ahead, asked, refault;
         bool hot; /* touched again as soon as it is unmapped */
 };
 static struct slot slots[PAGES];
@@ -37,7 +37,7 @@ static void end(void)
 static void come(uint32_t n)
 {
         struct slot *s = &slots[n - 1];
-        struct reclaim_page seen = { .readahead = s->ahead };
+        struct reclaim_page seen = { .readahead = s->ahead, .asked = s->asked };
 
         s->refault = r.ops->added(&r, n, &seen, reclaim_key(7, n));
         s->here = s->mapped = s->referenced = true;
@@ -50,14 +50,17 @@ static void touch(uint32_t n)
 
 static struct reclaim_page seen_of(const struct slot *s)
 {
-        return (struct reclaim_page){ s->referenced, s->mapped, s->ahead, 0 };
+        return (struct reclaim_page){ .referenced = s->referenced,
+                                      .mapped = s->mapped,
+                                      .readahead = s->ahead,
+                                      .asked = s->asked };
 }
 
 /* The next to go, gone. */
 static uint32_t go(void)
 {
         for (unsigned looks = 0; looks < 8 * PAGES; looks++) {
-                uint32_t n = r.ops->next(&r);
+                uint32_t n = reclaim_next(&r);
                 struct reclaim_page seen;
                 struct slot *s;
                 enum reclaim_choice choice;
@@ -96,7 +99,8 @@ Test(reclaim, a_list_is_in_order)
         reclaim_unlink(&r, 4);
         reclaim_put_back(&r, 4);
         reclaim_cold(&r, 4);
-        cr_assert_eq(reclaim_pop(&r, 0), 4);
+        cr_assert_eq(reclaim_next(&r), 4);
+        cr_assert_eq(r.list[1].nr, 1);
         cr_assert_eq(reclaim_pop(&r, 1), 3);
         cr_assert_eq(reclaim_pop(&r, 1), 0);
         cr_assert_eq(atomic_load(&r.nr), 0);
@@ -287,5 +291,52 @@ Test(reclaim, adaptive_gives_up_what_a_stream_read_too_far)
                 come(n);
         }
         cr_expect_eq(misses, 0, "%u in the last round", misses);
+        end();
+}
+
+/* MADV_COLD: those go first, the one that was said first before the others, wherever they were. */
+Test(reclaim, what_is_cold_goes_next_under_any_algorithm)
+{
+        static const struct reclaim_ops *const all[] = { &clock_reclaim, &linux_reclaim,
+                                                         &adaptive_reclaim, &scanner_reclaim };
+
+        for (unsigned i = 0; i < ARRAY_SIZE(all); i++) {
+                memset(slots, 0, sizeof(slots));
+                begin(all[i], 64);
+                for (uint32_t n = 1; n <= 40; n++)
+                        come(n);
+                for (uint32_t n = 30; n <= 33; n++) {
+                        slots[n - 1].mapped = slots[n - 1].referenced = false;
+                        reclaim_cold(&r, n);
+                }
+                cr_assert_eq(atomic_load(&r.nr), 40);
+                for (uint32_t n = 30; n <= 33; n++)
+                        cr_expect_eq(go(), n, "%s", all[i]->name);
+                cr_expect_eq(atomic_load(&r.nr), 36);
+                end();
+        }
+}
+
+/* What MADV_WILLNEED, populate or fl_prefetch brings in is more than new pages, or those of streams, may be.
+ * Others that nobody wants go before it. */
+Test(reclaim, adaptive_keeps_what_was_asked_for)
+{
+        enum { MEMORY = 400, OLD = 400, ASKED = 200 };
+        unsigned here = 0;
+
+        begin(&adaptive_reclaim, MEMORY);
+        for (uint32_t n = 1; n <= OLD; n++)
+                come(n);
+        for (uint32_t n = OLD + 1; n <= OLD + ASKED; n++) {
+                struct slot *s = &slots[n - 1];
+
+                go();
+                s->asked = s->ahead = true;
+                come(n);
+                s->mapped = s->referenced = false;
+        }
+        for (uint32_t n = OLD + 1; n <= OLD + ASKED; n++)
+                here += slots[n - 1].here;
+        cr_assert_eq(here, ASKED);
         end();
 }
