@@ -21,7 +21,7 @@ static const struct command *const commands[] = {
 static const char common_help[] =
         "Options of every command (each has an environment twin: FAULTLINE_CACHE, ...):\n"
         "  --cache SIZE       hard limit of the page cache; at least 256K (K, M, G)\n"
-        "  --policy linux|linux-5.13|solaris|solaris-book|adaptive\n"
+        "  --policy adaptive|linux|linux-5.13|solaris|solaris-book\n"
         "                              what decides read-ahead, write-back and reclaim\n"
         "  --tune NAME=N,...  parameters of the policy solaris, by their names there\n"
         "  --mmu auto|uffd|sigbus|sigsegv   how page faults are taken\n"

@@ -22,7 +22,7 @@ static void common_options(struct options *o, struct option_spec spec[NR_COMMON 
         const struct option_spec all[NR_COMMON + 1] = {
                 { "cache", OPTION_SIZE, &o->cache, NULL, 64 * PAGE_SIZE },
                 { "policy", OPTION_CHOICE, &o->policy,
-                  policies ? policies : "linux|linux-5.13|solaris|solaris-book|adaptive", 0 },
+                  policies ? policies : "adaptive|linux|linux-5.13|solaris|solaris-book", 0 },
                 { "mmu", OPTION_CHOICE, &o->mmu, "auto|uffd|sigbus|sigsegv", 0 },
                 { "driver", OPTION_CHOICE, &o->driver, "auto|uring|posix", 0 },
                 { "tune", OPTION_STRING, &o->tune, NULL, 0 },

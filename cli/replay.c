@@ -237,8 +237,8 @@ static int run(struct options *o, int argc, char **argv)
 const struct command command_replay = {
         .name = "replay",
         .summary = "accesses through a policy and a cache of any size, without I/O",
-        .policies = "linux|linux-5.13|solaris|solaris-book|adaptive|lru|opt",
-        .help = "replay LIST [--policy linux|linux-5.13|solaris|solaris-book|adaptive|lru|opt]\n"
+        .policies = "adaptive|linux|linux-5.13|solaris|solaris-book|lru|opt",
+        .help = "replay LIST [--policy adaptive|linux|linux-5.13|solaris|solaris-book|lru|opt]\n"
                 "                [--cache SIZE] [--readahead SIZE] [--pagesize SIZE]\n"
                 "                [--advice normal|random|sequential] [--svg FILE] [OPTIONS]\n"
                 "\n"

@@ -143,7 +143,12 @@ static void read_ahead_that_fails(unsigned failures)
         test_at("read-ahead that fails");
         snprintf(spec, sizeof(spec), "eio@40960+4096*%u", failures);
         e = w.e = open_engine_with((struct fl_engine_config){
-                .cache = CACHE, .faults = spec, .readahead = 16 * PAGE, .flags = FL_ENGINE_QUIET });
+                .cache = CACHE,
+                .faults = spec,
+                .policy = "linux", /* a window around the page */
+                .readahead = 16 * PAGE,
+                .flags = FL_ENGINE_QUIET,
+        });
         w.f = open_file(e, w.path, O_RDWR);
         w.p = map_file(e, w.f, PAGES * PAGE, PROT_READ, MAP_SHARED, 0);
         expect_signal(try_load(w.p + BAD * PAGE, &byte), failures == 1 ? 0 : SIGBUS,

@@ -75,7 +75,7 @@ static void splits_and_joins(void)
         expect_eq(info.prot, PROT_READ, "protection");
         expect_eq(info.max_prot, PROT_READ | PROT_EXEC, "what it may become");
         expect_eq(info.flags, MAP_SHARED, "flags");
-        expect(strcmp(info.policy, "linux") == 0, "the policy is %s", info.policy);
+        expect(strcmp(info.policy, "adaptive") == 0, "the policy is %s", info.policy);
 
         cfg.readahead = 4 * PAGE;
         expect(fl_mapping_set(e, p + 8 * PAGE, 8 * PAGE, &cfg) == 0, "%s", fl_strerror());
@@ -170,7 +170,8 @@ static void refuses(void)
 static void window_of_a_mapping(void)
 {
         const char *path = test_stamped_file("window", FILE_PAGES);
-        struct fl_engine *e = open_engine(CACHE);
+        struct fl_engine *e =
+                open_engine_with((struct fl_engine_config){ .cache = CACHE, .policy = "linux" });
         struct fl_file *f = open_with(e, path, O_RDONLY, 32 * PAGE);
         char *p = map_file(e, f, FILE_PAGES * PAGE, PROT_READ, MAP_SHARED, 0);
         struct fl_mapping_config cfg = config();
@@ -207,7 +208,7 @@ static void another_policy(void)
         expect(fl_mapping_set(e, p, PAGE, &cfg) == 0, "%s", fl_strerror());
         cfg.policy = "linux-5.13";
         expect(fl_mapping_set(e, p, PAGE, &cfg) == 0, "%s", fl_strerror());
-        cfg.policy = "linux";
+        cfg.policy = "adaptive";
         expect_refused(e, p, PAGE, &cfg, EINVAL, "the default, which is not the engine's");
         expect(!stamp_wrong(p + 9 * PAGE, 9, 0), "page 9");
         expect(fl_munmap(e, p, 64 * PAGE) == 0, "%s", fl_strerror());

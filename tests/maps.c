@@ -127,7 +127,9 @@ int main(int argc, char **argv)
         if (most_maps() < NR + 5000)
                 test_skip("vm.max_map_count allows fewer than 55,000 mappings");
         path = test_stamped_file("maps", FILE_PAGES * 18);
-        e = open_engine(512 * TEST_PAGE);
+        e = open_engine_with((struct fl_engine_config){
+                .cache = 512 * TEST_PAGE, .policy = "linux", /* windows, and a scan takes all */
+        });
         f = open_file(e, path, O_RDWR);
         for (unsigned i = 0; i < NR; i++)
                 map[i] = map_file(e, f, TEST_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,

@@ -27,7 +27,11 @@ struct view {
 static struct view view_open(const char *faults, int prot, int flags, uint64_t cache)
 {
         struct fl_engine_config config = {
-                .size = sizeof(config), .cache = cache, .faults = faults, .readahead = 128 << 10
+                .size = sizeof(config),
+                .cache = cache,
+                .faults = faults,
+                .policy = "linux", /* its windows are counted below */
+                .readahead = 128 << 10,
         };
         struct view v;
 

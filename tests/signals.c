@@ -190,8 +190,10 @@ static unsigned release_stderr(struct stderr_catch c, const char *one, const cha
 static void read_error(int flags, bool store, bool random)
 {
         const char *path = test_stamped_file(flags == MAP_SHARED ? "eio-s" : "eio-p", 64);
-        struct fl_engine *e = open_engine_with((struct fl_engine_config){
-                .cache = CACHE, .faults = random ? "eio@40K+4K*1" : "eio@40K+4K*2" });
+        struct fl_engine *e = open_engine_with(
+                (struct fl_engine_config){ .cache = CACHE,
+                                           .policy = "linux",
+                                           .faults = random ? "eio@40K+4K*1" : "eio@40K+4K*2" });
         struct fl_file *f = open_file(e, path, O_RDWR);
         char *p = map_file(e, f, 64 * PAGE, PROT_READ | PROT_WRITE, flags, 0);
         struct stderr_catch c;
@@ -236,8 +238,8 @@ static void read_error(int flags, bool store, bool random)
 static void read_error_in_readahead(void)
 {
         const char *path = test_stamped_file("eio-ra", 64);
-        struct fl_engine *e = open_engine_with(
-                (struct fl_engine_config){ .cache = CACHE, .faults = "eio@40K+4K" });
+        struct fl_engine *e = open_engine_with((struct fl_engine_config){
+                .cache = CACHE, .policy = "linux", .faults = "eio@40K+4K" });
         struct fl_file *f = open_file(e, path, O_RDONLY);
         char *p = map_file(e, f, 64 * PAGE, PROT_READ, MAP_SHARED, 0), buf[PAGE];
         struct stderr_catch c;

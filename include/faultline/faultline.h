@@ -58,8 +58,8 @@ struct fl_engine_config {
                              * and half the room under the cgroup's limit; at least 64 pages */
         const char *mmu;    /* how faults are taken: "auto" (default), "uffd", "sigbus",
                              * "sigsegv"; see faultline(7) */
-        const char *policy; /* "linux" (default), "linux-5.13", "solaris", "solaris-book",
-                             * "adaptive"; see faultline(7) */
+        const char *policy; /* "adaptive" (default), "linux", "linux-5.13", "solaris",
+                             * "solaris-book"; see faultline(7) */
         const char *driver; /* for host files: "auto" (default), "uring", "posix" */
         uint64_t readahead; /* largest window; default: the device's read_ahead_kb, never more
                              * than an eighth of the cache */

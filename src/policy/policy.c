@@ -7,8 +7,8 @@
 #include <string.h>
 
 static const struct vm_policy_ops *const policies[] = {
-        &linux_policy, /* the default */
-        &linux_5_13_policy, &solaris_policy, &solaris_book_policy, &adaptive_policy,
+        &adaptive_policy, /* the default */
+        &linux_policy,    &linux_5_13_policy, &solaris_policy, &solaris_book_policy,
 };
 
 static const char *const why_texts[RA_NR_WHY] = {

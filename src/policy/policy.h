@@ -241,6 +241,6 @@ extern const struct vm_policy_ops linux_policy, linux_5_13_policy, solaris_polic
 /* NULL if there is none of that name. "" or NULL: the default. */
 const struct vm_policy_ops *policy_find(const char *name);
 /* All of them, for people. */
-#define POLICY_NAMES "linux, linux-5.13, solaris, solaris-book, adaptive"
+#define POLICY_NAMES "adaptive, linux, linux-5.13, solaris, solaris-book"
 
 #endif

@@ -80,7 +80,7 @@ for wrong in autoup autoup= autoup=x autoup=0 autoup=10s lotsfree=0 lotsfree=4T 
         expect_error 1 "choosing the policy's parameters: .*\(no parameter\|must\|twice\)" \
                 "$FAULTLINE" cat file --cache 8M --policy solaris --tune "$wrong"
 done
-expect_error 1 'the policy linux has none' "$FAULTLINE" cat file --tune autoup=5
+expect_error 1 'the policy adaptive has none' "$FAULTLINE" cat file --tune autoup=5
 "$FAULTLINE" cat file --policy solaris --tune autoup=5,lotsfree=512K >seen || fail "parameters that are right"
 expect_error 2 'spin' "$FAULTLINE" cat file --spin 5
 expect_error 2 'unknown option' "$FAULTLINE" cat file --nonsense

@@ -6,6 +6,7 @@
 . "${0%/*}/lib.sh"
 need_engine
 make_random file $((4 * 1024 * 1024))
+export FAULTLINE_POLICY=linux # a window around the page
 
 # The first touch reads 32 pages around; pages outside the 16 that a fault maps around are cached
 # only, unless read-ahead has been mapped as well: so look for one that is.

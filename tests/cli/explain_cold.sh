@@ -6,6 +6,7 @@
 . "${0%/*}/lib.sh"
 need_engine
 make_random file $((4 * 1024 * 1024))
+export FAULTLINE_POLICY=linux # a window around the page
 
 "$FAULTLINE" explain file --readahead 128K >out || fail "explain"
 expect_sequence out \

@@ -34,7 +34,7 @@ static struct fl_mapping_config config_of(int rules)
         c.readahead = rules & 4 ? 4 * PAGE : 0;
         c.share = rules & 16 ? 4 * PAGE : 0;
         if (rules & 32)
-                c.policy = test.policy ? test.policy : "linux";
+                c.policy = test.policy ? test.policy : "adaptive";
         return c;
 }
 

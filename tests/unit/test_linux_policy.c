@@ -9,12 +9,12 @@
 
 Test(linux_policy, found_by_name_and_words_for_all)
 {
-        cr_assert_eq(policy_find(NULL), &linux_policy);
-        cr_assert_eq(policy_find(""), &linux_policy);
+        cr_assert_eq(policy_find(NULL), &adaptive_policy);
+        cr_assert_eq(policy_find(""), &adaptive_policy);
         cr_assert_eq(policy_find("linux"), &linux_policy);
         cr_assert_eq(policy_find("linux-5.13"), &linux_5_13_policy);
         cr_assert_null(policy_find("lru"));
-        cr_assert_str_eq(POLICY_NAMES, "linux, linux-5.13, solaris, solaris-book, adaptive");
+        cr_assert_str_eq(POLICY_NAMES, "adaptive, linux, linux-5.13, solaris, solaris-book");
         cr_assert_eq(linux_policy.reclaim, &linux_reclaim);
         cr_assert_eq(linux_policy.fault_around, 16);
         cr_assert_eq(linux_policy.background_percent, 10);

@@ -70,6 +70,7 @@ static void start(void)
         struct fl_engine_config cfg = {
                 .size = sizeof cfg,
                 .cache = 4 << 20,
+                .policy = "linux",
                 .readahead = WINDOW * PAGE_SIZE,
         };
         char *bytes = malloc(FILE_BYTES);
