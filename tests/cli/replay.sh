@@ -40,8 +40,8 @@ expect_error 1 'No such file' "$FAULTLINE" replay nothing
 expect_error 1 'no page numbers' "$FAULTLINE" replay empty
 expect_error 1 'line 1: not a page number' "$FAULTLINE" replay garbage
 expect_error 2 'no list' "$FAULTLINE" replay
-expect_error 2 'must be one of linux|linux-5.13|solaris|solaris-book|adaptive|lru|opt' "$FAULTLINE" replay ones --policy best
-expect_error 2 'must be one of linux|linux-5.13|solaris|solaris-book|adaptive$\|must be one of linux|linux-5.13|solaris|solaris-book|adaptive ' \
+expect_error 2 'must be one of adaptive|linux|linux-5.13|solaris|solaris-book|lru|opt' "$FAULTLINE" replay ones --policy best
+expect_error 2 'must be one of adaptive|linux|linux-5.13|solaris|solaris-book$\|must be one of adaptive|linux|linux-5.13|solaris|solaris-book ' \
         "$FAULTLINE" cat ones --policy lru
 expect_error 2 'at least' "$FAULTLINE" replay ones --cache 4K
 printf FLTRACE1 >cut
