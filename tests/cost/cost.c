@@ -181,7 +181,7 @@ static void cache_pages(unsigned step)
         check(atomic_load(&mapping()->nr_pages) == 0);
         for (unsigned i = 0; i < PAGES; i += step) {
                 blk_start_plug(&plug);
-                check(read_one_page(mapping(), i, 0, &plug, &on) == 0);
+                check(read_one_page(mapping(), i, false, 0, &plug, &on) == 0);
                 blk_finish_plug(&plug);
         }
         check(atomic_load(&mapping()->nr_pages) == PAGES / step);
