@@ -140,6 +140,8 @@ static const char *const retry_whys[] = { "nothing",
                                           "a page from swap",
                                           "another try after an error",
                                           "room on the disk" };
+static const char *const evict_whys[] = { "reclaim", "asked for", "a private copy takes its place",
+                                          "dropped" };
 static const char *const writeback_whys[] = { "sync",  "background", "periodic",     "reclaim",
                                               "close", "asked for",  "to be dropped" };
 
@@ -158,6 +160,7 @@ ENUMERATION(fault_result, fault_results)
 ENUMERATION(page_state, page_states)
 ENUMERATION(pte_state, pte_states)
 ENUMERATION(retry_why, retry_whys)
+ENUMERATION(evict_why, evict_whys)
 ENUMERATION(writeback_why, writeback_whys)
 
 static const char *const advices[] = { "MADV_NORMAL", "MADV_RANDOM", "MADV_SEQUENTIAL" };
@@ -250,8 +253,12 @@ static const struct {
         void (*format)(char *buf, uint64_t value);
 } formats[] = {
         { "COMPLETE", "result", bytes_or_error },
+        { "COUNTERS", "budget", size },
+        { "COUNTERS", "cache", size },
+        { "COUNTERS", "dirty", size },
         { "COW", "how", copy_way },
         { "DO_FAULT", "kind", fault_kind },
+        { "EVICT", "why", evict_why },
         { "FAULT_BEGIN", "kind", access_kind },
         { "FAULT_END", "result", fault_result },
         { "FIND_GET_PAGE", "hit", hit_or_miss },
@@ -259,11 +266,13 @@ static const struct {
         { "FIND_VMA", "end", hexadecimal },
         { "FIND_VMA", "flags", sharing },
         { "FIND_VMA", "start", hexadecimal },
+        { "FLUSH", "result", error_name },
         { "GETAPAGE", "hit", hit_or_miss },
         { "GETPAGE_RA", "why", window_why },
         { "PAGE_CACHE_RA", "why", window_why },
         { "PTE", "state", pte_state },
         { "PVN_READ_KLUSTER", "why", window_why },
+        { "RESUME", "why", retry_why },
         { "RETRY", "why", retry_why },
         { "AS_FAULT", "start", hexadecimal },
         { "AS_FAULT", "end", hexadecimal },

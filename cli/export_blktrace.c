@@ -3,7 +3,7 @@
  * export_blktrace.c - the block layer's events as blktrace(8) writes them, for blkparse(1), btt(1) and
  * iowatcher(1): a stream of struct blk_io_trace (linux/blktrace_api.h), as of one CPU.
  *
- * BIO is Q, GETRQ G, MERGE M or F, the plug's end U, INSERT I, REQUEST D, COMPLETE C. Merges and
+ * BIO is Q, GETRQ G, MERGE M or F, PLUGGED P, PLUG (its end) U, INSERT I, REQUEST D, COMPLETE C. Merges and
  * completions do not tell their operation in our trace: it is that of the bio, or of the dispatch,
  * that came before.
  */
@@ -130,6 +130,8 @@ static void put_event(struct stream *s, const struct trace_record *r)
                 put_io(s, r, BLK_TA_GETRQ, r->arg[2]);
         } else if (r->event == ev->merge) {
                 put_merge(s, r);
+        } else if (r->event == ev->plugged) {
+                put(s, r, (struct blk_io_trace){ .action = BLK_TA_PLUG }, NULL);
         } else if (r->event == ev->plug) {
                 put_unplug(s, r);
         } else if (r->event == ev->insert) {

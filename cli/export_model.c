@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "export.h"
 #include "util/base.h"
@@ -21,11 +22,16 @@ static struct export_events find_events(const struct trace_reader *r)
                 .bio = trace_reader_find(r, "BIO"),
                 .getrq = trace_reader_find(r, "GETRQ"),
                 .merge = trace_reader_find(r, "MERGE"),
+                .plugged = trace_reader_find(r, "PLUGGED"),
                 .plug = trace_reader_find(r, "PLUG"),
                 .insert = trace_reader_find(r, "INSERT"),
                 .request = trace_reader_find(r, "REQUEST"),
                 .complete = trace_reader_find(r, "COMPLETE"),
+                .flush = trace_reader_find(r, "FLUSH"),
                 .wake = trace_reader_find(r, "WAKE"),
+                .fs_map = trace_reader_find(r, "FS_MAP"),
+                .counters = trace_reader_find(r, "COUNTERS"),
+                .lost = trace_reader_find(r, "LOST"),
         };
 }
 
@@ -52,21 +58,35 @@ static int sort_by_fault(struct export_input *in)
         return 0;
 }
 
-static void add_event(struct export_fault *f, const struct export_events *ev,
+/* Traces of old told the first letters of the file's name in an argument. */
+static uint64_t file_argument(const struct export_input *in, const struct trace_record *r)
+{
+        for (unsigned i = 0; i < 4; i++)
+                if (!strcmp(trace_reader_arg(in->reader, r->event, i), "file"))
+                        return r->arg[i];
+        return 0;
+}
+
+static void add_event(const struct export_input *in, struct export_fault *f,
                       const struct trace_record *r)
 {
-        bool fault = r->event == ev->filemap_fault;
+        const struct export_events *ev = &in->ev;
+        bool about = r->event == ev->filemap_fault || r->event == ev->read_iter ||
+                     r->event == ev->write_iter;
 
         f->nr++;
+        if (!f->object && export_is_file(in, r->object))
+                f->object = r->object;
+        if (!f->placed && (f->object || about))
+                f->placed = export_own_offset(in, r, &f->offset);
         if (r->event == ev->fault_begin && !f->begin)
                 f->begin = r;
         if (r->event == ev->fault_end && f->begin && !f->end)
                 f->end = r;
-        if (f->about || (!fault && r->event != ev->read_iter && r->event != ev->write_iter))
+        if (!about || f->about)
                 return;
         f->about = r;
-        f->file = r->arg[fault ? 1 : 2];
-        f->index = r->arg[0];
+        f->short_name = file_argument(in, r);
 }
 
 static int group_faults(struct export_input *in)
@@ -85,7 +105,7 @@ static int group_faults(struct export_input *in)
                 if (!in->nr_faults || in->fault[in->nr_faults - 1].id != r->fault)
                         in->fault[in->nr_faults++] =
                                 (struct export_fault){ .id = r->fault, .first = i };
-                add_event(&in->fault[in->nr_faults - 1], &in->ev, r);
+                add_event(in, &in->fault[in->nr_faults - 1], r);
         }
         return 0;
 }
@@ -181,6 +201,8 @@ int export_model_build(struct export_input *in)
         if (!error)
                 error = group_faults(in);
         if (!error)
+                error = export_place_all(in);
+        if (!error)
                 error = pair_requests(in);
         return error;
 }
@@ -189,6 +211,7 @@ void export_model_free(struct export_input *in)
 {
         free(in->by_fault);
         free(in->fault);
+        free(in->place);
         free(in->io);
         free(in->ended);
 }

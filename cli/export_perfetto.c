@@ -146,20 +146,17 @@ static json_t *fault_arguments(const struct writer *w, const struct export_fault
 {
         json_t *args = f->begin ? arguments(w, f->begin) : json_object();
         json_t *end = f->end ? arguments(w, f->end) : NULL;
-        char file[9];
+        size_t first = w->in->by_fault[f->first];
+        char file[32];
 
         if (end)
                 json_object_update(args, end);
         json_decref(end);
         if (f->begin && !f->end)
                 json_object_set_new(args, "unfinished", json_true());
-        if (f->file) {
-                trace_name_of(f->file, file);
-                json_object_set_new(args, "file", printable(file));
-        }
-        if (f->about && f->index < UINT64_MAX >> (PAGE_SHIFT + 1))
-                json_object_set_new(args, "offset",
-                                    json_integer((json_int_t)(f->index << PAGE_SHIFT)));
+        json_object_set_new(args, "file", printable(export_file_of(w->in, first, file)));
+        if (f->placed)
+                json_object_set_new(args, "offset", json_integer((json_int_t)f->offset));
         return args;
 }
 

@@ -48,17 +48,25 @@ static int read_list(struct replay_input *in, const char *path)
 /* What one look at a page is told by, and the file it belongs to. */
 struct events {
         int look, fault, read;
-        uint64_t file; /* its name; 0: not known yet */
+        uint64_t file; /* its number; of a trace that tells none its name; 0: not known yet */
 };
 
+static uint64_t file_of(const struct trace_reader *r, const struct trace_record *record)
+{
+        for (unsigned i = 0; !record->object && i < 4; i++)
+                if (!strcmp(trace_reader_arg(r, record->event, i), "file"))
+                        return record->arg[i];
+        return record->object;
+}
+
 /* Adds what the record tells. A fault that is run again looks again: that is one access. */
-static int add_record(struct replay_input *in, struct events *e, const struct trace_record *record,
-                      struct trace_record *last)
+static int add_record(struct replay_input *in, const struct trace_reader *r, struct events *e,
+                      const struct trace_record *record, struct trace_record *last)
 {
         bool named = record->event == e->fault || record->event == e->read;
-        uint64_t file = record->arg[record->event == e->fault ? 1 : 2];
+        uint64_t file = named ? file_of(r, record) : 0;
 
-        if (named && file) {
+        if (file) {
                 if (e->file && e->file != file)
                         return -EXDEV;
                 e->file = file;
@@ -88,7 +96,7 @@ static int take_records(struct replay_input *in, struct trace_reader *r, const c
                 error = in->page ? 0 : -ENOMEM;
         }
         for (size_t i = 0; !error && i < nr; i++)
-                error = add_record(in, &e, &records[i], &last);
+                error = add_record(in, r, &e, &records[i], &last);
         free(records);
         if (error == -EXDEV)
                 return fail(path, "replay", "the trace holds faults of more than one file");

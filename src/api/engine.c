@@ -200,9 +200,25 @@ static int open_upper(struct fl_engine *e, const struct fl_engine_config *cfg, c
         return task_create(&e->task, e->mm);
 }
 
+/* For the trace: trace_counters.counters. */
+static void count_for_trace(void *arg, struct trace_counters *out)
+{
+        struct fl_engine *e = arg;
+        struct page_cache *c = e->cache;
+        int64_t dirty = atomic_load(&c->nr_dirty) + atomic_load(&c->nr_writeback);
+
+        *out = (struct trace_counters){
+                .cache = (uint64_t)atomic_load(&c->budget.charged) << PAGE_SHIFT,
+                .dirty = dirty > 0 ? (uint64_t)dirty << PAGE_SHIFT : 0,
+                .queue = block_pool_in_flight(e->block_pool),
+                .budget = atomic_load(&c->budget_bytes),
+        };
+}
+
 /* Everything is unmapped and closed, or was never made. */
 static void dispose(struct fl_engine *e)
 {
+        trace_stop(&e->trace); /* it looks at what goes now */
         if (e->mm) {
                 mm_fork_stop(e->mm);
                 watchdog_stop(e->mm);
@@ -224,7 +240,6 @@ static void dispose(struct fl_engine *e)
         if (e->block_pool)
                 block_pool_destroy(e->block_pool);
         table_pool_destroy(&e->tables);
-        trace_stop(&e->trace);
         perturb_put(e->perturb);
         free(e->faults);
         free(e);
@@ -255,6 +270,7 @@ struct fl_engine *fl_engine_open(const struct fl_engine_config *config)
         e->opened_ns = now_ns();
         e->perturb = cfg.perturb;
         perturb_get(cfg.perturb);
+        e->trace.quiet = cfg.flags & FL_ENGINE_QUIET;
         if (cfg.trace && (error = trace_start(&e->trace, cfg.trace))) {
                 fl_fail(-error, cfg.trace, "creating the trace", NULL);
                 perturb_put(e->perturb);
@@ -277,6 +293,7 @@ struct fl_engine *fl_engine_open(const struct fl_engine_config *config)
                 fl_fail(-error, NULL, "opening an engine", why);
                 return NULL;
         }
+        trace_set_counters(&e->trace, count_for_trace, e);
         return e;
 }
 

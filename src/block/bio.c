@@ -114,6 +114,18 @@ bool block_pool_stats(struct block_pool *p, unsigned index, char name[64],
         return true;
 }
 
+unsigned block_pool_in_flight(struct block_pool *p)
+{
+        struct request_queue *q;
+        unsigned n = 0;
+
+        mutex_lock(&p->lock);
+        LIST_FOREACH (q, &p->queues, of_pool)
+                n += atomic_load_explicit(&q->in_flight, memory_order_relaxed);
+        mutex_unlock(&p->lock);
+        return n;
+}
+
 /* ---- bios ---- */
 
 /* => the pool's lock held */
@@ -242,8 +254,8 @@ struct request *request_alloc(struct request_queue *q, struct bio *bio)
         rq->steps = blk_flush_steps(q, bio);
         rq->sequence = rq->steps != STEP_DATA;
         rq->cur_done = 0;
-        trace_emit(q->trace, TRACE_GETRQ, bio->bi_fault, bio->bi_sector, bio->bi_size, bio->bi_opf,
-                   0);
+        trace_emit(q->trace, GETRQ, bio->bi_fault, q->object, bio->bi_sector, bio->bi_size,
+                   bio->bi_opf, 0);
         return rq;
 }
 
@@ -283,8 +295,8 @@ void submit_bio(struct bio *bio, struct blk_plug *plug)
         bio->bi_status = check_op(q, bio);
         bio->bi_done = 0;
         bio->bi_queued = q->now();
-        trace_emit(q->trace, TRACE_BIO, bio->bi_fault, bio->bi_sector, bio->bi_size, bio->bi_opf,
-                   0);
+        trace_emit(q->trace, BIO, bio->bi_fault, q->object, bio->bi_sector, bio->bi_size,
+                   bio->bi_opf, 0);
         if (bio->bi_status || !blk_flush_steps(q, bio)) {
                 bio_end(bio);
                 blk_queue_put(q, 2);

@@ -132,6 +132,9 @@ void blk_queue_stats(struct request_queue *q, struct blk_queue_stats *stats);
 bool block_pool_stats(struct block_pool *p, unsigned index, char name[64],
                       struct blk_queue_stats *stats);
 
+/* Requests at the drivers of all queues of the pool. */
+unsigned block_pool_in_flight(struct block_pool *p);
+
 /* What a queue holds at this moment, for people. */
 struct blk_queue_state {
         unsigned queued[3]; /* waiting: real-time, best effort, idle */

@@ -177,6 +177,8 @@ void blk_flush_done(struct request *rq, int error)
         q->flush.running = false;
         rq->time[TIME_C] = q->now();
         blk_account(q, rq, 0);
+        trace_emit(q->trace, FLUSH, 0, q->object, rq->nr_bios, (uint64_t)error,
+                   rq->time[TIME_C] - rq->time[TIME_Q], 0);
         done = end_flush_step(q, error);
         kick(q);
         mutex_unlock(&q->lock);

@@ -54,9 +54,8 @@ static void count_merge(struct request *rq, enum merge_kind kind, const struct b
         struct trace *t = rq->q->trace;
 
         stat_add(&t->stats, kind == MERGE_BACK ? STAT_merges_back : STAT_merges_front, 1);
-        if (trace_on(t))
-                trace_write(t, TRACE_MERGE, bio->bi_fault, bio->bi_sector, bytes, trace_name(name),
-                            0);
+        trace_emit(t, MERGE, bio->bi_fault, rq->q->object, bio->bi_sector, bytes, trace_name(name),
+                   0);
 }
 
 /* The bios first..last join those of rq, behind or in front. */

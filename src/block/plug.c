@@ -31,8 +31,8 @@ void blk_finish_plug(struct blk_plug *plug)
 
         if (!first)
                 return;
-        trace_emit(first->q->trace, TRACE_PLUG, first->bio->bi_fault, plug->count, plug->bios, 0,
-                   0);
+        trace_emit(first->q->trace, PLUG, first->bio->bi_fault, first->q->object, plug->count,
+                   plug->bios, 0, 0);
         blk_start_plug(plug); /* what bi_end_io does with it is another round */
         while (list.head)
                 flush_to_queue(&list, list.head->q);
@@ -59,6 +59,9 @@ void blk_plug_bio(struct blk_plug *plug, struct bio *bio)
                 blk_finish_plug(plug);
         rq = request_alloc(bio->bi_queue, bio);
         rq->state = RQ_PLUGGED;
+        if (!plug->list.head)
+                trace_emit(rq->q->trace, PLUGGED, bio->bi_fault, rq->q->object, rq->sector,
+                           rq->bytes, rq->opf, 0);
         rq_list_append(&plug->list, rq);
         plug->count++;
         plug->bios++;

@@ -108,7 +108,7 @@ void blk_queue_insert(struct request_queue *q, struct rq_list *l)
                 rq_list_remove(l, rq);
                 rq->state = RQ_QUEUED;
                 rq->time[TIME_I] = now;
-                trace_emit(q->trace, TRACE_INSERT, rq->bio->bi_fault, rq->sector, rq->bytes,
+                trace_emit(q->trace, INSERT, rq->bio->bi_fault, q->object, rq->sector, rq->bytes,
                            rq->opf, rq->prio);
                 q->elv->insert(q, rq);
         }
@@ -325,6 +325,7 @@ int blk_queue_create(struct request_queue **out, struct device *dev, struct bloc
         q->dev = dev;
         q->pool = pool;
         q->trace = trace;
+        q->object = dev->object = trace_object(trace, TRACE_OF_DEVICE, dev->name);
         q->now = now_ns;
         q->elv = block_pool_elevator(pool);
         q->elv_data = calloc(1, q->elv->size);

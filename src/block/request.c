@@ -85,7 +85,8 @@ static void count_dispatch(struct request *rq)
                 return;
         rq->started = true;
         stat_add(&t->stats, rq->bio ? STAT_requests : STAT_flushes, 1);
-        trace_emit(t, TRACE_REQUEST, rq->io.fault, rq->sector, rq->bytes, rq->opf, rq->nr_bios);
+        trace_emit(t, REQUEST, rq->io.fault, rq->q->object, rq->sector, rq->bytes, rq->opf,
+                   rq->nr_bios);
 }
 
 static void io_done(struct driver_io *io);
@@ -98,6 +99,7 @@ void request_start(struct request *rq)
                 .flags = driver_flags(rq),
                 .iov = rq->iov,
                 .fault = rq->bio ? rq->bio->bi_fault : 0,
+                .object = rq->q->object,
                 .done = io_done,
         };
         rq->span = 0;
@@ -198,7 +200,7 @@ static uint64_t request_result(const struct request *rq, int *error)
                 moved += bio->bi_done;
                 if (!bio->bi_status)
                         continue;
-                trace_emit(t, TRACE_ERROR, bio->bi_fault, (uint64_t)-bio->bi_status,
+                trace_emit(t, ERROR, bio->bi_fault, rq->q->object, (uint64_t)-bio->bi_status,
                            bio_offset(bio), bio->bi_size, 0);
                 if (!*error)
                         *error = bio->bi_status;
@@ -223,7 +225,7 @@ void request_complete(struct request *rq)
         moved = request_result(rq, &error);
         if (!rq->started) /* a flush was all of it */
                 stat_add(&q->trace->stats, STAT_requests, 1);
-        trace_emit(q->trace, TRACE_COMPLETE, bio->bi_fault, rq->sector, rq->bytes,
+        trace_emit(q->trace, COMPLETE, bio->bi_fault, q->object, rq->sector, rq->bytes,
                    error ? (uint64_t)error : moved, rq->time[TIME_C] - rq->time[TIME_Q]);
         waiting = blk_queue_leave(q, rq, moved);
         for (; bio; bio = next) {

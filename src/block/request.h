@@ -103,6 +103,7 @@ struct request_queue {
         struct device *dev;             /* (c) */
         struct block_pool *pool;        /* (c) */
         struct trace *trace;            /* (c) */
+        uint64_t object;                /* (c) the device's */
         const struct elevator_ops *elv; /* (c) */
         void *elv_data;                 /* [queue] its state */
         uint64_t (*now)(void);          /* (c) now_ns, or a test's clock */
@@ -110,7 +111,7 @@ struct request_queue {
         struct mutex lock;
         struct rq_list at_head;       /* [queue] QUEUED, and before all that the elevator has */
         _Atomic unsigned nr_queued;   /* [queue] to write: requests that the elevator has */
-        unsigned in_flight;           /* [queue] requests at the driver */
+        _Atomic unsigned in_flight;   /* [queue] to write: requests at the driver */
         struct blk_queue_stats stats; /* [queue] */
         LIST_ENTRY(request_queue) of_pool; /* [bios] */
         struct blk_flush flush;            /* [queue] */

@@ -23,6 +23,7 @@ int mapping_create(struct page_cache *c, struct inode *inode)
         if (!m)
                 return -ENOMEM;
         m->host = inode;
+        m->object = inode->i_object;
         m->cache = c;
         m->swap_backed = inode->a_ops->swap_backed;
         radix_init(&m->i_pages, c->tables, PAGE_ENTRY_SHIFT);
@@ -128,10 +129,11 @@ static void wait_state(struct address_space *m, struct page *p, bool (*busy)(uin
                 waiter_sleep(&w, 0);
 }
 
-/* Takes one page out of the cache whatever it holds. => pinned */
-static void drop_page(struct address_space *m, struct page *p, uint64_t index)
+/* Takes one page out of the cache whatever it holds; true: there was something. => pinned */
+static bool drop_page(struct address_space *m, struct page *p, uint64_t index)
 {
         struct page_cache *c = m->cache;
+        bool held = false;
 
         for (;;) {
                 page_lock(c, p);
@@ -154,6 +156,7 @@ static void drop_page(struct address_space *m, struct page *p, uint64_t index)
                                 mapping_zap(m, &(struct page_span){ index, 1 }, 1);
                         m->frames->ops->release(m->frames, index, 1);
                         page_end_evict(c, p, false);
+                        held = true;
                         break;
                 case PAGE_ERROR:
                         page_forget_error(c, p);
@@ -164,7 +167,7 @@ static void drop_page(struct address_space *m, struct page *p, uint64_t index)
                 if (m->host->a_ops->freepage)
                         m->host->a_ops->freepage(m->host, index);
                 page_unlock(c, p);
-                return;
+                return held;
         }
 }
 
@@ -175,9 +178,17 @@ void drop_pages(struct address_space *m, uint64_t index, uint64_t end)
 
         while ((p = radix_next_part(&m->i_pages, &index, end, &stop))) {
                 struct page *first = p;
+                uint64_t run = 0;
 
-                for (; index < stop; index++, p++)
-                        drop_page(m, p, index);
+                for (; index < stop; index++, p++) {
+                        if (drop_page(m, p, index)) {
+                                run++;
+                                continue;
+                        }
+                        trace_evicted(m, index - run, run, EVICT_DROPPED);
+                        run = 0;
+                }
+                trace_evicted(m, index - run, run, EVICT_DROPPED);
                 put_page(m, first);
         }
 }
@@ -188,7 +199,8 @@ int drop_index(struct address_space *m, uint64_t index)
 
         if (!p)
                 return -ENOMEM;
-        drop_page(m, p, index);
+        if (drop_page(m, p, index))
+                trace_evicted(m, index, 1, EVICT_DROPPED);
         put_page(m, p);
         return 0;
 }

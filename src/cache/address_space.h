@@ -49,6 +49,7 @@ struct address_space {
         struct inode *host;       /* (c) */
         struct page_cache *cache; /* (c) */
         uint64_t number;          /* (c) of all files the cache has had; the list is in its order */
+        uint64_t object;          /* (c) the host's i_object */
         bool swap_backed;         /* (c) of the file system's operations */
         struct radix i_pages;     /* struct page */
         struct frames *frames;    /* (c) */

@@ -149,6 +149,22 @@ void cache_destroy(struct page_cache *c);
 void cache_set_private(struct page_cache *c, const struct private_ops *ops, void *arg);
 int cache_resize(struct page_cache *c, uint64_t bytes);
 
+/* Why pages have gone, for the trace. */
+enum evict_why {
+        EVICT_RECLAIM, /* room was wanted */
+        EVICT_ASKED,   /* advice, fl_evict, a file that has changed */
+        EVICT_PRIVATE, /* its place is a private copy's now */
+        EVICT_DROPPED  /* closed, cut off, punched out */
+};
+#define trace_evicted(m, start, pages, why)                                                        \
+        do {                                                                                       \
+                uint64_t evicted_pages = (pages);                                                  \
+                                                                                                   \
+                if (evicted_pages)                                                                 \
+                        trace_emit((m)->cache->trace, EVICT, 0, (m)->object, start, evicted_pages, \
+                                   why, 0);                                                        \
+        } while (0)
+
 /* What a step found it has to wait for. Filled in by the step that returned "retry". */
 struct wait_on {
         enum {

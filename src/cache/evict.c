@@ -84,6 +84,7 @@ static uint64_t evict_run(struct address_space *m, struct page *first, uint64_t 
                         page_cancel_evict(c, first + i);
                 page_unlock(c, first + i);
         }
+        trace_evicted(m, index, gone ? nr : 0, EVICT_ASKED);
         return gone ? nr : 0;
 }
 

@@ -60,16 +60,6 @@ int file_open(struct page_cache *c, struct inode *inode, int oflags, uint32_t ra
         return 0;
 }
 
-uint64_t file_trace_name(const struct file *f)
-{
-        const char *name = f->inode->name, *slash;
-
-        if (!trace_on(f->mapping->cache->trace))
-                return 0;
-        slash = strrchr(name, '/');
-        return trace_name(slash ? slash + 1 : name);
-}
-
 void file_get(struct file *f)
 {
         atomic_fetch_add(&f->refs, 1);

@@ -53,7 +53,7 @@ static void do_async_mmap_readahead(struct filemap_request *rq, struct page *pag
         win = c->policy->mmap_hit(&q, marker);
         miss = f->ra.mmap_miss;
         mutex_unlock(&f->ra_lock);
-        trace_emit(c->trace, TRACE_ASYNC_RA, rq->fault, rq->index, marker, miss, 0);
+        trace_emit(c->trace, ASYNC_RA, rq->fault, f->mapping->object, rq->index, marker, miss, 0);
         /* L29: cleared whatever came of it, or else every fault here asks again. */
         if (marker && (rq->ra_pages || f->ra_pages) && rq->advice != ADVICE_RANDOM)
                 filemap_unmark(f->mapping, &marked);
@@ -80,7 +80,7 @@ static void do_sync_mmap_readahead(struct filemap_request *rq)
         } else if (rq->advice != ADVICE_RANDOM && page_is_swapped(f->mapping, rq->index)) {
                 win = shmem_window(f->mapping, rq->index);
         }
-        trace_emit(c->trace, TRACE_SYNC_RA, rq->fault, rq->index, miss, 0, 0);
+        trace_emit(c->trace, SYNC_RA, rq->fault, f->mapping->object, rq->index, miss, 0, 0);
         win.asked = rq->asked;
         if (win.nr)
                 do_page_cache_ra(f, &win, rq->index, 0, rq->fault, rq->plug);
@@ -124,7 +124,7 @@ enum filemap_result filemap_read_alone(struct filemap_request *rq)
                         rq->error = -ENOMEM;
                         return FILEMAP_ERROR;
                 }
-                trace_emit(c->trace, TRACE_BUDGET_WAIT, rq->fault, 1,
+                trace_emit(c->trace, BUDGET_WAIT, rq->fault, m->object, 1,
                            (uint64_t)atomic_load(&c->budget.charged),
                            (uint64_t)atomic_load(&c->budget.limit), 0);
                 return FILEMAP_RETRY;
@@ -144,15 +144,14 @@ enum filemap_result filemap_fault(struct filemap_request *rq)
         struct page *p;
         enum page_state s;
 
-        trace_emit(c->trace, TRACE_FILEMAP_FAULT, rq->fault, rq->index, file_trace_name(rq->file),
-                   0, 0);
+        trace_emit(c->trace, FILEMAP_FAULT, rq->fault, m->object, rq->index, 0, 0, 0);
         rq->wait.kind = WAIT_NONE;
         rq->error = 0;
         if (rq->index >= mapping_pages(m))
                 return FILEMAP_PAST_END;
         p = find_page(m, rq->index);
         s = p ? page_state(p) : PAGE_ABSENT;
-        trace_emit(c->trace, TRACE_FIND_GET_PAGE, rq->fault, rq->index,
+        trace_emit(c->trace, FIND_GET_PAGE, rq->fault, m->object, rq->index,
                    s != PAGE_ABSENT && s != PAGE_ERROR, s, p && page_test(p, PG_MARKER));
         if (s != PAGE_ABSENT && s != PAGE_ERROR) {
                 if (!rq->tried && !m->swap_backed)
@@ -168,7 +167,7 @@ enum filemap_result filemap_fault(struct filemap_request *rq)
                 put_page(m, p);
         if (!rq->major && (!m->swap_backed || page_is_swapped(m, rq->index))) {
                 rq->major = true;
-                trace_emit(c->trace, TRACE_MAJOR, rq->fault, rq->index, 0, 0, 0);
+                trace_emit(c->trace, MAJOR, rq->fault, m->object, rq->index, 0, 0, 0);
         }
         if (!rq->tried && s == PAGE_ABSENT) {
                 do_sync_mmap_readahead(rq);
@@ -193,13 +192,13 @@ int filemap_page_mkwrite(struct filemap_request *rq, struct page *page, bool thr
         page_assert_locked(page);
         if (page_may_write(page))
                 return 0;
-        trace_emit(c->trace, TRACE_PAGE_MKWRITE, rq->fault, rq->index, 0, 0, 0);
+        trace_emit(c->trace, PAGE_MKWRITE, rq->fault, m->object, rq->index, 0, 0, 0);
         if (m->swap_backed && page_state(page) == PAGE_WRITEBACK) {
                 page_make_dirty(c, page);
                 return 0;
         }
         if (dirty >= dirty_limit(c) && !throttled) {
-                trace_emit(c->trace, TRACE_DIRTY_THROTTLE, rq->fault, (uint64_t)dirty,
+                trace_emit(c->trace, DIRTY_THROTTLE, rq->fault, m->object, (uint64_t)dirty,
                            (uint64_t)dirty_limit(c), 0, 0);
                 rq->wait.kind = WAIT_DIRTY;
                 flusher_kick(c);

@@ -29,9 +29,9 @@ struct filemap_request {
         enum vm_advice advice;
         uint32_t ra_pages; /* largest window; 0: the file's */
         bool write, exec;
-        bool tried; /* has waited once: read this page only */
-        bool asked; /* populate: no touch, a call that wants the page to be there */
-        uint64_t fault;
+        bool tried;             /* has waited once: read this page only */
+        bool asked;             /* populate: no touch, a call that wants the page to be there */
+        uint64_t fault, object; /* for the trace; object: the file's, 0: none */
         struct blk_plug *plug;
         struct room_request *room; /* asked for, kept over tries; whoever ends the fault puts it */
         /* answers: */
@@ -42,10 +42,6 @@ struct filemap_request {
         struct wait_on wait; /* FILEMAP_RETRY */
 };
 enum filemap_result { FILEMAP_PAGE, FILEMAP_RETRY, FILEMAP_PAST_END, FILEMAP_ERROR };
-
-/* The file as an argument of an event: the first letters of its last component; 0 when nothing
- * is being traced. */
-uint64_t file_trace_name(const struct file *f);
 
 /* Pages of the budget that are free. */
 static inline uint64_t filemap_freemem(struct page_cache *c)

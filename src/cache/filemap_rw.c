@@ -133,7 +133,7 @@ static int get_page_for_read(struct file *f, uint64_t index, uint64_t req, uint6
                 int r;
 
                 if (!tried)
-                        trace_emit(c->trace, TRACE_FIND_GET_PAGE, fault, index, hit, s,
+                        trace_emit(c->trace, FIND_GET_PAGE, fault, m->object, index, hit, s,
                                    p && page_test(p, PG_MARKER));
                 if (hit) {
                         start_next(f, p, index, req, fault);
@@ -216,8 +216,8 @@ ssize_t filemap_read(struct file *f, char *buf, size_t count, uint64_t pos, uint
         char bounce[BOUNCE_PAGES * PAGE_SIZE];
         size_t done = 0;
 
-        trace_emit(f->mapping->cache->trace, TRACE_READ_ITER, fault, pos >> PAGE_SHIFT, count,
-                   file_trace_name(f), 0);
+        trace_emit(f->mapping->cache->trace, READ_ITER, fault, f->mapping->object,
+                   pos >> PAGE_SHIFT, count, 0, 0);
         while (done < count) {
                 ssize_t n;
 
@@ -404,8 +404,8 @@ ssize_t filemap_write(struct file *f, const char *buf, size_t count, uint64_t po
 
         if (error)
                 return error;
-        trace_emit(f->mapping->cache->trace, TRACE_WRITE_ITER, fault, pos >> PAGE_SHIFT, count,
-                   file_trace_name(f), 0);
+        trace_emit(f->mapping->cache->trace, WRITE_ITER, fault, f->mapping->object,
+                   pos >> PAGE_SHIFT, count, 0, 0);
         while (done < count) {
                 size_t in_page = PAGE_SIZE - ((pos + done) & (PAGE_SIZE - 1));
                 size_t n = min_u64(in_page, count - done);

@@ -77,16 +77,16 @@ static void look_up(struct filemap_request *rq, struct vop_getpage *vop, bool hi
         vop->end = answer_end(rq, vop, &read);
         c->policy->returned(&q, vop->end);
         mutex_unlock(&f->ra_lock);
-        trace_emit(c->trace, TRACE_GETAPAGE, rq->fault, rq->index << PAGE_SHIFT, hit,
+        trace_emit(c->trace, GETAPAGE, rq->fault, f->mapping->object, rq->index << PAGE_SHIFT, hit,
                    stream.i_nextr, stream.i_nextrio);
         if (read.nr) {
-                trace_emit(c->trace, TRACE_PVN_READ_KLUSTER, rq->fault, read.start << PAGE_SHIFT,
-                           (uint64_t)read.nr << PAGE_SHIFT, read.why, 0);
+                trace_emit(c->trace, PVN_READ_KLUSTER, rq->fault, f->mapping->object,
+                           read.start << PAGE_SHIFT, (uint64_t)read.nr << PAGE_SHIFT, read.why, 0);
                 do_page_cache_ra(f, &read, rq->index, 0, rq->fault, rq->plug);
         }
         if (next.nr) {
-                trace_emit(c->trace, TRACE_GETPAGE_RA, rq->fault, next.start << PAGE_SHIFT,
-                           (uint64_t)next.nr << PAGE_SHIFT, next.why, 0);
+                trace_emit(c->trace, GETPAGE_RA, rq->fault, f->mapping->object,
+                           next.start << PAGE_SHIFT, (uint64_t)next.nr << PAGE_SHIFT, next.why, 0);
                 do_page_cache_ra(f, &next, UINT64_MAX, 0, rq->fault, rq->plug);
         }
 }
@@ -119,7 +119,8 @@ enum filemap_result getpage(struct filemap_request *rq, struct vop_getpage *vop)
         if (!rq->tried && s != PAGE_ERROR) {
                 if (s == PAGE_ABSENT && !rq->major) {
                         rq->major = true;
-                        trace_emit(m->cache->trace, TRACE_MAJOR, rq->fault, rq->index, 0, 0, 0);
+                        trace_emit(m->cache->trace, MAJOR, rq->fault, m->object, rq->index, 0, 0,
+                                   0);
                 }
                 look_up(rq, vop, s != PAGE_ABSENT);
         } else if ((other = still_reading(m, vop))) {

@@ -51,5 +51,5 @@ void pageout_wake(struct page_cache *c)
                         break;
         }
         scan_memory(c, (unsigned)min_u64(turn.pushes, ZAP_BATCH));
-        trace_emit(c->trace, TRACE_RECLAIM, 0, r.scanned, r.zapped, r.evicted, 0);
+        trace_emit(c->trace, RECLAIM, 0, 0, r.scanned, r.zapped, r.evicted, 0);
 }

@@ -90,7 +90,8 @@ static void read_end_io(struct fs_run *fs)
                 }
         }
         perturb_gap();
-        trace_emit(c->trace, TRACE_PAGE_UPTODATE, fs->fault, fs->index, good, (uint64_t)-error, 0);
+        trace_emit(c->trace, PAGE_UPTODATE, fs->fault, m->object, fs->index, good, (uint64_t)-error,
+                   0);
         for (uint64_t i = 0; i < fs->nr_pages; i++) {
                 struct page *p = find_page(m, fs->index + i);
 
@@ -113,7 +114,8 @@ static void read_pages(struct io_run *run, struct blk_plug *plug)
 {
         struct fs_run *fs = &run->fs;
 
-        trace_emit(run->cache->trace, TRACE_READ_PAGES, fs->fault, fs->index, fs->nr_pages, 0, 0);
+        trace_emit(run->cache->trace, READ_PAGES, fs->fault, run->mapping->object, fs->index,
+                   fs->nr_pages, 0, 0);
         fs->inode->a_ops->readahead(fs, plug);
 }
 
@@ -261,7 +263,7 @@ static bool read_run(const struct ra_walk *w, uint64_t first, unsigned *nr, bool
                 done++;
         wants = w->wanted >= first && w->wanted < first + done;
         run->demand = wants && done == 1;
-        trace_emit(trace, TRACE_RA_UNBOUNDED, w->fault, first, done, 0, 0);
+        trace_emit(trace, RA_UNBOUNDED, w->fault, m->object, first, done, 0, 0);
         launch(run, done, IO_READ | (wants ? REQ_SYNC : REQ_RAHEAD) | w->opf, w->fault, w->plug);
         stat_add(&trace->stats, STAT_readahead_pages, done - (wants ? 1 : 0));
         if (!from_end)
@@ -271,9 +273,11 @@ static bool read_run(const struct ra_walk *w, uint64_t first, unsigned *nr, bool
 
 static void note_skipped(const struct ra_walk *w, uint64_t index, uint64_t skipped)
 {
+        const struct address_space *m = w->f->mapping;
+
         if (skipped)
-                trace_emit(w->f->mapping->cache->trace, TRACE_RA_UNBOUNDED, w->fault, index, 0,
-                           skipped, 0);
+                trace_emit(m->cache->trace, RA_UNBOUNDED, w->fault, m->object, index, 0, skipped,
+                           0);
 }
 
 /* page_cache_ra_unbounded: reads what of [index, end) is absent, or of each step-th page there. Where it
@@ -330,9 +334,10 @@ void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t want
         unsigned held = hold_begin(c);
         bool cut;
 
-        trace_emit(c->trace, TRACE_PAGE_CACHE_RA, fault, win->start, win->nr, win->async, win->why);
+        trace_emit(c->trace, PAGE_CACHE_RA, fault, m->object, win->start, win->nr, win->async,
+                   win->why);
         if (win->stream.step)
-                trace_emit(c->trace, TRACE_STREAM, fault, (uint64_t)win->stream.step,
+                trace_emit(c->trace, STREAM, fault, m->object, (uint64_t)win->stream.step,
                            win->stream.windows, win->stream.most, 0);
         if (win->stream.step < 0 && step == 1) {
                 stop = read_backward(&w, win->start, end);

@@ -119,6 +119,8 @@ static unsigned evict_victims(struct page_cache *c, struct victim *v, unsigned n
                                 }
                                 evicted += gone;
                         }
+                        trace_evicted(v[i].m, spans[s].index, gone ? spans[s].nr : 0,
+                                      EVICT_RECLAIM);
                 }
         }
         for (unsigned i = 0; i < nr; i++) {
@@ -299,7 +301,7 @@ struct reclaim_result shrink_list(struct page_cache *c, unsigned want)
         if (r.evicted < want && clean_shmem(c))
                 shrink_lru(c, &c->shm_lru, want - r.evicted,
                            min_u64(whole_list(&c->shm_lru), SHM_LOOK), &r);
-        trace_emit(c->trace, TRACE_RECLAIM, 0, r.scanned, r.zapped, r.evicted, 0);
+        trace_emit(c->trace, RECLAIM, 0, 0, r.scanned, r.zapped, r.evicted, 0);
         return r;
 }
 
@@ -321,6 +323,7 @@ int evict_for_private(struct page_cache *c, struct address_space *m, struct page
                 page_cancel_evict(c, p);
         else
                 page_end_evict(c, p, true);
+        trace_evicted(m, span.index, error ? 0 : 1, EVICT_PRIVATE);
         return error;
 }
 
@@ -464,7 +467,7 @@ static struct reclaim_result shrink_files(struct page_cache *c, unsigned want)
         mutex_lock(&c->evict_lock);
         shrink_lru(c, &c->lru, want, whole_list(&c->lru), &r);
         mutex_unlock(&c->evict_lock);
-        trace_emit(c->trace, TRACE_RECLAIM, 0, r.scanned, r.zapped, r.evicted, 0);
+        trace_emit(c->trace, RECLAIM, 0, 0, r.scanned, r.zapped, r.evicted, 0);
         if (r.dirty) {
                 atomic_store(&c->reclaim_wants, r.dirty < BATCH ? BATCH : r.dirty);
                 flusher_kick(c);

@@ -60,7 +60,7 @@ static void write_end_io(struct fs_run *fs)
                 page_unlock(c, p);
                 put_page(m, p);
         }
-        trace_emit(c->trace, TRACE_END_WRITEBACK, fs->fault, fs->index, fs->nr_pages,
+        trace_emit(c->trace, END_WRITEBACK, fs->fault, m->object, fs->index, fs->nr_pages,
                    (uint64_t)-fs->error, again);
         if (!fs->error) {
                 if (m->swap_backed)
@@ -196,7 +196,7 @@ static unsigned write_run(struct address_space *m, uint64_t index, char *buf, un
                 .fault = fault,
                 .end_io = write_end_io,
         };
-        trace_emit(c->trace, TRACE_WRITEBACK, fault, index, done, why, 0);
+        trace_emit(c->trace, WRITEBACK, fault, m->object, index, done, why, 0);
         perturb_gap();
         if (mapping_protect(m, index, done))
                 keep_dirty(m, index, done);

@@ -11,9 +11,9 @@ static void trace_submit(struct device *dev, struct driver_io *io)
 {
         struct trace *t = dev->env ? dev->env->trace : NULL;
 
-        if (t && trace_on(t))
-                trace_write(t, TRACE_DRIVER, io->fault, io->offset, io->len, io->op,
-                            trace_name(dev->ops->name));
+        if (t)
+                trace_emit(t, DRIVER, io->fault, io->object, io->offset, io->len, io->op,
+                           trace_name(dev->ops->name));
 }
 
 void device_submit(struct device *dev, struct driver_io *io)

@@ -38,7 +38,7 @@ struct driver_io {
         uint64_t len;      /* bytes; the sum of iov, where there are buffers */
         struct iovec *iov; /* the driver may change it, to go on after a short transfer */
         unsigned iovcnt;
-        uint64_t fault; /* for the trace */
+        uint64_t fault, object; /* for the trace; object: the device's */
         /* Bytes moved, or -errno. Either may move fewer than asked for; who called goes on behind
          * them. A read moves fewer, in the end none, where the device ends: the rest of the buffer is
          * then unspecified. */
@@ -94,6 +94,7 @@ struct driver_ops {
 struct device {
         const struct driver_ops *ops;
         struct driver_env *env;
+        uint64_t object;       /* its number in the trace; 0: it has no queue yet */
         uint64_t size;         /* bytes */
         uint32_t block_size;   /* I/O not aligned to it is allowed, and slow */
         uint32_t max_bytes;    /* of one I/O; 0 = no limit */

@@ -233,6 +233,7 @@ static void start(struct faulty_slot *slot)
                 .iov = outer->iov,
                 .iovcnt = outer->iovcnt,
                 .fault = outer->fault,
+                .object = outer->object,
                 .result = err,
                 .done = inner_done,
         };

@@ -56,6 +56,7 @@ void inode_insert_locked(struct fs_env *env, struct inode *inode, const char *ur
 
         mutex_assert_held(&env->lock);
         strncpy(inode->name, uri, sizeof inode->name - 1);
+        inode->i_object = trace_object(env->trace, TRACE_OF_FILE, inode->name);
         inode->refs = 1;
         inode->next = *chain;
         *chain = inode;
@@ -221,7 +222,6 @@ int generic_fsync(struct inode *inode, struct request_queue *q)
 {
         struct trace *t = inode->i_sb->env->trace;
 
-        if (trace_on(t))
-                trace_write(t, TRACE_FS_FSYNC, 0, trace_name(inode->i_sb->type), 0, 0, 0);
+        trace_emit(t, FS_FSYNC, 0, inode->i_object, trace_name(inode->i_sb->type), 0, 0, 0);
         return submit_bio_wait(q, IO_WRITE | REQ_PREFLUSH | REQ_SYNC, 0, NULL, 0, 0);
 }

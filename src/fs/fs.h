@@ -110,6 +110,7 @@ struct inode {
         const struct file_operations *f_op;
         struct super_block *i_sb;
         struct request_queue *i_queue; /* [env] to write; an earlier one stays as long as this */
+        uint64_t i_object;             /* (c) its number in the trace */
         uint64_t i_dev, i_ino;         /* (c) identity: two opens of one file share the inode */
         _Atomic uint64_t i_size;       /* [rwsem] to write; bytes */
         uint32_t ra_pages;             /* the device's read-ahead, in pages */

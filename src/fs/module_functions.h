@@ -29,9 +29,11 @@ CORE(void, lock_assert_below_at, (enum lock_class class, const char *where), (cl
 #endif
 /* trace */
 CORE(void, trace_write,
-     (struct trace * t, enum trace_event ev, uint64_t fault, uint64_t a, uint64_t b, uint64_t c,
-      uint64_t d),
-     (t, ev, fault, a, b, c, d))
+     (struct trace * t, enum trace_event ev, uint64_t fault, uint64_t object, uint64_t a,
+      uint64_t b, uint64_t c, uint64_t d),
+     (t, ev, fault, object, a, b, c, d))
+CORE(uint64_t, trace_object, (struct trace * t, enum trace_kind kind, const char *name),
+     (t, kind, name))
 CORE(uint64_t, trace_name, (const char *name), (name))
 /* driver */
 CORE(int, device_open_uri,

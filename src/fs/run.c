@@ -28,10 +28,12 @@ void fs_run_begin(struct fs_run *run)
         atomic_store_explicit(&run->pending, 1, memory_order_relaxed);
         atomic_store_explicit(&run->first_error, 0, memory_order_relaxed);
         atomic_store_explicit(&run->first_missing, UINT64_MAX, memory_order_relaxed);
-        if (trace_on(t))
-                trace_write(t, run_is_read(run) ? TRACE_FS_READAHEAD : TRACE_FS_WRITEPAGES,
-                            run->fault, run->index, run->nr_pages,
-                            trace_name(run->inode->i_sb->type), 0);
+        if (run_is_read(run))
+                trace_emit(t, FS_READAHEAD, run->fault, run->inode->i_object, run->index,
+                           run->nr_pages, trace_name(run->inode->i_sb->type), 0);
+        else
+                trace_emit(t, FS_WRITEPAGES, run->fault, run->inode->i_object, run->index,
+                           run->nr_pages, trace_name(run->inode->i_sb->type), 0);
 }
 
 void fs_run_error(struct fs_run *run, int error)
@@ -117,6 +119,8 @@ int fs_run_bio_flags(struct fs_run *run, struct request_queue *q, uint64_t secto
         bio->bi_private = run;
         bio->bi_fault = run->fault;
         atomic_fetch_add(&run->pending, 1);
+        trace_emit(run->inode->i_sb->env->trace, FS_MAP, run->fault, run->inode->i_object,
+                   fs_run_start(run) + offset, bytes, sector, blk_queue_device(q)->object);
         submit_bio(bio, plug);
         return 0;
 }

@@ -3,7 +3,8 @@
  * events.h - every event, once: X(NAME, layer, "text", "a", "b", "c", "d")
  *
  * The names of the arguments are what `explain` and the exports print; "" = unused. Append only:
- * the number of an event is part of the trace format (docs/trace-format.md).
+ * the number of an event is part of the trace format (docs/trace-format.md). NAME is the name of
+ * the event's probe, too (trace/probe.h).
  */
 #ifndef FL_TRACE_EVENTS_H
 #define FL_TRACE_EVENTS_H
@@ -21,7 +22,7 @@
         X(SET_PTE, "vm", "set_pte", "address", "pages", "frame", "writable")                       \
         X(RETRY, "vm", "VM_FAULT_RETRY", "why", "index", "", "")                                   \
         X(SIGNAL, "vm", "signal", "signo", "code", "address", "")                                  \
-        X(FILEMAP_FAULT, "cache", "filemap_fault", "index", "file", "", "")                        \
+        X(FILEMAP_FAULT, "cache", "filemap_fault", "index", "", "", "")                            \
         X(FIND_GET_PAGE, "cache", "find_get_page", "index", "hit", "state", "marker")              \
         X(MAJOR, "cache", "VM_FAULT_MAJOR", "index", "", "", "")                                   \
         X(SYNC_RA, "cache", "do_sync_mmap_readahead", "index", "mmap_miss", "", "")                \
@@ -36,8 +37,8 @@
         X(END_WRITEBACK, "cache", "end_page_writeback", "start", "pages", "error", "redirtied")    \
         X(RECLAIM, "cache", "shrink_list", "scanned", "zapped", "evicted", "")                     \
         X(BUDGET_WAIT, "cache", "wait for budget", "pages", "charged", "limit", "")                \
-        X(READ_ITER, "cache", "filemap_read", "index", "length", "file", "")                       \
-        X(WRITE_ITER, "cache", "generic_perform_write", "index", "length", "file", "")             \
+        X(READ_ITER, "cache", "filemap_read", "index", "length", "", "")                           \
+        X(WRITE_ITER, "cache", "generic_perform_write", "index", "length", "", "")                 \
         X(FS_READAHEAD, "fs", "->readahead", "start", "pages", "fs", "")                           \
         X(FS_WRITEPAGES, "fs", "->writepages", "start", "pages", "fs", "")                         \
         X(FS_FSYNC, "fs", "->fsync", "fs", "", "", "")                                             \
@@ -47,7 +48,7 @@
         X(REQUEST, "block", "request dispatch", "sector", "bytes", "opf", "bios")                  \
         X(DRIVER, "driver", "driver submit", "offset", "bytes", "op", "driver")                    \
         X(COMPLETE, "block", "request complete", "sector", "bytes", "result", "ns")                \
-        X(WAKE, "vm", "wake", "address", "", "", "")                                               \
+        X(WAKE, "vm", "wake", "address", "thread", "", "")                                         \
         X(ERROR, "", "error", "errno", "offset", "length", "")                                     \
         X(GETRQ, "block", "get request", "sector", "bytes", "opf", "")                             \
         X(INSERT, "block", "elevator insert", "sector", "bytes", "opf", "prio")                    \
@@ -60,7 +61,15 @@
         X(GETAPAGE, "cache", "getapage (S15, S16)", "off", "hit", "nextr", "nextrio")              \
         X(PVN_READ_KLUSTER, "cache", "pvn_read_kluster (S16, S18)", "off", "len", "why", "")       \
         X(GETPAGE_RA, "cache", "getpage_ra, read-ahead (S15, S17)", "off", "len", "why", "")       \
-        X(STREAM, "cache", "stream", "step", "windows", "most", "")
+        X(STREAM, "cache", "stream", "step", "windows", "most", "")                                \
+        X(NAME, "", "name", "kind", "length", "", "")                                              \
+        X(COUNTERS, "", "counters", "cache", "dirty", "queue", "budget")                           \
+        X(LOST, "", "events lost", "events", "", "", "")                                           \
+        X(PLUGGED, "block", "blk_start_plug", "sector", "bytes", "opf", "")                        \
+        X(FS_MAP, "fs", "get_block", "offset", "bytes", "sector", "device")                        \
+        X(EVICT, "cache", "evict", "start", "pages", "why", "")                                    \
+        X(FLUSH, "block", "flush done", "requests", "result", "ns", "")                            \
+        X(RESUME, "vm", "fault goes on", "why", "index", "", "")
 
 enum trace_event {
 #define X(name, layer, text, a, b, c, d) TRACE_##name,

@@ -10,7 +10,8 @@
 
 #define TRACE_VERSION 1
 #define TRACE_ARGS 4
-#define TRACE_TRAILER 0xffffu /* event of the last record: arg = dropped, records */
+#define TRACE_LEAST_RECORD 56u /* of the first files, which told no object */
+#define TRACE_TRAILER 0xffffu  /* event of the last record: arg = dropped, records */
 
 struct trace_header {
         char magic[8];        /* TRACE_MAGIC, no NUL */
@@ -27,7 +28,7 @@ struct trace_header {
 };
 
 _Static_assert(sizeof(struct trace_header) == 64, "part of the file format");
-_Static_assert(sizeof(struct trace_record) == 56, "part of the file format");
+_Static_assert(sizeof(struct trace_record) == 64, "part of the file format");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the file is little endian");
 
 #endif

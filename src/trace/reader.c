@@ -17,8 +17,16 @@
 #define MAX_HEADER (1u << 20) /* no version needs more; bounds what a bad file makes us allocate */
 #define MAX_RECORD 4096u
 #define MAX_ARGS 16u
+#define MOST_NAME 1024u
 #define EVENT_STRINGS 3u /* name, layer, text; then the arguments */
 #define BUFFER_SIZE (1u << 16)
+
+struct reader_name {
+        enum trace_kind kind;
+        uint64_t object;
+        size_t position; /* in the file: of two the later one holds */
+        char *name;
+};
 
 struct trace_reader {
         int fd;
@@ -27,6 +35,10 @@ struct trace_reader {
         const char **names; /* nr_events * (EVENT_STRINGS + nr_args) pointers into it */
         uint64_t records;   /* read so far, without the trailer */
         uint64_t dropped;
+        int name_event; /* NAME in this file; -1: it has none */
+        struct reader_name *name;
+        size_t nr_names, room_names;
+        bool sorted; /* the names, for bsearch */
         bool ended;
         char problem[160]; /* "" = none */
         size_t start, end; /* of what is unread in buffer */
@@ -92,7 +104,7 @@ static int check_header(const struct trace_header *h, const char **why)
                 return -EBADMSG;
         if (h->strings_size > strings || h->nr_args > MAX_ARGS)
                 return -EBADMSG;
-        if (h->record_size < sizeof(struct trace_record) || h->record_size > MAX_RECORD ||
+        if (h->record_size < TRACE_LEAST_RECORD || h->record_size > MAX_RECORD ||
             h->record_size % 8)
                 return -EBADMSG;
         return 0;
@@ -173,6 +185,8 @@ int trace_reader_open(struct trace_reader **out, const char *path, const char **
         err = r->fd = open_regular(path, why);
         if (r->fd >= 0)
                 err = read_head(r, why);
+        if (!err)
+                r->name_event = trace_reader_find(r, "NAME");
         if (err) {
                 trace_reader_close(r);
                 return err;
@@ -185,6 +199,9 @@ void trace_reader_close(struct trace_reader *r)
 {
         if (r->fd >= 0)
                 close(r->fd);
+        for (size_t i = 0; i < r->nr_names; i++)
+                free(r->name[i].name);
+        free(r->name);
         free(r->names);
         free(r->strings);
         free(r);
@@ -207,20 +224,48 @@ static int end_at_trailer(struct trace_reader *r, const struct trace_record *tra
         return 0;
 }
 
-int trace_reader_next(struct trace_reader *r, struct trace_record *record)
+/* A name that the record brings along: kept as far as it can be; what makes no sense is left out.
+ * 0 or -ENOMEM. */
+static int keep_name(struct trace_reader *r, const struct trace_record *record, const char *text)
 {
-        ssize_t n;
+        size_t room = record->size - sizeof *record, length = record->arg[1];
+        struct reader_name *more;
 
-        if (r->ended)
+        if (record->arg[0] >= TRACE_NR_KINDS || length > room || length > MOST_NAME)
                 return 0;
-        n = fill(r, sizeof *record);
+        if (r->nr_names == r->room_names) {
+                r->room_names = r->room_names ? 2 * r->room_names : 64;
+                more = realloc(r->name, r->room_names * sizeof *more);
+                if (!more)
+                        return -ENOMEM;
+                r->name = more;
+        }
+        more = &r->name[r->nr_names];
+        *more = (struct reader_name){ .kind = (enum trace_kind)record->arg[0],
+                                      .object = record->object,
+                                      .position = r->nr_names,
+                                      .name = strndup(text, length) };
+        if (!more->name)
+                return -ENOMEM;
+        r->nr_names++;
+        r->sorted = false;
+        return 0;
+}
+
+/* The next record's fixed part into *record, and all of it in the buffer. 1, 0 at the end, or -errno. */
+static int look_at_record(struct trace_reader *r, struct trace_record *record)
+{
+        size_t known;
+        ssize_t n = fill(r, TRACE_LEAST_RECORD);
+
         if (n < 0)
                 return (int)n;
         if (!n)
                 return end_with(r, "the file ends without a trailer; bytes of the next record", 0);
-        if ((size_t)n < sizeof *record)
+        if ((size_t)n < TRACE_LEAST_RECORD)
                 return end_with(r, "the file is cut short; bytes of the next record", (uint64_t)n);
-        memcpy(record, r->buffer + r->start, sizeof *record);
+        memset(record, 0, sizeof *record);
+        memcpy(record, r->buffer + r->start, TRACE_LEAST_RECORD);
         if (record->size < r->header.record_size || record->size > MAX_RECORD || record->size % 8)
                 return end_with(r, "a record has a size that cannot be", record->size);
         n = fill(r, record->size);
@@ -228,10 +273,33 @@ int trace_reader_next(struct trace_reader *r, struct trace_record *record)
                 return (int)n;
         if ((size_t)n < record->size)
                 return end_with(r, "the file is cut short; bytes of the next record", (uint64_t)n);
-        r->start += record->size;
-        if (record->event == TRACE_TRAILER)
-                return end_at_trailer(r, record);
-        r->records++;
+        known = record->size < sizeof *record ? record->size : sizeof *record;
+        memcpy(record, r->buffer + r->start, known);
+        return 1;
+}
+
+int trace_reader_next(struct trace_reader *r, struct trace_record *record)
+{
+        bool is_name;
+        int ret, err;
+
+        do {
+                if (r->ended)
+                        return 0;
+                ret = look_at_record(r, record);
+                if (ret <= 0)
+                        return ret;
+                if (record->event == TRACE_TRAILER)
+                        return end_at_trailer(r, record);
+                is_name = record->event == r->name_event && record->size > sizeof *record;
+                if (is_name) {
+                        err = keep_name(r, record, r->buffer + r->start + sizeof *record);
+                        if (err)
+                                return err;
+                }
+                r->start += record->size;
+                r->records++;
+        } while (is_name);
         return 1;
 }
 
@@ -302,6 +370,57 @@ int trace_reader_load(struct trace_reader *r, struct trace_record **records, siz
         *records = sorted;
         *nr = n;
         return 0;
+}
+
+static int by_object(const void *a, const void *b)
+{
+        const struct reader_name *x = a, *y = b;
+        bool threads = x->kind == TRACE_OF_THREAD;
+
+        /* Threads are numbered by the kernel, all else by us. */
+        if (threads != (y->kind == TRACE_OF_THREAD))
+                return threads ? 1 : -1;
+        return x->object < y->object ? -1 : x->object > y->object;
+}
+
+static int by_object_and_position(const void *a, const void *b)
+{
+        const struct reader_name *x = a, *y = b;
+        int order = by_object(a, b);
+
+        return order ? order : (x->position > y->position) - (x->position < y->position);
+}
+
+static const struct reader_name *find_name(struct trace_reader *r, enum trace_kind kind,
+                                           uint64_t object)
+{
+        const struct reader_name key = { .kind = kind, .object = object }, *found;
+
+        if (!r->nr_names)
+                return NULL;
+        if (!r->sorted)
+                qsort(r->name, r->nr_names, sizeof *r->name, by_object_and_position);
+        r->sorted = true;
+        found = bsearch(&key, r->name, r->nr_names, sizeof *r->name, by_object);
+        while (found && found + 1 < r->name + r->nr_names && !by_object(found + 1, found))
+                found++;
+        return found;
+}
+
+const char *trace_reader_object(struct trace_reader *r, uint64_t object, enum trace_kind *kind)
+{
+        const struct reader_name *found = find_name(r, TRACE_OF_FILE, object);
+
+        if (found && kind)
+                *kind = found->kind;
+        return found ? found->name : NULL;
+}
+
+const char *trace_reader_thread(struct trace_reader *r, uint32_t tid)
+{
+        const struct reader_name *found = find_name(r, TRACE_OF_THREAD, tid);
+
+        return found ? found->name : NULL;
 }
 
 const char *trace_reader_problem(const struct trace_reader *r)

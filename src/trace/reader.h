@@ -20,7 +20,8 @@ int trace_reader_open(struct trace_reader **out, const char *path, const char **
 void trace_reader_close(struct trace_reader *r);
 
 /* The next record: 1, or 0 at the end, or -errno of read(2). Within one drain of the rings
- * records are in order of time; over the whole file only nearly so. */
+ * records are in order of time; over the whole file only nearly so. Records that name something are
+ * not among them: what they say is kept. */
 int trace_reader_next(struct trace_reader *r, struct trace_record *record);
 /* All records from here on in order of time, in an array that the caller frees. 0 or -errno. */
 int trace_reader_load(struct trace_reader *r, struct trace_record **records, size_t *nr);
@@ -29,6 +30,11 @@ int trace_reader_load(struct trace_reader *r, struct trace_record **records, siz
 const char *trace_reader_problem(const struct trace_reader *r);
 /* Events lost while the trace was taken; known once the end has been reached. */
 uint64_t trace_reader_dropped(const struct trace_reader *r);
+
+/* The name of a file or device by its number, or of a thread: NULL if none has been told as far as the
+ * file has been read. Good until the next record is read. */
+const char *trace_reader_object(struct trace_reader *r, uint64_t object, enum trace_kind *kind);
+const char *trace_reader_thread(struct trace_reader *r, uint32_t tid);
 
 uint32_t trace_reader_pid(const struct trace_reader *r);
 /* Both clocks when the trace began: realtime of an event = realtime + (time - monotonic). */

@@ -4,16 +4,19 @@
  *
  * Interface:
  *   - trace_emit() is called on the fault path: it allocates nothing, takes no lock, makes no
- *     system call but the vDSO clock, and returns at once when tracing is off.
+ *     system call but the vDSO clock and, each time a ring has become half full, one futex wake;
+ *     when tracing is off it is a nop and a test of a flag.
  *   - Each thread writes a ring of its own, claimed from a fixed set on its first event.
  *   - A writer thread drains the rings to the file in order of time as far as one drain goes;
  *     a full ring drops events and counts them, it never waits.
+ *   - Files and devices are numbered by trace_object(); every event says which one it is about.
  * The file: docs/trace-format.md. Reading it back: trace/reader.h.
  */
 #ifndef FL_TRACE_TRACE_H
 #define FL_TRACE_TRACE_H
 
 #include "trace/events.h"
+#include "trace/probe.h"
 #include "trace/stats.h"
 #include "util/base.h"
 
@@ -27,14 +30,28 @@ struct trace_record {
         uint16_t event; /* enum trace_event */
         uint16_t size;  /* of this record */
         uint64_t arg[4];
+        uint64_t object; /* the file or device it is about; 0: none, or one that is not known */
+};
+
+/* What a name is the name of: argument `kind` of event NAME. */
+enum trace_kind { TRACE_OF_FILE, TRACE_OF_DEVICE, TRACE_OF_THREAD, TRACE_NR_KINDS };
+
+/* The event COUNTERS: bytes, but for the queue, which is requests at the devices. */
+struct trace_counters {
+        uint64_t cache, dirty, queue, budget;
 };
 
 struct trace {
         struct stats stats; /* always on */
         _Atomic bool on;
-        _Atomic uint64_t next_fault;
-        _Atomic uint64_t dropped; /* events lost since trace_start() */
-        struct trace_sink *sink;  /* rings and writer; NULL until trace_start() */
+        bool quiet; /* (c) nothing is said when tracing has to stop: trace_stop() returns it */
+        _Atomic uint64_t next_fault, next_object;
+        _Atomic uint64_t dropped;          /* events lost since trace_start() */
+        struct trace_sink *sink;           /* rings and writer; NULL until trace_start() */
+        struct trace_named *_Atomic named; /* names that the writer has not written yet */
+        /* Asked by the writer now and then; it must not block. NULL: there are none. */
+        void (*_Atomic counters)(void *arg, struct trace_counters *out);
+        void *counters_arg; /* (c) once `counters` is set */
 };
 
 void trace_init(struct trace *t);
@@ -44,6 +61,11 @@ int trace_start(struct trace *t, const char *path);
 /* Drains, writes the trailer (drops), closes. Idempotent. 0 or -errno of a failed write. */
 int trace_stop(struct trace *t);
 uint64_t trace_dropped(struct trace *t);
+/* A number for a file or device, from 1 on, and its name. May allocate: not on the fault path. */
+uint64_t trace_object(struct trace *t, enum trace_kind kind, const char *name);
+/* From now on until trace_stop() the writer may call it. */
+void trace_set_counters(struct trace *t, void (*counters)(void *arg, struct trace_counters *out),
+                        void *arg);
 
 static inline uint64_t trace_new_fault(struct trace *t)
 {
@@ -53,14 +75,20 @@ static inline bool trace_on(struct trace *t)
 {
         return unlikely(atomic_load_explicit(&t->on, memory_order_relaxed));
 }
-void trace_write(struct trace *t, enum trace_event ev, uint64_t fault, uint64_t a, uint64_t b,
-                 uint64_t c, uint64_t d);
-static inline void trace_emit(struct trace *t, enum trace_event ev, uint64_t fault, uint64_t a,
-                              uint64_t b, uint64_t c, uint64_t d)
-{
-        if (trace_on(t))
-                trace_write(t, ev, fault, a, b, c, d);
-}
+void trace_write(struct trace *t, enum trace_event ev, uint64_t fault, uint64_t object, uint64_t a,
+                 uint64_t b, uint64_t c, uint64_t d);
+/* The event TRACE_<ev>, and the probe of that name. */
+#define trace_emit(t, ev, fault, object, a, b, c, d)                                               \
+        do {                                                                                       \
+                struct trace *emit_to = (t);                                                       \
+                uint64_t emit_fault = (fault), emit_object = (object), emit_a = (a), emit_b = (b), \
+                         emit_c = (c), emit_d = (d);                                               \
+                                                                                                   \
+                TRACE_PROBE(ev, emit_fault, emit_object, emit_a, emit_b, emit_c, emit_d);          \
+                if (trace_on(emit_to))                                                             \
+                        trace_write(emit_to, TRACE_##ev, emit_fault, emit_object, emit_a, emit_b,  \
+                                    emit_c, emit_d);                                               \
+        } while (0)
 /* A name as an argument: its first eight bytes, read back by trace_name_of(). */
 uint64_t trace_name(const char *name);
 void trace_name_of(uint64_t arg, char out[9]);

@@ -18,9 +18,6 @@
 
 #define ZERO_RUN_MAX 64u /* of mmu_ops.zero */
 
-#define trace_fault(vmf, ev, a, b, c, d)                                                           \
-        trace_emit((vmf)->mm->trace, TRACE_##ev, (vmf)->rq.fault, a, b, c, d)
-
 int anon_init(struct mm *mm)
 {
         size_t bytes = ANON_RUN_MAX * PAGE_SIZE;

@@ -16,9 +16,6 @@
 #include "util/perturb.h"
 #include "vm/fault.h"
 
-#define trace_fault(vmf, ev, a, b, c, d)                                                           \
-        trace_emit((vmf)->mm->trace, TRACE_##ev, (vmf)->rq.fault, a, b, c, d)
-
 /* A charge for a private page: a free one, or that of the locked, clean cache page, whose bytes
  * have been taken. 0, -EAGAIN: wait for the budget, -ENOMEM: there will be none. */
 static int charge_copy(struct vm_fault *vmf)

@@ -29,9 +29,6 @@
 #define PAUSE_FIRST_NS 1000000ull
 #define PAUSE_MOST_NS 100000000ull
 
-#define trace_fault(vmf, ev, a, b, c, d)                                                           \
-        trace_emit((vmf)->mm->trace, TRACE_##ev, (vmf)->rq.fault, a, b, c, d)
-
 /* ---- one line on stderr, in a signal handler if need be ---- */
 
 void say_failure(struct vm_fault *vmf, int error, const char *tried, const char *then)

@@ -19,9 +19,6 @@
 
 #include "util/perturb.h"
 
-#define trace_fault(vmf, ev, a, b, c, d)                                                           \
-        trace_emit((vmf)->mm->trace, TRACE_##ev, (vmf)->rq.fault, a, b, c, d)
-
 bool wants_notify(const struct vma *v, const struct page *p)
 {
         if (!v->vm_shared)
@@ -412,6 +409,7 @@ static enum vm_fault_result handle_mm_fault(struct vm_fault *vmf)
                 trace_fault(vmf, FIND_VMA, 0, 0, 0, 0);
                 return VM_FAULT_SIGSEGV; /* L1 */
         }
+        vmf->rq.object = v->vm_file ? v->vm_file->mapping->object : 0;
         trace_fault(vmf, FIND_VMA, v->vm_start, v->vm_end, (uint64_t)v->vm_prot, v->vm_shared);
         vmf->vma = v;
         if (!access_ok(vmf))
@@ -442,6 +440,7 @@ static void account(struct vm_fault *vmf, enum vm_fault_result r)
         if (vmf->write)
                 stat_add(s, STAT_faults_write, 1);
         histogram_add(&s->fault_ns, ns);
+        trace_fault(vmf, WAKE, vmf->address, vmf->tid, 0, 0);
         trace_fault(vmf, FAULT_END, r, vmf->rq.major, ns, vmf->tries);
 }
 

@@ -53,6 +53,10 @@ struct parked {
         int why;             /* [park] wait_on.kind */
 };
 
+/* An event of this fault, about its file. */
+#define trace_fault(vmf, ev, a, b, c, d)                                                           \
+        trace_emit((vmf)->mm->trace, ev, (vmf)->rq.fault, (vmf)->rq.object, a, b, c, d)
+
 /* => on a loop thread, or any thread that may wait; with no lock held. Takes mm->lock for reading. */
 enum vm_fault_result do_page_fault(struct vm_fault *vmf);
 /* Parks vmf until rq.wait is over, or returns false: try again at once. => mm->lock held */

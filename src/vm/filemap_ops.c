@@ -75,8 +75,8 @@ static unsigned map_run_flush(struct vm_fault *vmf, struct map_run *run)
                 if (existed) /* then the ioctl may not have woken it */
                         mm->mmu->ops->wake(mm->mmu, vmf->address, 1);
         }
-        trace_emit(mm->trace, TRACE_SET_PTE, vmf->rq.fault, addr, nr, run->first << PAGE_SHIFT,
-                   !run->wp && (vmf->vma->vm_prot & PROT_WRITE));
+        trace_emit(mm->trace, SET_PTE, vmf->rq.fault, vmf->rq.object, addr, nr,
+                   run->first << PAGE_SHIFT, !run->wp && (vmf->vma->vm_prot & PROT_WRITE));
         return nr;
 }
 
@@ -152,8 +152,8 @@ static unsigned map_one(struct vm_fault *vmf, struct map_run *run, uint64_t inde
                 return map_run_flush(vmf, run);
         }
         if (ours) {
-                trace_emit(mm->trace, TRACE_FIND_GET_PAGE, vmf->rq.fault, index, 1, page_state(p),
-                           0);
+                trace_emit(mm->trace, FIND_GET_PAGE, vmf->rq.fault, vmf->rq.object, index, 1,
+                           page_state(p), 0);
                 if (!page_test(p, PG_READAHEAD)) /* else it is its first use */
                         page_set(p, PG_REFERENCED);
         }
@@ -187,7 +187,8 @@ bool file_vma_map_pages(struct vm_fault *vmf, uint64_t first, uint64_t end)
                 mutex_unlock(&f->ra_lock);
         }
         if (mapped)
-                trace_emit(vmf->mm->trace, TRACE_MAP_PAGES, vmf->rq.fault, first, end, mapped, 0);
+                trace_emit(vmf->mm->trace, MAP_PAGES, vmf->rq.fault, vmf->rq.object, first, end,
+                           mapped, 0);
         return run.ours;
 }
 

@@ -25,6 +25,7 @@ static void parked_wake(struct waiter *w)
         struct parked *p = container_of(w, struct parked, waiter);
         struct mm *mm = p->vmf.mm;
 
+        trace_fault(&p->vmf, RESUME, p->why, p->vmf.index, 0, 0);
         mutex_lock(&mm->park_lock);
         p->waiting = false;
         p->next = NULL;
@@ -121,6 +122,7 @@ void sleep_fault(struct vm_fault *vmf)
         blk_finish_plug(vmf->rq.plug);
         if (queued)
                 waiter_sleep(&w, timed ? SLEEP_NS : 0);
+        trace_fault(vmf, RESUME, on.kind, vmf->index, 0, 0);
         blk_start_plug(vmf->rq.plug);
         if (p)
                 place_put(mm, p);

@@ -167,7 +167,7 @@ enum vm_fault_result wait_for_private(struct vm_fault *vmf, int error, const cha
 
         if (kind == WAIT_NONE)
                 return page_failed(vmf, ENOMEM, tried);
-        trace_emit(vmf->mm->trace, TRACE_BUDGET_WAIT, vmf->rq.fault, 1,
+        trace_emit(vmf->mm->trace, BUDGET_WAIT, vmf->rq.fault, vmf->rq.object, 1,
                    (uint64_t)atomic_load(&c->budget.charged),
                    (uint64_t)atomic_load(&c->budget.limit), 0);
         vmf->rq.wait.kind = kind;

@@ -14,9 +14,6 @@
 
 #include "vm/fault.h"
 
-#define trace_fault(vmf, ev, a, b, c, d)                                                           \
-        trace_emit((vmf)->mm->trace, TRACE_##ev, (vmf)->rq.fault, a, b, c, d)
-
 /* Pieces of a segment that are looked at to either side: a segment in more pieces ends there. */
 #define MOST_PIECES 256
 

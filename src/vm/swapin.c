@@ -14,9 +14,6 @@
 #define MAX_WINDOW 32u
 #define RA_WIN_BITS 8
 
-#define trace_fault(vmf, ev, a, b, c, d)                                                           \
-        trace_emit((vmf)->mm->trace, TRACE_##ev, (vmf)->rq.fault, a, b, c, d)
-
 /* --- read --------------------------------------------------------------------------------- */
 
 /* => ptl. Pages placed, from addr on; *error: why not all. */
@@ -73,7 +70,7 @@ static unsigned place_run(struct swap_io *io, struct pte *p, unsigned first, uns
                         swap_put(io->t.area, io->t.slot + i, 1);
         }
         if (done)
-                trace_emit(mm->trace, TRACE_SET_PTE, io->t.fault, addr, done, UINT64_MAX, !keep);
+                trace_emit(mm->trace, SET_PTE, io->t.fault, 0, addr, done, UINT64_MAX, !keep);
         return (unsigned)done;
 }
 

@@ -53,6 +53,11 @@ Test(event_text, kinds_and_reasons)
         expect("RETRY", "why", WAIT_DIRTY, "dirty pages to be written");
         expect("RETRY", "why", WAIT_ROOM, "room on the disk");
         expect("RETRY", "why", WAIT_RETRY, "another try after an error");
+        expect("RESUME", "why", WAIT_STAGING, "staging memory");
+        expect("EVICT", "why", EVICT_RECLAIM, "reclaim");
+        expect("EVICT", "why", EVICT_ASKED, "asked for");
+        expect("EVICT", "why", EVICT_PRIVATE, "a private copy takes its place");
+        expect("EVICT", "why", EVICT_DROPPED, "dropped");
         expect("WRITEBACK", "why", WB_SYNC, "sync");
         expect("WRITEBACK", "why", WB_BACKGROUND, "background");
         expect("WRITEBACK", "why", WB_PERIODIC, "periodic");

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -37,10 +38,12 @@ static void tear_down(void)
                 unlink(path[i]);
 }
 
+/* What threads wrote themselves; the writer's own word for what was lost goes out. */
 static struct trace_record *load(const char *file, size_t *nr, uint64_t *dropped)
 {
         struct trace_record *records;
         struct trace_reader *r;
+        uint64_t lost = 0;
         const char *why;
 
         cr_assert_eq(trace_reader_open(&r, file, &why), 0, "%s", why);
@@ -48,6 +51,15 @@ static struct trace_record *load(const char *file, size_t *nr, uint64_t *dropped
         cr_assert_null(trace_reader_problem(r), "%s", trace_reader_problem(r));
         cr_assert_eq(trace_reader_pid(r), (uint32_t)getpid());
         *dropped = trace_reader_dropped(r);
+        for (size_t i = 0, all = *nr; i < all; i++) {
+                if (!i)
+                        *nr = 0;
+                if (records[i].event != TRACE_LOST)
+                        records[(*nr)++] = records[i];
+                else
+                        lost += records[i].arg[0];
+        }
+        cr_assert_eq(lost, *dropped, "LOST tells of %lu, the trailer of %lu", lost, *dropped);
         trace_reader_close(r);
         return records;
 }
@@ -61,21 +73,21 @@ Test(trace, records_come_back, .init = set_up, .fini = tear_down)
         char name[9];
         size_t n;
 
-        trace_emit(t, TRACE_PTE, 1, 0, 0, 0, 0); /* off: goes nowhere */
+        trace_emit(t, PTE, 1, 0, 0, 0, 0, 0); /* off: goes nowhere */
         cr_assert_eq(trace_start(t, path[0]), 0);
         cr_assert_eq(trace_start(t, path[1]), -EBUSY);
         begin = now_ns();
-        trace_emit(t, TRACE_FIND_VMA, trace_new_fault(t), 1, 2, 3, 4);
-        trace_emit(t, TRACE_FS_READAHEAD, trace_new_fault(t), 5, UINT64_MAX, trace_name("hostfs"),
-                   0);
+        trace_emit(t, FIND_VMA, trace_new_fault(t), 77, 1, 2, 3, 4);
+        trace_emit(t, FS_READAHEAD, trace_new_fault(t), 0, 5, UINT64_MAX, trace_name("hostfs"), 0);
         cr_assert_eq(trace_stop(t), 0);
         cr_assert_eq(trace_stop(t), 0);
-        trace_emit(t, TRACE_PTE, 1, 0, 0, 0, 0);
+        trace_emit(t, PTE, 1, 0, 0, 0, 0, 0);
         r = load(path[0], &n, &dropped);
         cr_assert_eq(n, 2);
         cr_assert_eq(dropped, 0);
         cr_assert_eq(r[0].event, TRACE_FIND_VMA);
         cr_assert_eq(r[0].fault, 1);
+        cr_assert_eq(r[0].object, 77);
         cr_assert_eq(r[0].tid, (uint32_t)gettid());
         cr_assert_eq(r[0].arg[0] * 1000 + r[0].arg[1] * 100 + r[0].arg[2] * 10 + r[0].arg[3], 1234);
         cr_assert_geq(r[0].time, begin);
@@ -114,7 +126,7 @@ static void *emit_numbered(void *arg)
 {
         for (unsigned i = 0; i < EVENTS; i++) {
                 for (unsigned which = 0; which < 2; which++)
-                        trace_emit(&trace[which], TRACE_PTE, i, (uintptr_t)arg, i, which, 0);
+                        trace_emit(&trace[which], PTE, i, 0, (uintptr_t)arg, i, which, 0);
                 if (pause_every && i % pause_every == 0)
                         usleep(1000);
         }
@@ -170,17 +182,17 @@ Test(trace, full_rings_drop_and_count, .init = set_up, .fini = tear_down, .timeo
         check_numbered(0);
 }
 
-Test(trace, ring_holds_8192_before_it_drops, .init = set_up, .fini = tear_down, .timeout = 60)
+Test(trace, ring_holds_16384_before_it_drops, .init = set_up, .fini = tear_down, .timeout = 60)
 {
         uint64_t dropped;
         size_t n;
 
         cr_assert_eq(trace_start(&trace[0], path[0]), 0);
-        for (unsigned i = 0; i < 8192; i++)
-                trace_emit(&trace[0], TRACE_PTE, i, 0, 0, 0, 0);
+        for (unsigned i = 0; i < 16384; i++)
+                trace_emit(&trace[0], PTE, i, 0, 0, 0, 0, 0);
         cr_assert_eq(trace_stop(&trace[0]), 0);
         free(load(path[0], &n, &dropped));
-        cr_assert_eq(n, 8192);
+        cr_assert_eq(n, 16384);
         cr_assert_eq(dropped, 0);
 }
 
@@ -213,7 +225,7 @@ static void *emit_until_quit(void *arg)
 {
         (void)arg;
         while (!atomic_load(&quit))
-                trace_emit(&trace[0], TRACE_PTE, 0, 0, 0, 0, 0);
+                trace_emit(&trace[0], PTE, 0, 0, 0, 0, 0, 0);
         return NULL;
 }
 
@@ -238,7 +250,7 @@ Test(trace, stop_and_start_under_fire, .init = set_up, .fini = tear_down, .timeo
 
 static void *emit_one(void *arg)
 {
-        trace_emit(&trace[0], TRACE_PTE, (uintptr_t)arg, 0, 0, 0, 0);
+        trace_emit(&trace[0], PTE, (uintptr_t)arg, 0, 0, 0, 0, 0);
         return NULL;
 }
 
@@ -267,7 +279,7 @@ Test(trace, rings_of_ended_threads_are_reused, .init = set_up, .fini = tear_down
 static void emit_in_handler(int signo)
 {
         (void)signo;
-        trace_emit(&trace[0], TRACE_WAKE, 7, 7, 7, 7, 7);
+        trace_emit(&trace[0], WAKE, 7, 0, 7, 7, 7, 7);
 }
 
 static void *interrupt(void *arg)
@@ -290,7 +302,7 @@ Test(trace, events_from_signal_handlers, .init = set_up, .fini = tear_down, .tim
         cr_assert_eq(trace_start(&trace[0], path[0]), 0);
         pthread_create(&other, NULL, interrupt, &me);
         for (unsigned i = 0; i < 1000000; i++)
-                trace_emit(&trace[0], TRACE_PTE, 9, 9, 9, 9, 9);
+                trace_emit(&trace[0], PTE, 9, 0, 9, 9, 9, 9);
         atomic_store(&quit, true);
         pthread_join(other, NULL);
         cr_assert_eq(trace_stop(&trace[0]), 0);
@@ -339,7 +351,114 @@ Test(trace, errors_of_the_file_are_returned, .init = set_up, .fini = tear_down)
         signal(SIGXFSZ, SIG_IGN);
         cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
         cr_assert_eq(trace_start(&trace[0], path[0]), 0);
+        trace[0].quiet = true;
         for (unsigned i = 0; i < 1000; i++)
-                trace_emit(&trace[0], TRACE_PTE, i, 0, 0, 0, 0);
+                trace_emit(&trace[0], PTE, i, 0, 0, 0, 0, 0);
         cr_assert_eq(trace_stop(&trace[0]), -EFBIG);
+}
+
+/* A full disk: tracing stops, what was written before stays readable, and what is missing is told. */
+Test(trace, full_disk_ends_the_trace, .init = set_up, .fini = tear_down, .timeout = 60)
+{
+        struct rlimit limit = { .rlim_cur = 100000, .rlim_max = 100000 };
+        struct trace_record record;
+        struct trace_reader *r;
+        const char *why;
+        uint64_t n = 0;
+
+        signal(SIGXFSZ, SIG_IGN);
+        cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+        trace[0].quiet = true;
+        cr_assert_eq(trace_start(&trace[0], path[0]), 0);
+        for (unsigned i = 0; trace_on(&trace[0]); i++) {
+                trace_emit(&trace[0], PTE, i, 0, 0, 0, 0, 0);
+                if (i % 100 == 0)
+                        usleep(1000);
+        }
+        cr_assert_eq(trace_stop(&trace[0]), -EFBIG);
+        cr_assert_eq(trace_reader_open(&r, path[0], &why), 0, "%s", why);
+        while (trace_reader_next(r, &record) > 0)
+                cr_assert_eq(record.fault, n++, "out of order, or not whole");
+        cr_assert_gt(n, 500);
+        cr_assert_null(trace_reader_problem(r), "%s", trace_reader_problem(r));
+        cr_assert_gt(trace_reader_dropped(r), 0);
+        trace_reader_close(r);
+}
+
+/* Names of what events are about, of the threads that made them, and of those they tell of. */
+Test(trace, names_are_told, .init = set_up, .fini = tear_down)
+{
+        struct trace_record *records;
+        struct trace_reader *r;
+        enum trace_kind kind;
+        uint64_t file, device;
+        char longest[2000];
+        const char *why;
+        size_t n;
+
+        memset(longest, 'x', sizeof longest);
+        longest[sizeof longest - 1] = 0;
+        pthread_setname_np(pthread_self(), "namesake");
+        cr_assert_gt(trace_object(&trace[0], TRACE_OF_FILE, "before"), 0);
+        cr_assert_eq(trace_start(&trace[0], path[0]), 0);
+        file = trace_object(&trace[0], TRACE_OF_FILE, "/some/file");
+        device = trace_object(&trace[0], TRACE_OF_DEVICE, longest);
+        cr_assert_neq(file, device);
+        trace_emit(&trace[0], FAULT_BEGIN, 1, file, 0, 0, (uint64_t)gettid(), 0);
+        cr_assert_eq(trace_stop(&trace[0]), 0);
+        cr_assert_eq(trace_reader_open(&r, path[0], &why), 0);
+        cr_assert_eq(trace_reader_load(r, &records, &n), 0);
+        cr_assert_null(trace_reader_problem(r));
+        cr_assert_eq(n, 1, "names are not events");
+        cr_assert_str_eq(trace_reader_object(r, records[0].object, &kind), "/some/file");
+        cr_assert_eq(kind, TRACE_OF_FILE);
+        cr_assert_eq(strlen(trace_reader_object(r, device, &kind)), 1024);
+        cr_assert_eq(kind, TRACE_OF_DEVICE);
+        cr_assert_null(trace_reader_object(r, 0, NULL));
+        cr_assert_null(trace_reader_object(r, 99, NULL));
+        cr_assert_str_eq(trace_reader_thread(r, records[0].tid), "namesake");
+        cr_assert_null(trace_reader_thread(r, 1u << 30));
+        free(records);
+        trace_reader_close(r);
+}
+
+static void count_up(void *arg, struct trace_counters *out)
+{
+        uint64_t *n = arg;
+
+        *out = (struct trace_counters){ .cache = ++*n, .dirty = 2, .queue = 3, .budget = 4 };
+}
+
+static void stand_still(void *arg, struct trace_counters *out)
+{
+        ++*(uint64_t *)arg;
+        *out = (struct trace_counters){ .cache = 1 };
+}
+
+static size_t nr_counters(void (*counters)(void *, struct trace_counters *), unsigned wait_us)
+{
+        uint64_t asked = 0, last = 0, dropped;
+        struct trace_record *r;
+        size_t n;
+
+        cr_assert_eq(trace_start(&trace[0], path[0]), 0);
+        trace_set_counters(&trace[0], counters, &asked);
+        usleep(wait_us);
+        cr_assert_eq(trace_stop(&trace[0]), 0);
+        cr_assert_geq(asked, 1);
+        r = load(path[0], &n, &dropped);
+        for (size_t i = 0; i < n; i++) {
+                cr_assert_eq(r[i].event, TRACE_COUNTERS);
+                cr_assert_gt(r[i].arg[0], last);
+                last = r[i].arg[0];
+        }
+        free(r);
+        return n;
+}
+
+Test(trace, counters_are_told_when_they_change, .init = set_up, .fini = tear_down)
+{
+        cr_assert_geq(nr_counters(count_up, 100000), 2);
+        cr_assert_eq(nr_counters(stand_still, 100000), 1);
+        cr_assert_geq(nr_counters(count_up, 0), 1);
 }

@@ -383,8 +383,7 @@ static int ext4_fsync(struct inode *inode, bool datasync)
         struct request_to_worker r = { .e = e, .i = to_ext4_inode(inode), .flag = !datasync };
         struct trace *t = e->sb.env->trace;
 
-        if (trace_on(t))
-                trace_write(t, TRACE_FS_FSYNC, 0, trace_name(e->sb.type), 0, 0, 0);
+        trace_emit(t, FS_FSYNC, 0, inode->i_object, trace_name(e->sb.type), 0, 0, 0);
         return inode->writable ? ext4_call(e, commit, &r) : 0;
 }
 

@@ -92,7 +92,7 @@ static int decode(struct block_reader *r, const struct place *place, char *to, u
         if (n <= 0 || (uint32_t)n > room)
                 return -EIO;
         *bytes = (uint32_t)n;
-        trace_emit(r->blocks->trace, TRACE_FS_BLOCK, r->fault, place->at >> SECTOR_SHIFT,
+        trace_emit(r->blocks->trace, FS_BLOCK, r->fault, 0, place->at >> SECTOR_SHIFT,
                    place->stored, *bytes, place->fragment);
         return 0;
 }
