@@ -23,6 +23,7 @@
 /* The order is that of a round. */
 enum bench_side {
         SIDE_FAULTLINE,
+        SIDE_UNADVISED,
         SIDE_SMALL,
         SIDE_MMAP,
         SIDE_ADVISED,

@@ -11,7 +11,7 @@
 #include "bench.h"
 
 #define BIT(side) (1u << SIDE_##side)
-#define MAPPINGS (BIT(FAULTLINE) | BIT(MMAP) | BIT(ADVISED))
+#define MAPPINGS (BIT(FAULTLINE) | BIT(UNADVISED) | BIT(MMAP) | BIT(ADVISED))
 #define CALLS (BIT(PREAD) | BIT(URING))
 #define FIO (BIT(FIO_PSYNC) | BIT(FIO_URING))
 #define ALL (MAPPINGS | CALLS | FIO)
@@ -92,7 +92,8 @@ const struct workload bench_rows[] = {
         {
                 .name = "backward",
                 .title = "the last page first, one load a page",
-                .sides = ALL & ~BIT(ADVISED), /* madvise() has no word for it */
+                /* madvise() has no word for it. */
+                .sides = ALL & ~(BIT(ADVISED) | BIT(UNADVISED)),
                 .beside = SIDE_MMAP,
                 .threads = 1,
                 .block = PAGE_SIZE,
@@ -114,6 +115,17 @@ const struct workload bench_rows[] = {
                 .run = run_touches,
                 .next = next_stride,
                 .fio = "read:252k",
+        },
+        {
+                .name = "stride-noadvice",
+                .title = "one load every 256 KiB, without advice",
+                BESIDE_MMAP,
+                .threads = 1,
+                .block = PAGE_SIZE,
+                .advice = MADV_NORMAL,
+                .setup = setup_map,
+                .run = run_touches,
+                .next = next_stride,
         },
         {
                 .name = "four-streams",

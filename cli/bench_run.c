@@ -244,7 +244,7 @@ static void note_of(const struct row_run *row, enum bench_side side, char note[1
 {
         const struct sample *s = &row->sample[side];
         bool bytes = row->load->unit == UNIT_BYTES;
-        bool ours = side == SIDE_FAULTLINE || side == SIDE_SMALL;
+        bool ours = side <= SIDE_SMALL;
         int used = 0;
 
         note[0] = '\0';

@@ -303,9 +303,9 @@ enum bench_side bench_find_side(const char *key, size_t length)
 }
 
 #define ENGINE                                                                                     \
-        .advised = true, .memory = true, .open = engine_open, .close = engine_close,               \
-        .map = engine_map, .unmap = engine_unmap, .advise = engine_advise, .sync = engine_sync,    \
-        .read = engine_read, .write = engine_write
+        .memory = true, .open = engine_open, .close = engine_close, .map = engine_map,             \
+        .unmap = engine_unmap, .advise = engine_advise, .sync = engine_sync, .read = engine_read,  \
+        .write = engine_write
 
 /* With advice and without. */
 #define KERNEL_MMAP                                                                                \
@@ -316,12 +316,19 @@ const struct side_ops bench_sides[NR_SIDES] = {
         [SIDE_FAULTLINE] = {
                 .key = "faultline",
                 .name = "Faultline",
+                .advised = true,
+                ENGINE,
+        },
+        [SIDE_UNADVISED] = {
+                .key = "faultline-no-advice",
+                .name = "Faultline, no advice",
                 ENGINE,
         },
         [SIDE_SMALL] = {
                 .key = "faultline-small",
                 .name = "Faultline, small case",
                 .small = true,
+                .advised = true,
                 ENGINE,
         },
         [SIDE_MMAP] = {

@@ -9,7 +9,7 @@
 need_engine
 
 rows='rand-read-1 rand-read-2 rand-read-8 rand-read-32 rand-noadvice-1 rand-write seq seq-write
-        backward stride four-streams hot-set zipf-0.9 zipf-1.1 zipf-scan many-maps map-unmap refault anon-random anon-seq
+        backward stride stride-noadvice four-streams hot-set zipf-0.9 zipf-1.1 zipf-scan many-maps map-unmap refault anon-random anon-seq
         first-touch map-large map-large-file maps-50000 far-apart pread-hit pread-miss
         nbd-seq mapped block-read-32 block-ram'
 
@@ -52,11 +52,12 @@ else
         expect_count 1 '{"side": "nbdcopy", "name": "[^"]*", "ratio_permille"'
 fi
 expect_count 3 '"side": "faultline-small"'
+expect_count 12 '"side": "faultline-no-advice"'
 # those that swap may have nowhere to swap to
 if grep -q 'the kernel has nowhere to swap to: ..*"' out; then
-        expect_count 22 '"side": "mmap"'
+        expect_count 23 '"side": "mmap"'
 else
-        expect_count 24 '"side": "mmap"'
+        expect_count 25 '"side": "mmap"'
 fi
 # a pass over four caches swaps (the kernel's side has room enough beside); in its 10 ms the other row may
 # not come to its first store
