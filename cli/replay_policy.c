@@ -202,7 +202,7 @@ static enum vm_advice unit_advice(void *arg, uint64_t unit)
 /* S8. */
 static void free_behind(struct replay *r, uint64_t index)
 {
-        const struct segvn_probe probe = { unit_in_memory, unit_advice, r };
+        const struct segvn_probe probe = { unit_in_memory, unit_advice, r, NULL };
         uint64_t nr = r->setup->page_pages, first;
 
         if (!r->setup->policy->segvn->free_behind(&probe, index / nr, &first))

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "cache/filemap.h"
 
@@ -83,6 +84,13 @@ static void init_locks(struct page_cache *c)
                 waitq_init(&c->page_wq[i]);
 }
 
+static unsigned processors(void)
+{
+        long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+        return n > 0 ? (unsigned)n : 1;
+}
+
 int cache_create(struct page_cache **out, const struct cache_config *cfg)
 {
         struct page_cache *c = calloc(1, sizeof(*c));
@@ -95,6 +103,7 @@ int cache_create(struct page_cache **out, const struct cache_config *cfg)
         c->policy = cfg->policy;
         c->page_pages = cfg->page_pages ? cfg->page_pages : cfg->policy->page_pages;
         c->tune = cfg->tune;
+        c->processors = processors();
         c->m_ops = cfg->m_ops;
         c->shmem = cfg->shmem;
         TAILQ_INIT(&c->mappings);

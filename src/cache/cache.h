@@ -89,6 +89,7 @@ struct page_cache {
         const struct vm_policy_ops *policy; /* (c) */
         uint32_t page_pages;     /* (c) pages that go together; the policy's or the user's */
         struct policy_tune tune; /* (c) what was given of its parameters */
+        unsigned processors;     /* (c) of the machine */
         const struct mapping_ops *m_ops; /* (c) */
         struct super_block *shmem;       /* (c) NULL: none */
         const struct private_ops *_Atomic p_ops;
@@ -246,7 +247,7 @@ void lru_add(struct page_cache *c, struct page *p);
 void lru_put_back(struct page_cache *c, struct page *p, bool looked);
 void lru_remove(struct page_cache *c, struct page *p);
 /* The next to go. */
-void lru_cold(struct page_cache *c, struct page *p);
+void lru_cold(struct page_cache *c, struct page *p, bool first);
 /* Takes up to `max` pages that the policy wants to look at, their files in use and their leaves pinned (a
  * page on a list is in use, so its leaf and its file are there). Those of files that keep to their share
  * are put back instead, *kept of them. => evict_lock */

@@ -172,7 +172,7 @@ void cold_range(struct address_space *m, uint64_t first, uint64_t end, unsigned 
                         if (!page_uptodate(p) || shown_by_more(m, index, most_shown))
                                 continue;
                         page_clear(p, PG_REFERENCED);
-                        lru_cold(m->cache, p);
+                        lru_cold(m->cache, p, false);
                 }
                 put_page(m, leaf);
         }

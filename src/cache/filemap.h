@@ -67,6 +67,8 @@ static inline struct ra_request filemap_ra_request(struct file *f, const struct 
                 .page_pages = m->cache->page_pages,
                 .freemem = filemap_freemem(m->cache),
                 .memory = (uint64_t)atomic_load(&m->cache->budget.limit),
+                .processors = m->cache->processors,
+                .tune = &m->cache->tune,
                 .latency_ns = atomic_load(&m->read_latency_ns),
                 .page_ns = atomic_load(&m->read_page_ns),
         };

@@ -178,8 +178,54 @@ static int get_page_for_read(struct file *f, uint64_t index, uint64_t req, uint6
         }
 }
 
+/* What the policy lets go of behind a read (S22): decided for pages that go together, when the first of
+ * them is read. */
+struct behind {
+        uint64_t unit; /* the pages' number; UINT64_MAX: none yet */
+        enum read_behind how;
+};
+
+static void decide_behind(struct file *f, uint64_t index, uint64_t fault, struct behind *b)
+{
+        struct address_space *m = f->mapping;
+        struct page_cache *c = m->cache;
+        uint64_t unit = index / c->page_pages;
+        struct ra_probe probe = filemap_probe(m);
+        struct ra_request q;
+
+        if (!c->policy->read_behind || m->swap_backed || b->unit == unit)
+                return;
+        q = read_request(f, &probe, index, 1, 0);
+        b->unit = unit;
+        mutex_lock(&f->ra_lock);
+        ra_limit_locked(f, 0);
+        b->how = c->policy->read_behind(&q);
+        mutex_unlock(&f->ra_lock);
+        if (b->how != READ_KEEPS)
+                trace_emit(c->trace, READ_BEHIND, fault, m->object,
+                           unit * c->page_pages << PAGE_SHIFT,
+                           (uint64_t)c->page_pages << PAGE_SHIFT, 0, 0);
+}
+
+/* B_FREE|B_ASYNC: a dirty page is written, and then it goes. What is locked in memory stays as it is.
+ * => page locked */
+static void let_go(struct address_space *m, struct page *p, enum read_behind how)
+{
+        struct page_cache *c = m->cache;
+        uint64_t index = page_index(c, p);
+
+        if (how == READ_KEEPS || page_is_pinned(c, p))
+                return;
+        page_clear(p, PG_REFERENCED);
+        if (page_state(p) == PAGE_DIRTY)
+                putpage_range(m, index, index + 1);
+        else
+                lru_cold(c, p, how == READ_FREES_FIRST);
+}
+
 /* Copy up to BOUNCE_PAGES of cached pages from `pos` into bounce. Bytes, 0 at the end, -errno. */
-static ssize_t read_some(struct file *f, char *bounce, size_t want, uint64_t pos, uint64_t fault)
+static ssize_t read_some(struct file *f, char *bounce, size_t want, uint64_t pos, uint64_t fault,
+                         struct behind *behind)
 {
         struct address_space *m = f->mapping;
         uint64_t size = atomic_load(&m->host->i_size);
@@ -198,10 +244,12 @@ static ssize_t read_some(struct file *f, char *bounce, size_t want, uint64_t pos
 
                 if (n > BOUNCE_PAGES * PAGE_SIZE - done)
                         break;
+                decide_behind(f, index, fault, behind);
                 error = get_page_for_read(f, index, pages_of(want - done), fault, &p);
                 if (error)
                         return done ? (ssize_t)done : error == -ENXIO ? 0 : error;
                 error = m->frames->ops->copy_out(m->frames, pos + done, bounce + done, n);
+                let_go(m, p, behind->how);
                 page_unlock(m->cache, p);
                 put_page(m, p);
                 if (error)
@@ -214,6 +262,7 @@ static ssize_t read_some(struct file *f, char *bounce, size_t want, uint64_t pos
 ssize_t filemap_read(struct file *f, char *buf, size_t count, uint64_t pos, uint64_t fault)
 {
         char bounce[BOUNCE_PAGES * PAGE_SIZE];
+        struct behind behind = { UINT64_MAX, READ_KEEPS };
         size_t done = 0;
 
         trace_emit(f->mapping->cache->trace, READ_ITER, fault, f->mapping->object,
@@ -222,7 +271,7 @@ ssize_t filemap_read(struct file *f, char *buf, size_t count, uint64_t pos, uint
                 ssize_t n;
 
                 rwlock_read_lock(&f->mapping->i_rwsem);
-                n = read_some(f, bounce, count - done, pos + done, fault);
+                n = read_some(f, bounce, count - done, pos + done, fault, &behind);
                 rwlock_read_unlock(&f->mapping->i_rwsem);
                 if (n < 0)
                         return done ? (ssize_t)done : n;

@@ -106,13 +106,13 @@ void lru_remove(struct page_cache *c, struct page *p)
         mutex_unlock(&l->lock);
 }
 
-void lru_cold(struct page_cache *c, struct page *p)
+void lru_cold(struct page_cache *c, struct page *p, bool first)
 {
         struct lru *l = lru_of(c, p);
 
         mutex_lock(&l->lock);
         if (page_test(p, PG_LRU))
-                reclaim_cold(&l->pages, number_of(l, p));
+                reclaim_cold(&l->pages, number_of(l, p), first);
         mutex_unlock(&l->lock);
 }
 

@@ -53,7 +53,7 @@ static void write_end_io(struct fs_run *fs)
                 dirty = page_end_writeback(c, p, fs->error);
                 again += dirty;
                 if (m->swap_backed && !dirty && !page_test(p, PG_MAPPED))
-                        lru_cold(c, p); /* it was written to be evicted */
+                        lru_cold(c, p, false); /* it was written to be evicted */
                 if (dirty) /* stored to since it was asked to go, or the only copy there is */
                         page_clear(p, PG_DROP);
                 drop += page_test(p, PG_DROP) != 0;

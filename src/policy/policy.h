@@ -114,8 +114,10 @@ struct ra_request {
         bool shared;              /* MAP_SHARED; not of a read */
         uint32_t page_pages;      /* that go together; 0 is 1 */
         uint64_t freemem, memory; /* pages of the budget: free, and all */
-        uint32_t latency_ns;      /* of the device, as measured: a read of one page; 0: not yet */
-        uint32_t page_ns;         /* and of each page more */
+        unsigned processors;      /* 0: one */
+        const struct policy_tune *tune; /* the policy's parameters; NULL: none is given */
+        uint32_t latency_ns; /* of the device, as measured: a read of one page; 0: not yet */
+        uint32_t page_ns;    /* and of each page more */
         /* S13: may that page of the file be read together with `index`? NULL: as vma_start, vma_end
          * and advice say. */
         bool (*kluster)(void *arg, uint64_t page);
@@ -139,6 +141,7 @@ struct segvn_probe {
         bool (*in_memory)(void *arg, uint64_t page);
         enum vm_advice (*advice)(void *arg, uint64_t page);
         void *arg;
+        const struct policy_tune *tune; /* NULL: nothing is given */
 };
 /* S13: may the page `delta` bytes from the one at `off` in the segment be read with it? */
 struct segvn_kluster {
@@ -188,6 +191,13 @@ struct scan_policy {
 };
 extern const struct scan_policy solaris_scan;
 
+/* What becomes of pages that fl_pread has answered with (S22). */
+enum read_behind {
+        READ_KEEPS,
+        READ_FREES,      /* they go before what is in use */
+        READ_FREES_FIRST /* and before those */
+};
+
 struct vm_policy_ops {
         const char *name;
         uint32_t page_pages;   /* that go together: 2 of 4 KiB are one of 8 KiB */
@@ -217,6 +227,9 @@ struct vm_policy_ops {
         /* After mmap_miss or read_miss: what is read besides, with nobody waiting for it (S16). NULL:
          * nothing. */
         struct ra_window (*ahead)(const struct ra_request *);
+        /* fl_pread comes to the page; asked once for pages that go together, before anything else is.
+         * NULL: they stay. */
+        enum read_behind (*read_behind)(const struct ra_request *);
         /* fl_pread found the page (S15). NULL: nothing. */
         struct ra_window (*read_hit)(const struct ra_request *);
         /* The access has been answered with the file's pages from `index` to `end` (S14). NULL:

@@ -106,11 +106,14 @@ void reclaim_pass(struct reclaim *r, uint32_t page)
         reclaim_put_back(r, page);
 }
 
-void reclaim_cold(struct reclaim *r, uint32_t page)
+void reclaim_cold(struct reclaim *r, uint32_t page, bool first)
 {
         reclaim_unlink(r, page);
         reclaim_node(r, page)->bits = 0;
-        reclaim_append(r, RECLAIM_LISTS, page);
+        if (r->ops->cold)
+                r->ops->cold(r, page, first);
+        else
+                reclaim_append(r, RECLAIM_LISTS, page);
 }
 
 uint32_t reclaim_next(struct reclaim *r)

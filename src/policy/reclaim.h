@@ -12,6 +12,7 @@
  *   look       says what is to become of it; then it is put back (reclaim_put_back), unmapped and put
  *              back, or evicted
  *   pass       instead of look: the page cannot go now, whatever the algorithm thinks of it
+ *   cold       somebody who knows says that the page is not needed any more
  *   evicted    a page has gone because look said so; pages that go otherwise are unlinked, no more
  *
  * A touch is no call: nobody sees it while a mapping shows the page, and a lock for each would cost more
@@ -93,6 +94,10 @@ struct reclaim_ops {
         /* Sets the list to put it back to: such that after a while every page will have been `next`.
          * NULL: the one that it came from. */
         void (*pass)(struct reclaim *, uint32_t page);
+        /* Puts the page, which is off its list, where `next` takes it before all that are in use, and, if
+         * it is to be first, before those that came here earlier. NULL: to a list of its own, oldest
+         * first, that is emptied before `next` is asked. */
+        void (*cold)(struct reclaim *, uint32_t page, bool first);
         /* NULL: nothing is remembered. */
         void (*evicted)(struct reclaim *, uint32_t page, const struct reclaim_page *, uint64_t key);
 };
@@ -135,8 +140,9 @@ static inline void reclaim_put_back(struct reclaim *r, uint32_t page)
 }
 /* Likewise, and nobody has looked: it is dirty, in use, or promised to stay. */
 void reclaim_pass(struct reclaim *r, uint32_t page);
-/* The page, on a list, is to be the next to go, whatever the algorithm would take: somebody has said so. */
-void reclaim_cold(struct reclaim *r, uint32_t page);
+/* The page, on a list, is to be the next to go, whatever the algorithm would take: somebody has said so.
+ * !first: behind those of which that was said before, if the algorithm has a `cold`. */
+void reclaim_cold(struct reclaim *r, uint32_t page, bool first);
 /* The page to be looked at next, off its list: of those, or what the algorithm gives up. 0: none. One of
  * those is looked at as if it had come by list 0, as new pages do. */
 uint32_t reclaim_next(struct reclaim *r);

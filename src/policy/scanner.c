@@ -5,13 +5,14 @@
  * since.
  *
  * The circle is two lists: AHEAD of the front hand, and BETWEEN the hands, each in the order in which
- * its hand will come to the page. There are no reference bits here: the front hand unmaps, and the
+ * its hand will come to the page. What has been freed, and still shows what it held, is on the CACHELIST:
+ * memory is taken from there before a hand moves, and a page that is found there again is back in use. There are no reference bits here: the front hand unmaps, and the
  * minor fault of the next touch is the bit. pageout.c says how fast the hands go.
  */
 #include "policy/pageout.h"
 #include "policy/policy.h"
 
-enum { AHEAD, BETWEEN };
+enum { AHEAD, BETWEEN, CACHELIST };
 
 /* reclaim.own[0]: pages between the hands; above them po_share, 0: as it begins. reclaim.age: pages that the
  * front hand has come to in this lap, and whether the back hand has taken any. */
@@ -44,6 +45,8 @@ static bool scanner_added(struct reclaim *r, uint32_t page, const struct reclaim
 
 static uint32_t scanner_next(struct reclaim *r)
 {
+        if (r->list[CACHELIST].nr)
+                return reclaim_pop(r, CACHELIST);
         if (r->list[BETWEEN].nr > spread(r) || r->list[AHEAD].nr == 0)
                 return reclaim_pop(r, BETWEEN);
         return reclaim_pop(r, AHEAD);
@@ -75,6 +78,12 @@ static enum reclaim_choice scanner_look(struct reclaim *r, uint32_t page,
         struct reclaim_node *node = reclaim_node(r, page);
         struct pageout_page seen = seen_as(p);
 
+        if (node->list == CACHELIST) {
+                if (!p->referenced)
+                        return p->mapped ? RECLAIM_UNMAP : RECLAIM_EVICT;
+                node->list = AHEAD;
+                return RECLAIM_KEEP;
+        }
         if (node->list == AHEAD) {
                 node->list = BETWEEN;
                 count_step(r);
@@ -89,7 +98,7 @@ static enum reclaim_choice scanner_look(struct reclaim *r, uint32_t page,
         return RECLAIM_EVICT;
 }
 
-/* The hands go on all the same. */
+/* The hands go on all the same; what cannot go is no longer free. */
 static void scanner_pass(struct reclaim *r, uint32_t page)
 {
         struct reclaim_node *node = reclaim_node(r, page);
@@ -99,12 +108,19 @@ static void scanner_pass(struct reclaim *r, uint32_t page)
         node->list = node->list == AHEAD ? BETWEEN : AHEAD;
 }
 
+/* S20, S22: B_FREE puts a page to the tail of the cachelist, B_DONTNEED to its head. */
+static void scanner_cold(struct reclaim *r, uint32_t page, bool first)
+{
+        (first ? reclaim_prepend : reclaim_append)(r, CACHELIST, page);
+}
+
 const struct reclaim_ops scanner_reclaim = {
         .name = "scanner",
         .added = scanner_added,
         .next = scanner_next,
         .look = scanner_look,
         .pass = scanner_pass,
+        .cold = scanner_cold,
 };
 
 /* --- how fast --- */

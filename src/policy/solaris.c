@@ -81,7 +81,8 @@ static bool may_kluster(void *arg, uint64_t off)
 /* S18: of [io.off, io.off + io.len) what one request reads. */
 static struct ufs_io kluster(struct getpage *g, struct ufs_io io, bool ahead)
 {
-        struct pageout_limits limits = pageout_limits(g->rq->memory, g->layout.page);
+        struct pageout_limits limits = pageout_limits_tuned(
+                g->rq->tune, g->rq->memory / solaris_page_pages(g->rq), g->layout.page);
         struct pvn_ask ask = {
                 .off = io.off,
                 .vp_off = io.off,
@@ -184,6 +185,21 @@ void solaris_returned(const struct ra_request *rq, uint64_t end)
         ufs_returned(&rq->ra->ufs, round_up_u64(end, solaris_page_pages(rq)) << PAGE_SHIFT);
 }
 
+/* S22. Solaris works the sizes of files anew once a second, and we each time. */
+enum read_behind solaris_read_behind(const struct ra_request *rq)
+{
+        struct getpage g = getpage_of(rq);
+        struct ufs_small_files small =
+                ufs_small_files(rq->freemem << PAGE_SHIFT, rq->processors ? rq->processors : 1);
+        unsigned flags =
+                ufs_read_flags(g.stream, &small, g.off, tune_or(rq->tune, TUNE_freebehind, 1),
+                               tune_or(rq->tune, TUNE_cache_read_ahead, 0));
+
+        if (!(flags & UFS_FREE))
+                return READ_KEEPS;
+        return flags & UFS_DONTNEED ? READ_FREES_FIRST : READ_FREES;
+}
+
 /* S29: all of it, whatever a window may be. */
 struct ra_window solaris_willneed(const struct ra_request *rq, uint64_t start, uint64_t end)
 {
@@ -197,7 +213,7 @@ struct ra_window solaris_willneed(const struct ra_request *rq, uint64_t start, u
 
 static bool solaris_free_behind(const struct segvn_probe *probe, uint64_t page, uint64_t *first)
 {
-        return segvn_free_behind(probe, page, true, first);
+        return segvn_free_behind(probe, page, tune_or(probe->tune, TUNE_fltadvice, 1), first);
 }
 
 static const struct segvn_policy solaris_segvn = {
@@ -238,6 +254,7 @@ const struct vm_policy_ops solaris_policy = {
         .read_miss = solaris_miss,
         .read_marker = solaris_read_marker,
         .read_hit = solaris_hit,
+        .read_behind = solaris_read_behind,
         .ahead = solaris_ahead,
         .returned = solaris_returned,
         .willneed = solaris_willneed,

@@ -20,6 +20,8 @@ struct ra_window solaris_miss(const struct ra_request *rq);
 struct ra_window solaris_hit(const struct ra_request *rq);
 struct ra_window solaris_ahead(const struct ra_request *rq);
 void solaris_returned(const struct ra_request *rq, uint64_t end);
+/* S22. */
+enum read_behind solaris_read_behind(const struct ra_request *rq);
 /* There are no markers. */
 struct ra_window solaris_read_marker(const struct ra_request *rq);
 void solaris_mapped_around(struct file_ra_state *ra, unsigned mapped);

@@ -74,6 +74,8 @@ static struct ra_window book_mmap_hit(const struct ra_request *rq, bool marker)
 static bool book_free_behind(const struct segvn_probe *probe, uint64_t page, uint64_t *first)
 {
         *first = 0;
+        if (!tune_or(probe->tune, TUNE_fltadvice, 1))
+                return false;
         return page && probe->advice(probe->arg, page) == ADVICE_SEQUENTIAL;
 }
 
@@ -105,6 +107,7 @@ const struct vm_policy_ops solaris_book_policy = {
         .read_miss = solaris_miss,
         .read_marker = solaris_read_marker,
         .read_hit = solaris_hit,
+        .read_behind = solaris_read_behind,
         .ahead = book_ahead,
         .returned = solaris_returned,
         .willneed = solaris_willneed,

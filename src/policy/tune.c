@@ -53,6 +53,9 @@ struct policy_tune tune_complete(const struct policy_tune *t, uint64_t memory, u
         set(&all, TUNE_maxpgio, l.maxpgio);
         set(&all, TUNE_min_percent_cpu, l.cpu_least);
         set(&all, TUNE_max_percent_cpu, l.cpu_most);
+        set(&all, TUNE_fltadvice, tune_or(t, TUNE_fltadvice, 1));
+        set(&all, TUNE_freebehind, tune_or(t, TUNE_freebehind, 1));
+        set(&all, TUNE_cache_read_ahead, tune_or(t, TUNE_cache_read_ahead, 0));
         return all;
 }
 

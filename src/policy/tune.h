@@ -25,7 +25,11 @@
         X(handspreadpages, PAGES, 1, TUNE_MOST)                                                    \
         X(maxpgio, NUMBER, 1, 1000000) /* S35: pages written in a second */                        \
         X(min_percent_cpu, NUMBER, 1, 100)                                                         \
-        X(max_percent_cpu, NUMBER, 1, 100)
+        X(max_percent_cpu, NUMBER, 1, 100)                                                         \
+        X(fltadvice, SWITCH, 0, 1)  /* S8: 0: faults free nothing behind them */                   \
+        X(freebehind, SWITCH, 0, 1) /* S22: 0: nor do reads */                                     \
+        X(cache_read_ahead, SWITCH, 0,                                                             \
+          1) /* S22: 1: they leave it the last to go of what they free */
 #define TUNE_MOST (UINT64_C(1) << 40)
 
 enum tune_parameter {
@@ -40,9 +44,10 @@ struct policy_tune {
         uint32_t given;          /* a bit each */
 };
 
+/* t may be NULL: nothing is given. */
 static inline uint64_t tune_or(const struct policy_tune *t, enum tune_parameter p, uint64_t other)
 {
-        return t->given & 1u << p ? t->value[p] : other;
+        return t && t->given & 1u << p ? t->value[p] : other;
 }
 
 /* The values of an engine of that much memory, in pages of so many bytes: all of them. */

@@ -69,7 +69,8 @@
         X(FS_MAP, "fs", "get_block", "offset", "bytes", "sector", "device")                        \
         X(EVICT, "cache", "evict", "start", "pages", "why", "")                                    \
         X(FLUSH, "block", "flush done", "requests", "result", "ns", "")                            \
-        X(RESUME, "vm", "fault goes on", "why", "index", "", "")
+        X(RESUME, "vm", "fault goes on", "why", "index", "", "")                                   \
+        X(READ_BEHIND, "cache", "free-behind (S22)", "off", "len", "", "")
 
 enum trace_event {
 #define X(name, layer, text, a, b, c, d) TRACE_##name,

@@ -154,7 +154,8 @@ static enum vm_advice probe_advice(void *arg, uint64_t number)
 static void free_behind(struct segment *seg)
 {
         struct vm_fault *vmf = seg->vmf;
-        const struct segvn_probe probe = { probe_in_memory, probe_advice, seg };
+        const struct segvn_probe probe = { probe_in_memory, probe_advice, seg,
+                                           &vmf->mm->cache->tune };
         uint64_t unit = unit_of(vmf), page = vmf->index / unit - seg->first / unit, first;
 
         if (!policy_of(vmf)->free_behind(&probe, page, &first))

@@ -76,7 +76,7 @@ expect_error 2 'one of deadline' "$FAULTLINE" cat file --elevator lift
 expect_error 2 'one of' "$FAULTLINE" cat file --policy best
 for wrong in autoup autoup= autoup=x autoup=0 autoup=10s lotsfree=0 lotsfree=4T desfree=2K,lotsfree=1 \
         minfree=900 slowscan=9,fastscan=8 autoup=5,tune_t_fsflushr=6 autoup=5,autoup=6 nosuch=1 maxpgio=0 \
-        handspreadpages=1G min_percent_cpu=90,max_percent_cpu=50 max_percent_cpu=101 dopageflush=2 =5 autoup=5, ; do
+        handspreadpages=1G min_percent_cpu=90,max_percent_cpu=50 max_percent_cpu=101 freebehind=2 dopageflush=2 =5 autoup=5, ; do
         expect_error 1 "choosing the policy's parameters: .*\(no parameter\|must\|twice\)" \
                 "$FAULTLINE" cat file --cache 8M --policy solaris --tune "$wrong"
 done

@@ -31,3 +31,11 @@ until [ "$(head -n 1 ranges 2>/dev/null)" = 0-4 ]; do
         "$FAULTLINE" touch file --policy solaris --readahead 128K --count 1 --mincore 2>/dev/null \
                 >ranges || fail "touch"
 done
+
+# A stream of reads behind the first 32 KiB.
+"$FAULTLINE" explain file --policy solaris --cache 8M --readahead 128K --via pread --touch 40K --touch 48K --touch 80K >all ||
+        fail "explain reads"
+awk '/^touch 1/ { n = 1 } /^touch 2/ { n = 2 } /^touch 3/ { n = 3 } { print >"touch" n }' all
+expect_sequence touch2 'filemap_read' 'free-behind .S22. .*off 48K, len 8K'
+grep -q 'free-behind' touch1 touch3 && fail "reads that are none of a stream free pages"
+exit 0

@@ -8,19 +8,32 @@
 
 #include "ground.h"
 
-struct ground start_ground_with(const char *policy, const char *name, int prot, int flags,
-                                uint64_t page_size)
+static struct ground start(struct fl_engine_config config, const char *name, int prot, int flags)
 {
         struct ground g = { .path = test_stamped_file(name, UNITS * UNIT / TEST_PAGE) };
-        struct fl_engine_config config = { .cache = CACHE, .readahead = 128 << 10 };
 
         test_at(name);
-        config.policy = policy;
-        config.page_size = page_size;
+        config.readahead = 128 << 10;
+        config.cache = config.cache ? config.cache : CACHE;
         g.e = open_engine_with(config);
         g.f = open_file(g.e, g.path, prot & PROT_WRITE ? O_RDWR : O_RDONLY);
         g.p = map_file(g.e, g.f, UNITS * UNIT, prot, flags, 0);
         return g;
+}
+
+struct ground start_ground_with(const char *policy, const char *name, int prot, int flags,
+                                uint64_t page_size)
+{
+        struct fl_engine_config config = { .policy = policy, .page_size = page_size };
+
+        return start(config, name, prot, flags);
+}
+
+struct ground start_ground_tuned(const char *name, int prot, uint64_t cache, const char *tune)
+{
+        struct fl_engine_config config = { .policy = "solaris", .cache = cache, .tune = tune };
+
+        return start(config, name, prot, MAP_SHARED);
 }
 
 struct ground start_ground(const char *name, int prot, int flags)

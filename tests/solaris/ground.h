@@ -26,6 +26,8 @@ struct ground {
 struct ground start_ground_with(const char *policy, const char *name, int prot, int flags,
                                 uint64_t page_size);
 struct ground start_ground(const char *name, int prot, int flags);
+/* With parameters (0, NULL: the default). */
+struct ground start_ground_tuned(const char *name, int prot, uint64_t cache, const char *tune);
 void end_ground(struct ground *g);
 
 /* A load from each half of it, the second first: one fault may do for both. */
@@ -47,6 +49,7 @@ const char *in_memory(struct ground *g, char *text, size_t size);
 
 /* The tests of each file. */
 void test_getpage(void);
+void test_reads(void);
 void test_segvn(void);
 void test_mapping(void);
 void test_book(void);

@@ -10,6 +10,7 @@ int main(int argc, char **argv)
 {
         test_begin(argc, argv, 0, 0, 60);
         test_getpage();
+        test_reads();
         test_segvn();
         test_mapping();
         test_book();

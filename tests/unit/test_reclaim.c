@@ -98,7 +98,7 @@ Test(reclaim, a_list_is_in_order)
         cr_assert_eq(reclaim_pop(&r, 1), 1);
         reclaim_unlink(&r, 4);
         reclaim_put_back(&r, 4);
-        reclaim_cold(&r, 4);
+        reclaim_cold(&r, 4, false);
         cr_assert_eq(reclaim_next(&r), 4);
         cr_assert_eq(r.list[1].nr, 1);
         cr_assert_eq(reclaim_pop(&r, 1), 3);
@@ -307,7 +307,7 @@ Test(reclaim, what_is_cold_goes_next_under_any_algorithm)
                         come(n);
                 for (uint32_t n = 30; n <= 33; n++) {
                         slots[n - 1].mapped = slots[n - 1].referenced = false;
-                        reclaim_cold(&r, n);
+                        reclaim_cold(&r, n, false);
                 }
                 cr_assert_eq(atomic_load(&r.nr), 40);
                 for (uint32_t n = 30; n <= 33; n++)

@@ -147,6 +147,41 @@ Test(scanner, S36_passed_pages_do_not_stop_the_hands)
         cr_assert_eq(r.ops->next(&r), 0);
 }
 
+/* Memory comes from the cachelist before a hand moves, from its head first. */
+Test(scanner, S22_the_cachelist_goes_first)
+{
+        begin(2, 8);
+        for (unsigned i = 4; i < 8; i++)
+                slots[i].mapped = slots[i].referenced = false;
+        reclaim_cold(&r, 5, false);
+        reclaim_cold(&r, 6, false);
+        reclaim_cold(&r, 7, true);
+        expect_step(7, RECLAIM_EVICT);
+        expect_step(5, RECLAIM_EVICT);
+        expect_step(6, RECLAIM_EVICT);
+        expect_step(1, RECLAIM_UNMAP);
+}
+
+Test(scanner, S22_what_is_found_on_the_cachelist_is_in_use_again)
+{
+        begin(2, 4);
+        slots[1].mapped = slots[2].mapped = slots[1].referenced = false;
+        reclaim_cold(&r, 2, false);
+        slots[1].referenced = true;
+        reclaim_cold(&r, 3, false);
+        slots[2].mapped = true;
+        slots[2].referenced = false;
+        reclaim_cold(&r, 4, false); /* dirty, say */
+        expect_step(2, RECLAIM_KEEP);
+        expect_step(3, RECLAIM_UNMAP);
+        cr_assert_eq(r.ops->next(&r), 4);
+        reclaim_pass(&r, 4);
+        expect_step(3, RECLAIM_EVICT);
+        expect_step(1, RECLAIM_UNMAP);
+        expect_step(2, RECLAIM_KEEP); /* by the front hand */
+        expect_step(4, RECLAIM_UNMAP);
+}
+
 /* Arithmetic of the turns, in pages of 4 KiB where Solaris's have 8: 32 MiB. */
 Test(scanner, S34_S35_turns)
 {

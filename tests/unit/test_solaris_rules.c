@@ -39,7 +39,7 @@ static struct segvn_probe segment(struct segment *s, enum vm_advice advice)
                 s->in_memory[i] = true;
                 s->advice[i] = advice;
         }
-        return (struct segvn_probe){ in_memory, advice_of, s };
+        return (struct segvn_probe){ in_memory, advice_of, s, NULL };
 }
 
 Test(solaris, S8_free_behind_walks_back_from_the_fault)
@@ -300,6 +300,82 @@ Test(solaris, S18_read_ahead_is_refused_when_memory_is_short)
         ask.freemem = 11;
         pages.refused = 1u << 8; /* the segment says no */
         expect_kluster(&ask, 32 * K, 0);
+}
+
+static uint64_t none_cached(void *arg, uint64_t index, uint64_t max)
+{
+        (void)arg, (void)max;
+        return index;
+}
+
+/* A stream of reads at 80 KiB in a file of 64 MiB; memory is 32 MiB, 4096 pages of 8 KiB. */
+static struct file_ra_state reads;
+static struct policy_tune given;
+static struct ra_request read_in_stream(uint64_t freemem_units)
+{
+        static const struct ra_probe probe = { .first_missing = none_cached };
+
+        reads = (struct file_ra_state){ .ra_pages = 32,
+                                        .ufs = { .i_nextr = 80 * K, .i_nextrio = 88 * K } };
+        return (struct ra_request){
+                .ra = &reads,
+                .probe = &probe,
+                .index = 20,
+                .file_pages = 16384,
+                .vma_end = 16384,
+                .page_pages = 2,
+                .freemem = 2 * freemem_units,
+                .memory = 8192,
+                .tune = &given,
+        };
+}
+
+static uint32_t ahead_with(uint64_t freemem_units, uint64_t minfree)
+{
+        struct ra_request rq = read_in_stream(freemem_units);
+
+        given = (struct policy_tune){ .given = minfree ? 1u << TUNE_minfree : 0 };
+        given.value[TUNE_minfree] = minfree;
+        return solaris_policy.ahead(&rq).nr;
+}
+
+Test(solaris, S18_minfree_is_of_solaris_pages_and_may_be_given)
+{
+        cr_assert_eq(ahead_with(16, 0), 0, "a 256th of 4096 pages");
+        cr_assert_eq(ahead_with(17, 0), 32);
+        cr_assert_eq(ahead_with(20, 20), 0);
+        cr_assert_eq(ahead_with(21, 20), 32);
+}
+
+/* In a file's first 32 KiB nothing; then to the tail of the list of free pages, and, behind a tenth of
+ * what is free, to its head. */
+Test(solaris, S22_what_a_read_frees)
+{
+        struct ra_request rq = read_in_stream(100); /* 800 KiB: a tenth is 80 */
+
+        given = (struct policy_tune){ 0 };
+        cr_assert_eq(solaris_policy.read_behind(&rq), READ_FREES, "at 80 KiB");
+        rq.index = 21;
+        cr_assert_eq(solaris_policy.read_behind(&rq), READ_FREES, "the page's second half");
+        reads.ufs.i_nextr = 88 * K;
+        cr_assert_eq(solaris_policy.read_behind(&rq), READ_KEEPS, "no stream");
+        rq.index = 22;
+        cr_assert_eq(solaris_policy.read_behind(&rq), READ_FREES_FIRST, "at 88 KiB");
+        rq.processors = 4;
+        rq.freemem *= 4;
+        cr_assert_eq(solaris_policy.read_behind(&rq), READ_FREES_FIRST, "a tenth of its share");
+        rq.processors = 3;
+        cr_assert_eq(solaris_policy.read_behind(&rq), READ_FREES, "which is larger");
+        rq.processors = 4;
+        given.given = 1u << TUNE_cache_read_ahead;
+        given.value[TUNE_cache_read_ahead] = 1;
+        cr_assert_eq(solaris_policy.read_behind(&rq), READ_FREES, "cache_read_ahead");
+        given.given = 1u << TUNE_freebehind; /* 0 */
+        cr_assert_eq(solaris_policy.read_behind(&rq), READ_KEEPS, "freebehind");
+        given.given = 0;
+        reads.ufs.i_nextr = 32 * K;
+        rq.index = 8;
+        cr_assert_eq(solaris_policy.read_behind(&rq), READ_KEEPS, "smallfile1");
 }
 
 Test(solaris, S22_reads_free_behind_in_large_files)

@@ -44,6 +44,9 @@ Test(tune, nothing_given)
         cr_assert_eq(value(TUNE_maxpgio), 40);
         cr_assert_eq(value(TUNE_min_percent_cpu), 4);
         cr_assert_eq(value(TUNE_max_percent_cpu), 80);
+        cr_assert_eq(value(TUNE_fltadvice), 1);
+        cr_assert_eq(value(TUNE_freebehind), 1);
+        cr_assert_eq(value(TUNE_cache_read_ahead), 0);
 }
 
 Test(tune, what_is_given_counts_and_the_rest_follows)
@@ -95,6 +98,9 @@ Test(tune, refused_by_name)
                 { "min_percent_cpu=0", "min_percent_cpu" },
                 { "min_percent_cpu=50,max_percent_cpu=40", "min_percent_cpu" },
                 { "max_percent_cpu=101", "max_percent_cpu" },
+                { "fltadvice=2", "fltadvice" },
+                { "freebehind=2", "freebehind" },
+                { "cache_read_ahead=yes", "cache_read_ahead" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
