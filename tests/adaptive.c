@@ -63,6 +63,17 @@ static void expect_stream(const char *what, const struct fl_stats *s, uint64_t p
                (unsigned long long)s->faults_major);
 }
 
+/* What a stream is about to touch is shown to it, so that it takes a fault for each window, waiting or
+ * not, and no more; and what it has come past was of use. */
+static void expect_shown_ahead(const char *what, const struct fl_stats *s, unsigned most)
+{
+        uint64_t faults = s->faults_major + s->faults_minor;
+
+        expect(faults <= most, "%s: %llu faults", what, (unsigned long long)faults);
+        expect(s->readahead_hits >= s->readahead_pages / 8 * 7, "%s: %llu of %llu were of use",
+               what, (unsigned long long)s->readahead_hits, (unsigned long long)s->readahead_pages);
+}
+
 static void forward_and_backward(void)
 {
         struct reader r = begin("forward");
@@ -72,11 +83,13 @@ static void forward_and_backward(void)
                 touch(&r, i);
         s = end(&r);
         expect_stream("forward", &s, PAGES, PAGES / 32);
+        expect_shown_ahead("forward", &s, PAGES / 32);
         r = begin("backward");
         for (uint64_t i = PAGES; i-- > 0;)
                 touch(&r, i);
         s = end(&r);
         expect_stream("backward", &s, PAGES, PAGES / 32);
+        expect_shown_ahead("backward", &s, PAGES / 32);
 }
 
 /* What lies between is not read. */
@@ -89,11 +102,48 @@ static void strided(void)
                 touch(&r, i);
         s = end(&r);
         expect_stream("strided", &s, PAGES / 64, PAGES / 64 / 4);
+        expect_shown_ahead("strided", &s, PAGES / 64 / 4);
         r = begin("strided, backward");
         for (uint64_t i = 0; i < PAGES; i += 31)
                 touch(&r, PAGES - 1 - i);
         s = end(&r);
         expect_stream("strided, backward", &s, PAGES / 31 + 1, PAGES / 31 / 4);
+        expect_shown_ahead("strided, backward", &s, PAGES / 31 / 4);
+}
+
+#define CACHED 1024ul /* half the cache */
+#define TABLE 512     /* pages of a page table of the processor's */
+
+/* The last one may be counted after its thread has gone on. */
+static uint64_t all_faults(const struct reader *r)
+{
+        struct fl_stats s = get_stats(r->e);
+
+        return s.faults_major + s.faults_minor;
+}
+
+/* What is cached and mapped by nobody comes back a table of the processor's at a time, in whatever order. */
+static void shown_again(void)
+{
+        struct reader r = begin("shown again");
+        uint64_t state = test.seed, before;
+
+        for (int pass = 0; pass < 3; pass++) {
+                before = all_faults(&r);
+                for (uint64_t i = 0; i < CACHED; i++)
+                        touch(&r, pass < 2 ? i : random_below(&state, CACHED));
+                expect(pass == 0 || all_faults(&r) - before <= CACHED / TABLE + 2,
+                       "pass %d: %llu faults", pass, (unsigned long long)(all_faults(&r) - before));
+                expect(fl_madvise(r.e, (void *)r.p, CACHED * PAGE, MADV_DONTNEED) == 0, "%s",
+                       fl_strerror());
+        }
+        before = all_faults(&r);
+        expect(fl_madvise(r.e, (void *)r.p, CACHED * PAGE, MADV_RANDOM) == 0, "%s", fl_strerror());
+        for (uint64_t i = 0; i < 64; i++)
+                touch(&r, i);
+        expect(all_faults(&r) - before > 60, "MADV_RANDOM: %llu faults for 64 pages",
+               (unsigned long long)(all_faults(&r) - before));
+        end(&r);
 }
 
 struct quarter {
@@ -148,6 +198,7 @@ int main(int argc, char **argv)
         name = test_stamped_file("patterns", PAGES);
         forward_and_backward();
         strided();
+        shown_again();
         four_threads();
         at_random();
         return test_end();

@@ -12,6 +12,7 @@
 #include "cache/cache.h"
 
 #define PAGE_ENTRY_SHIFT 4
+#define DROP_RUN 64 /* pages locked at once */
 _Static_assert(sizeof(struct page) == 1 << PAGE_ENTRY_SHIFT, "a leaf holds 256 pages");
 
 int mapping_create(struct page_cache *c, struct inode *inode)
@@ -171,6 +172,39 @@ static bool drop_page(struct address_space *m, struct page *p, uint64_t index)
         }
 }
 
+/* The same of those pages from p on that can go at once, `most` at the most: one call takes what is shown
+ * of them, one gives their frames back. How many. */
+static unsigned drop_run(struct address_space *m, struct page *p, uint64_t index, uint64_t most)
+{
+        struct page_cache *c = m->cache;
+        bool mapped = false;
+        unsigned nr = 0;
+
+        for (; nr < most && nr < DROP_RUN && page_trylock(p + nr); nr++) {
+                enum page_state s = page_state(p + nr);
+
+                if (s != PAGE_CLEAN && s != PAGE_DIRTY) {
+                        page_unlock(c, p + nr);
+                        break;
+                }
+                if (s == PAGE_DIRTY)
+                        page_cancel_dirty(c, p + nr);
+                page_start_evict(c, p + nr);
+                mapped |= page_test(p + nr, PG_MAPPED);
+        }
+        if (mapped)
+                mapping_zap(m, &(struct page_span){ index, nr }, 1);
+        if (nr)
+                m->frames->ops->release(m->frames, index, nr);
+        for (unsigned i = 0; i < nr; i++) {
+                page_end_evict(c, p + i, false);
+                if (m->host->a_ops->freepage)
+                        m->host->a_ops->freepage(m->host, index + i);
+                page_unlock(c, p + i);
+        }
+        return nr;
+}
+
 void drop_pages(struct address_space *m, uint64_t index, uint64_t end)
 {
         struct page *p;
@@ -178,17 +212,18 @@ void drop_pages(struct address_space *m, uint64_t index, uint64_t end)
 
         while ((p = radix_next_part(&m->i_pages, &index, end, &stop))) {
                 struct page *first = p;
-                uint64_t run = 0;
 
-                for (; index < stop; index++, p++) {
-                        if (drop_page(m, p, index)) {
-                                run++;
-                                continue;
+                while (index < stop) {
+                        unsigned nr = drop_run(m, p, index, stop - index);
+
+                        trace_evicted(m, index, nr, EVICT_DROPPED);
+                        if (nr == 0) {
+                                trace_evicted(m, index, drop_page(m, p, index), EVICT_DROPPED);
+                                nr = 1;
                         }
-                        trace_evicted(m, index - run, run, EVICT_DROPPED);
-                        run = 0;
+                        index += nr;
+                        p += nr;
                 }
-                trace_evicted(m, index - run, run, EVICT_DROPPED);
                 put_page(m, first);
         }
 }

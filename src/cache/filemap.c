@@ -31,6 +31,20 @@ struct ra_request filemap_fault_request(const struct filemap_request *rq,
         return q;
 }
 
+struct ra_map filemap_map_ahead(struct filemap_request *rq)
+{
+        struct file *f = rq->file;
+        struct ra_probe probe = filemap_probe(f->mapping);
+        struct ra_request q = filemap_fault_request(rq, &probe);
+        struct ra_map map;
+
+        mutex_lock(&f->ra_lock);
+        ra_limit_locked(f, rq->ra_pages);
+        map = f->mapping->cache->policy->map_ahead(&q);
+        mutex_unlock(&f->ra_lock);
+        return map;
+}
+
 static void do_async_mmap_readahead(struct filemap_request *rq, struct page *page)
 {
         struct file *f = rq->file;

@@ -84,6 +84,9 @@ static inline void ra_limit_locked(struct file *f, uint32_t pages)
         f->ra.ra_pages = pages ? pages : f->ra_pages;
 }
 
+/* What the policy, which has an opinion, wants to be shown with the page. */
+struct ra_map filemap_map_ahead(struct filemap_request *rq);
+
 /* Linux's filemap_fault: L14 to L18. Never blocks. */
 enum filemap_result filemap_fault(struct filemap_request *rq);
 /* Steps of it, also for getpage.c. Wait for the page, which is pinned; lock it if it is up to date;

@@ -46,10 +46,12 @@ enum page_state {
 #define PG_WORKINGSET (1u << 12) /* has come back after it had been in use for long (L19) */
 #define PG_DROP (1u << 13)       /* asked to go as soon as it is clean (putpage.c) */
 #define PG_ASKED (1u << 14)      /* brought in by a call that asked for it */
+#define PG_PROBED (1u << 15)     /* unmapped to see if it is touched: not shown with others */
 #define PG_MARKS (PG_MARKER | PG_MARK_HEAD)
 /* What is known of the page that is in memory: gone with it. */
 #define PG_KNOWN                                                                                   \
-        (PG_MARKS | PG_REFERENCED | PG_MAPPED | PG_READAHEAD | PG_WORKINGSET | PG_DROP | PG_ASKED)
+        (PG_MARKS | PG_REFERENCED | PG_MAPPED | PG_READAHEAD | PG_WORKINGSET | PG_DROP |           \
+         PG_ASKED | PG_PROBED)
 
 struct page {
         _Atomic uint32_t word;

@@ -85,6 +85,7 @@ static void zap_victims(struct page_cache *c, struct victim *v, unsigned nr)
         perturb_gap();
         for (unsigned i = 0; i < nr; i++) {
                 page_clear(v[i].page, PG_MAPPED | PG_REFERENCED);
+                page_set(v[i].page, PG_PROBED);
                 put_back(c, v[i].page, true, true);
         }
 }

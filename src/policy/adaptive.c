@@ -10,6 +10,7 @@
 /* A stream has up to two windows that nobody has touched yet: they must not push out what is in use. */
 #define MEMORY_SHARE 32
 #define LEAST_PAGES 32u
+#define MAP_PAGES 512u /* that are shown at once, at most: a table of the processor's */
 
 static struct stream_pace pace_of(const struct ra_request *rq)
 {
@@ -90,6 +91,15 @@ static void adaptive_mapped_around(struct file_ra_state *ra, unsigned mapped)
         (void)ra, (void)mapped;
 }
 
+/* A stream's window as far as it has come; else what there is of the same table of the processor's. */
+static struct ra_map adaptive_map_ahead(const struct ra_request *rq)
+{
+        if (rq->advice == ADVICE_RANDOM)
+                return (struct ra_map){ .nr = 0 };
+        return (struct ra_map){ .step = streams_step(&rq->ra->streams, rq->index),
+                                .nr = MAP_PAGES };
+}
+
 static struct ra_window adaptive_read_miss(const struct ra_request *rq)
 {
         return miss(rq, min_u64(max_u64(rq->req, 1), MOST_PAGES));
@@ -129,6 +139,7 @@ const struct vm_policy_ops adaptive_policy = {
         .mmap_miss = adaptive_mmap_miss,
         .mmap_hit = adaptive_mmap_hit,
         .mapped_around = adaptive_mapped_around,
+        .map_ahead = adaptive_map_ahead,
         .read_miss = adaptive_read_miss,
         .read_marker = adaptive_marker,
         .cut = adaptive_cut,

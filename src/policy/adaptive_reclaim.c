@@ -116,7 +116,7 @@ static enum reclaim_choice adaptive_look(struct reclaim *r, uint32_t page,
         struct reclaim_node *node = reclaim_node(r, page);
 
         r->own[PASSED + node->list] = 0;
-        if (p->readahead && !p->mapped && !(node->bits & WAITED)) {
+        if (p->readahead && !(node->bits & WAITED)) {
                 node->bits |= WAITED;
                 return RECLAIM_KEEP;
         }

@@ -88,6 +88,14 @@ struct ra_window {
         bool asked; /* not the policy's: a call has asked for it, which reclaim is told */
 };
 
+/* What is to be shown with a page that a load has found or waited for: those of `nr` pages at this distance,
+ * and twice, and so on, that are cached, up to one that is not or that carries the mark. step 0: those
+ * next to it on both sides, of the nr (a power of two) that it lies among. nr 0: none. */
+struct ra_map {
+        int64_t step;
+        uint32_t nr;
+};
+
 /* What the policy may ask about the file's cached pages, bounded by the window sizes. */
 struct ra_probe {
         /* Length of the run of cached pages that ends at index-1; looks at no more than max. */
@@ -221,6 +229,8 @@ struct vm_policy_ops {
         struct ra_window (*mmap_hit)(const struct ra_request *, bool marker);
         /* Fault-around mapped `mapped` pages that were cached (L19). */
         void (*mapped_around)(struct file_ra_state *, unsigned mapped);
+        /* A load is about to be shown its page. NULL: what fault_around says, and L19 counts. */
+        struct ra_map (*map_ahead)(const struct ra_request *);
         /* fl_pread found no page; or the page with the mark. */
         struct ra_window (*read_miss)(const struct ra_request *);
         struct ra_window (*read_marker)(const struct ra_request *);

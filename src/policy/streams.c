@@ -57,6 +57,7 @@ static struct stream_window next_window(struct streams *s, struct stream *t,
                 t->most = 0;
         if (t->most)
                 most = t->most;
+        t->before = t->windows ? t->window : 0;
         if (t->windows == 0)
                 t->window = max_u64(2 * t->window,
                                     t->step == 1 || t->step == -1 ? FIRST : FIRST_STRIDED);
@@ -180,6 +181,26 @@ struct stream_window streams_marker(struct streams *s, const struct stream_pace 
                 if (t->step && t->marker == (int64_t)index)
                         return next_window(s, t, pace, 0);
         return alone;
+}
+
+/* The last window is being read, the one before is being touched. */
+static bool in_last_two(const struct stream *t, int64_t index)
+{
+        int64_t back = t->next - t->step - index, touches = back / t->step;
+
+        return back % t->step == 0 && touches >= 0 &&
+               touches < (int64_t)t->window + (int64_t)t->before;
+}
+
+int64_t streams_step(const struct streams *s, uint64_t index)
+{
+        const struct stream *found = NULL;
+
+        for (const struct stream *t = s->stream; t < s->stream + STREAMS; t++)
+                if (t->step && t->windows && in_last_two(t, (int64_t)index) &&
+                    (!found || s->clock - t->used < s->clock - found->used))
+                        found = t;
+        return found ? found->step : 0;
 }
 
 void streams_cut(struct streams *s, int64_t step, int64_t stop)

@@ -30,6 +30,7 @@ struct stream {
         int64_t next; /* where the next window begins: the first touch that has not been asked for */
         int64_t marker;  /* the touch that asks for it; -1: none */
         uint32_t window; /* touches in the last */
+        uint32_t before; /* and in the one before */
         uint32_t
                 most; /* and in one at most, since what was larger was for nothing; 0: as it likes */
         uint32_t windows; /* so many yet */
@@ -69,6 +70,8 @@ struct stream_window streams_marker(struct streams *s, const struct stream_pace 
                                     uint64_t index);
 /* What was to be read of the window ends at touch `stop`, which is the first that is not. */
 void streams_cut(struct streams *s, int64_t step, int64_t stop);
+/* The step of the stream that has lately asked for the page; 0: there is none. */
+int64_t streams_step(const struct streams *s, uint64_t index);
 /* Somebody says that a stream begins here. */
 struct stream_window streams_begin(struct streams *s, const struct stream_pace *pace,
                                    uint64_t index, uint64_t nr);

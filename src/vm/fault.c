@@ -191,6 +191,7 @@ static enum vm_fault_result show_page(struct vm_fault *vmf)
                 return VM_FAULT_DONE;
         }
         page_set(p, PG_MAPPED);
+        page_clear(p, PG_PROBED);
         perturb_gap();
         error = mmu->ops->map_run(mmu, vmf->address, 1, wp, &existed);
         perturb_gap();
@@ -220,6 +221,12 @@ static enum vm_fault_result finish_fault(struct vm_fault *vmf)
         return show_page(vmf);
 }
 
+/* Then the policy says what is shown with the page, and not a rule. */
+static bool maps_ahead(const struct vm_fault *vmf)
+{
+        return vmf->mm->cache->policy->map_ahead && vmf->vma->vm_ops->map_more;
+}
+
 static enum vm_fault_result do_read_fault(struct vm_fault *vmf)
 {
         struct vma *v = vmf->vma;
@@ -227,7 +234,7 @@ static enum vm_fault_result do_read_fault(struct vm_fault *vmf)
         enum vm_fault_result r;
 
         trace_fault(vmf, DO_FAULT, 0, vmf->index, 0, 0);
-        if (v->vm_ops->map_pages && around > 1) { /* L6, L7 */
+        if (v->vm_ops->map_pages && around > 1 && !maps_ahead(vmf)) { /* L6, L7 */
                 uint64_t low = round_down_u64(vmf->address, around << PAGE_SHIFT);
                 uint64_t start = max_u64(low, v->vm_start);
                 uint64_t table = (start | ((1ull << 21) - 1)) + 1;

@@ -129,6 +129,9 @@ void file_vma_open(struct vma *v);
 void file_vma_close(struct vma *v);
 enum filemap_result file_vma_fault(struct vm_fault *vmf);
 bool file_vma_map_pages(struct vm_fault *vmf, uint64_t first, uint64_t end);
+/* map_ahead.c: before the page of a load is shown, what the policy wants to be shown with it. => the page
+ * is locked */
+void file_vma_map_ahead(struct vm_fault *vmf);
 
 /* swapin.c, swapout.c */
 enum vm_fault_result do_swap_page(struct vm_fault *vmf);

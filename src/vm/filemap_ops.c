@@ -197,5 +197,6 @@ const struct vm_operations file_vm_ops = {
         .close = file_vma_close,
         .fault = file_vma_fault,
         .map_pages = file_vma_map_pages,
+        .map_more = file_vma_map_ahead,
         .page_mkwrite = file_vma_mkwrite,
 };
