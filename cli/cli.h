@@ -31,6 +31,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 struct options {
         uint64_t cache, readahead, pagesize, spin, perturb, watchdog;
         const char *mmu, *policy, *driver, *elevator, *error, *faults, *fork, *trace, *swap, *tune;
+        const char *metrics, *publish;
         bool stats, json, help;
         const struct command *command;
 };

@@ -14,7 +14,7 @@
 #include "cli.h"
 
 #define SPIN_ON 50000u /* ns: about what waking an idle core costs */
-#define NR_COMMON 19
+#define NR_COMMON 21
 
 static void common_options(struct options *o, struct option_spec spec[NR_COMMON + 1])
 {
@@ -34,6 +34,8 @@ static void common_options(struct options *o, struct option_spec spec[NR_COMMON 
                 { "faults", OPTION_STRING, &o->faults, NULL, 0 },
                 { "swap", OPTION_STRING, &o->swap, NULL, 0 },
                 { "trace", OPTION_STRING, &o->trace, NULL, 0 },
+                { "metrics", OPTION_STRING, &o->metrics, NULL, 0 },
+                { "publish", OPTION_CHOICE, &o->publish, "on|off", 0 },
                 { "spin", OPTION_SPIN, &o->spin, NULL, 0 },
                 { "perturb", OPTION_COUNT, &o->perturb, NULL, 0 },
                 { "watchdog", OPTION_TIME, &o->watchdog, NULL, 1 },

@@ -23,6 +23,8 @@ int session_open_engine(struct session *s, const struct options *o, const char *
                 .page_size = o->pagesize,
                 .faults = o->faults,
                 .trace = o->trace,
+                .metrics = o->metrics,
+                .publish = o->publish,
                 .spin = o->spin,
                 .perturb = o->perturb,
                 .watchdog = o->watchdog,

@@ -31,7 +31,7 @@
  * closed. A thread of the library's, fl-keeper, is in the child for that; so it must not end by
  * pthread_exit(3) of its last thread. The child's own children, and those of _Fork(3) and clone(2),
  * have no mappings. Do not fork in a signal handler that has interrupted one of these functions. exec
- * is safe; nothing is left behind.
+ * is safe; nothing is left behind. A child does not answer on the sockets of an engine.
  */
 #ifndef FAULTLINE_FAULTLINE_H
 #define FAULTLINE_FAULTLINE_H
@@ -85,6 +85,15 @@ struct fl_engine_config {
                                * 65536, more than 4096 only with "solaris" and "solaris-book", whose
                                * default is 8192. What an address and a length must be a multiple of
                                * is 4096 all the same */
+        const char *metrics;  /* figures for Prometheus and its like: FILE, unix:PATH, HOST:PORT or
+                               * PORT, which is one of 127.0.0.1: faultline(1), --metrics. What is
+                               * taken or cannot be written is said on stderr, and the engine goes
+                               * on without; NULL or "": none */
+        const char *publish;  /* "on" (default): processes of the same user can ask the engine how
+                               * it does, as `faultline top` does, by a socket in
+                               * $XDG_RUNTIME_DIR/faultline, or else /run/faultline-UID or
+                               * /tmp/faultline-UID; "off". $FAULTLINE_PUBLISH, if it is set, says
+                               * so to engines whose config does not */
 };
 #define FL_ENGINE_QUIET 1u /* no line on stderr when a SIGBUS is raised: the program tells */
 

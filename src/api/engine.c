@@ -68,6 +68,25 @@ static int read_tune(const struct fl_engine_config *cfg, struct policy_tune *tun
         return tune_parse(cfg->tune, cfg->cache / page, (uint32_t)page, tune, why, size);
 }
 
+/* What names nothing that there is. */
+static int check_names(const struct fl_engine_config *cfg)
+{
+        if (cfg->driver && strcmp(cfg->driver, "auto") != 0 && strcmp(cfg->driver, "uring") != 0 &&
+            strcmp(cfg->driver, "posix") != 0)
+                return fl_fail(EINVAL, cfg->driver, "choosing a driver",
+                               "no driver of that name; there are: auto, uring, posix");
+        if (elevator_check(cfg->elevator))
+                return fl_fail(EINVAL, cfg->elevator, "choosing an elevator",
+                               "no elevator of that name; there are: " BLK_ELEVATORS);
+        if (cfg->fork && strcmp(cfg->fork, "dontfork") != 0 && strcmp(cfg->fork, "inherit") != 0)
+                return fl_fail(EINVAL, cfg->fork, "choosing what a forked child gets",
+                               "must be dontfork or inherit");
+        if (cfg->publish && strcmp(cfg->publish, "on") != 0 && strcmp(cfg->publish, "off") != 0)
+                return fl_fail(EINVAL, cfg->publish, "choosing whether to be seen",
+                               "must be on or off");
+        return 0;
+}
+
 static int check_config(struct fl_engine_config *cfg)
 {
         enum on_error on_error;
@@ -89,18 +108,10 @@ static int check_config(struct fl_engine_config *cfg)
                 return -1;
         if (read_tune(cfg, &tune, why, sizeof(why)))
                 return fl_fail(EINVAL, cfg->tune, "choosing the policy's parameters", why);
-        if (cfg->driver && strcmp(cfg->driver, "auto") != 0 && strcmp(cfg->driver, "uring") != 0 &&
-            strcmp(cfg->driver, "posix") != 0)
-                return fl_fail(EINVAL, cfg->driver, "choosing a driver",
-                               "no driver of that name; there are: auto, uring, posix");
-        if (elevator_check(cfg->elevator))
-                return fl_fail(EINVAL, cfg->elevator, "choosing an elevator",
-                               "no elevator of that name; there are: " BLK_ELEVATORS);
+        if (check_names(cfg))
+                return -1;
         if (cfg->on_error && on_error_of(cfg->on_error, &on_error))
                 return -1;
-        if (cfg->fork && strcmp(cfg->fork, "dontfork") != 0 && strcmp(cfg->fork, "inherit") != 0)
-                return fl_fail(EINVAL, cfg->fork, "choosing what a forked child gets",
-                               "must be dontfork or inherit");
         if (cfg->faults && *cfg->faults && faults_check(cfg->faults))
                 return fl_fail(EINVAL, cfg->faults, "reading the faults to inject",
                                "not of the form eio@OFF+LEN[*COUNT], enospc@OFF+LEN, "
@@ -293,6 +304,12 @@ struct fl_engine *fl_engine_open(const struct fl_engine_config *config)
                 fl_fail(-error, NULL, "opening an engine", why);
                 return NULL;
         }
+        if (publish_start(e, &cfg)) {
+                error = errno;
+                dispose(e);
+                errno = error;
+                return NULL;
+        }
         trace_set_counters(&e->trace, count_for_trace, e);
         return e;
 }
@@ -335,6 +352,7 @@ int fl_engine_close(struct fl_engine *e)
         mm_unmap(e->mm, 0, SPACE_SIZE);
         mm_drain(e->mm);
         error = release_mappings(e->cache);
+        live_stop(e->live); /* with what all that has counted */
         r = trace_stop(&e->trace);
         dispose(e);
         if (error)
@@ -417,6 +435,7 @@ static struct fl_io_stats io_stats(const struct blk_op_stats *s)
 int fl_device_stats(struct fl_engine *e, unsigned index, struct fl_device_stats *out)
 {
         struct fl_device_stats v = { .size = out->size };
+        struct blk_queue_state state;
         struct blk_queue_stats s;
         size_t size = out->size;
 
@@ -425,7 +444,7 @@ int fl_device_stats(struct fl_engine *e, unsigned index, struct fl_device_stats 
                 return -1;
         if (size < sizeof(size_t))
                 return fl_fail(EINVAL, NULL, "reading a device's statistics", "size is not set");
-        if (!block_pool_stats(e->block_pool, index, v.name, &s))
+        if (!block_pool_stats(e->block_pool, index, v.name, &s, &state))
                 return fl_fail(ENOENT, NULL, "reading a device's statistics",
                                "there are not so many devices");
         v.read = io_stats(&s.op[BLK_READ]);

@@ -9,6 +9,7 @@
 
 #include "block/swapfile.h"
 #include "cache/filemap.h"
+#include "live/server.h"
 #include "util/signals.h"
 #include "vm/mm.h"
 
@@ -23,6 +24,7 @@ struct fl_engine {
         struct mm *mm;
         struct task *task;
         struct page_cache *cache;
+        struct live_server *live; /* NULL: it tells nobody */
         uint64_t opened_ns;
         _Atomic unsigned nr_files; /* handles not closed yet */
         char *faults;
@@ -58,6 +60,10 @@ static inline uint64_t address_of(const void *p)
 int on_error_of(const char *name, enum on_error *out);
 struct vma_rules default_rules(void);
 uint64_t default_cache_bytes(void);
+/* publish.c: the engine can be asked how it does, as the config says. 0, or -1 and errno. */
+int publish_start(struct fl_engine *e, const struct fl_engine_config *cfg);
+/* metrics.c: everything in OpenMetrics' text form. */
+void metrics_text(struct fl_engine *e, struct out *o);
 /* A config struct of the caller's, which begins with its size and may be shorter (older) or longer
  * (newer) than ours of `size` bytes. NULL is all zeros. 0, -EINVAL (no size), -E2BIG (what we do
  * not know of is not zero). */

@@ -95,7 +95,7 @@ void block_pool_remove(struct block_pool *p, struct request_queue *q)
 }
 
 bool block_pool_stats(struct block_pool *p, unsigned index, char name[64],
-                      struct blk_queue_stats *stats)
+                      struct blk_queue_stats *stats, struct blk_queue_state *state)
 {
         struct request_queue *q;
 
@@ -110,6 +110,7 @@ bool block_pool_stats(struct block_pool *p, unsigned index, char name[64],
                 return false;
         memcpy(name, q->dev->name, sizeof q->dev->name);
         blk_queue_stats(q, stats);
+        *state = blk_queue_state(q);
         blk_queue_put(q, 1);
         return true;
 }

@@ -127,11 +127,6 @@ struct blk_queue_stats {
         struct blk_op_stats op[BLK_STATS];
 };
 void blk_queue_stats(struct request_queue *q, struct blk_queue_stats *stats);
-/* The same of the index-th queue of a pool, in no order, and its device's name. False: there are not so
- * many. */
-bool block_pool_stats(struct block_pool *p, unsigned index, char name[64],
-                      struct blk_queue_stats *stats);
-
 /* Requests at the drivers of all queues of the pool. */
 unsigned block_pool_in_flight(struct block_pool *p);
 
@@ -141,6 +136,11 @@ struct blk_queue_state {
         unsigned in_flight; /* at the driver */
 };
 struct blk_queue_state blk_queue_state(struct request_queue *q);
+
+/* Both of the index-th queue of a pool, in no order, and its device's name. False: there are not so
+ * many. */
+bool block_pool_stats(struct block_pool *p, unsigned index, char name[64],
+                      struct blk_queue_stats *stats, struct blk_queue_state *state);
 
 #ifndef NDEBUG
 void blk_queue_check(struct request_queue *q);

@@ -70,7 +70,8 @@ struct address_space {
         unsigned nr_taken;                /* [evict] of these, in the hands of reclaim */
         _Atomic uint32_t read_latency_ns; /* a read of one page, as measured; 0: not yet */
         _Atomic uint32_t read_page_ns;    /* and each page more */
-        _Atomic uint64_t nr_dirty;        /* DIRTY */
+        _Atomic uint64_t majors, minors, fault_ns; /* faults since it was opened; for people */
+        _Atomic uint64_t nr_dirty;                 /* DIRTY */
         _Atomic uint64_t nr_writeback;
         _Atomic uint64_t dirtied_at; /* ns, when it last went from no dirty page to one; 0: none */
         _Atomic uint64_t failed_at;  /* ns, of the last failed write-back; 0: none */
@@ -98,6 +99,13 @@ static inline void mapping_use(struct address_space *m)
 }
 /* The last thing a user does with the mapping. */
 void mapping_unuse(struct address_space *m);
+/* The next of the cache's files in the order of their numbers, in use; m, which is in use no more after
+ * that, or NULL: the first. NULL: there are no more. */
+struct address_space *mapping_next(struct page_cache *c, struct address_space *m);
+/* How many pages of [index, index + nr) are in memory; counted into parts[] of `each` pages, unless it
+ * is NULL. */
+uint64_t mapping_resident(struct address_space *m, uint64_t index, uint64_t nr, uint64_t each,
+                          uint64_t *parts);
 
 static inline struct page *find_page(struct address_space *m, uint64_t index)
 {

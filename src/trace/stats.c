@@ -29,12 +29,24 @@ static uint64_t slot_middle(unsigned slot)
         return ((uint64_t)(HIST_STEPS + slot % HIST_STEPS) << shift) + ((1ull << shift) >> 1);
 }
 
+uint64_t histogram_slot_end(unsigned slot)
+{
+        unsigned shift = slot < HIST_STEPS ? 0 : slot / HIST_STEPS - 1;
+
+        if (slot < HIST_STEPS)
+                return slot + 1;
+        if (shift + STEP_BITS == 63 && slot % HIST_STEPS == HIST_STEPS - 1)
+                return UINT64_MAX;
+        return (uint64_t)(HIST_STEPS + slot % HIST_STEPS + 1) << shift;
+}
+
 void histogram_add(struct histogram *h, uint64_t value)
 {
         uint64_t max = atomic_load_explicit(&h->max, memory_order_relaxed);
 
         atomic_fetch_add_explicit(&h->slot[slot_of(value)], 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&h->count, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&h->sum, value, memory_order_relaxed);
         while (value > max &&
                !atomic_compare_exchange_weak_explicit(&h->max, &max, value, memory_order_relaxed,
                                                       memory_order_relaxed))

@@ -5,7 +5,7 @@
 #ifndef FL_TRACE_STATS_H
 #define FL_TRACE_STATS_H
 
-#include "util/base.h"
+#include "trace/worst.h"
 
 /* The members of struct fl_stats, in their order; the names are also the keys of `--stats --json`.
  * COUNTED(name) has a counter here; TOLD(name) is read from whoever knows it, in fl_stats(). */
@@ -54,15 +54,19 @@ enum counter {
 #define HIST_SLOTS (64 * HIST_STEPS)
 struct histogram {
         _Atomic uint64_t slot[HIST_SLOTS];
-        _Atomic uint64_t count, max;
+        _Atomic uint64_t count, max, sum;
 };
 void histogram_add(struct histogram *h, uint64_t value);
 /* The value below which `permille` of the samples lie; 0 when there are none. */
 uint64_t histogram_quantile(struct histogram *h, unsigned permille);
+/* The first value that no longer belongs to the slot. Slots before that of 2^n end at or before 2^n. */
+uint64_t histogram_slot_end(unsigned slot);
 
 struct stats {
         _Atomic uint64_t n[STAT_NR];
         struct histogram fault_ns;
+        struct histogram major_ns; /* of these the major ones */
+        struct worst worst;
 };
 static inline void stat_add(struct stats *s, enum counter which, uint64_t n)
 {

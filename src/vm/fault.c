@@ -438,6 +438,30 @@ static enum vm_fault_result handle_mm_fault(struct vm_fault *vmf)
         return r == VM_FAULT_NOPAGE ? VM_FAULT_DONE : r;
 }
 
+/* What the file's readers and its slowest faults are told of it. => mm->lock, which keeps the file */
+static void account_file(struct vm_fault *vmf, uint64_t ns)
+{
+        struct address_space *m = vmf->vma && vmf->vma->vm_file ? vmf->vma->vm_file->mapping : NULL;
+        struct worst *w = &vmf->mm->trace->stats.worst;
+
+        if (m) {
+                atomic_fetch_add_explicit(vmf->rq.major ? &m->majors : &m->minors, 1,
+                                          memory_order_relaxed);
+                atomic_fetch_add_explicit(&m->fault_ns, ns, memory_order_relaxed);
+        }
+        if (worst_wants(w, ns))
+                worst_put(w, &(struct worst_fault){
+                                     .ns = ns,
+                                     .ended_ns = vmf->begin_ns + ns,
+                                     .file = m ? m->number : 0,
+                                     .index = m ? vmf->index : vmf->address >> PAGE_SHIFT,
+                                     .tid = vmf->tid,
+                                     .write = vmf->write,
+                                     .major = vmf->rq.major,
+                             });
+}
+
+/* => mm->lock held */
 static void account(struct vm_fault *vmf, enum vm_fault_result r)
 {
         struct stats *s = &vmf->mm->trace->stats;
@@ -447,6 +471,9 @@ static void account(struct vm_fault *vmf, enum vm_fault_result r)
         if (vmf->write)
                 stat_add(s, STAT_faults_write, 1);
         histogram_add(&s->fault_ns, ns);
+        if (vmf->rq.major)
+                histogram_add(&s->major_ns, ns);
+        account_file(vmf, ns);
         trace_fault(vmf, WAKE, vmf->address, vmf->tid, 0, 0);
         trace_fault(vmf, FAULT_END, r, vmf->rq.major, ns, vmf->tries);
 }
@@ -507,10 +534,10 @@ enum vm_fault_result do_page_fault(struct vm_fault *vmf)
          * another's then. */
         if (r == VM_FAULT_SIGSEGV || r == VM_FAULT_SIGBUS)
                 end_in_signal(vmf, r);
+        account(vmf, r);
         rwlock_read_unlock(&mm->lock);
         room_put(mm->cache, vmf->rq.room);
         vmf->rq.room = NULL;
-        account(vmf, r);
         lock_assert_none();
         return r;
 }

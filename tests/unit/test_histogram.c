@@ -93,3 +93,23 @@ Test(histogram, largest_value_fits)
         cr_assert_eq(histogram_quantile(&h, 1000), UINT64_MAX);
         cr_assert_geq(histogram_quantile(&h, 500), UINT64_MAX - UINT64_MAX / 16);
 }
+
+Test(histogram, a_slot_ends_where_the_next_begins)
+{
+        /* Whatever is below a power of two is in slots that end there at the latest. */
+        for (unsigned bit = 4; bit < 63; bit++) {
+                uint64_t below = 0, bound = 1ull << bit;
+
+                memset(&h, 0, sizeof(h));
+                histogram_add(&h, bound - 1);
+                histogram_add(&h, bound);
+                for (unsigned i = 0; i < HIST_SLOTS; i++)
+                        if (histogram_slot_end(i) <= bound)
+                                below += atomic_load(&h.slot[i]);
+                cr_expect_eq(below, 1, "2^%u", bit);
+                cr_expect_eq(atomic_load(&h.sum), 2 * bound - 1);
+        }
+        for (unsigned i = 1; i < HIST_SLOTS; i++)
+                cr_expect(histogram_slot_end(i) > histogram_slot_end(i - 1) || i >= 61 * HIST_STEPS,
+                          "slot %u", i);
+}

@@ -360,6 +360,7 @@ Test(queue, each_step_leaves_its_time)
 
 Test(queue, every_kind_is_counted_by_itself)
 {
+        struct blk_queue_state state;
         struct blk_queue_stats s;
         char name[64] = "";
 
@@ -373,7 +374,7 @@ Test(queue, every_kind_is_counted_by_itself)
         submit('z', IO_WRITE_ZEROES, 0);
         submit('w', IO_WRITE | REQ_PREFLUSH, 0);
         submit('w', IO_WRITE, 0);
-        cr_expect(block_pool_stats(t.pool, 0, name, &s));
+        cr_expect(block_pool_stats(t.pool, 0, name, &s, &state));
         cr_expect_str_eq(name, "fake");
         cr_expect_eq(s.op[BLK_READ].requests, 1);
         cr_expect_eq(s.op[BLK_WRITE].requests, 2);
@@ -383,7 +384,7 @@ Test(queue, every_kind_is_counted_by_itself)
         cr_expect_eq(s.op[BLK_FLUSH].requests, 1);
         cr_expect_eq(s.op[BLK_FLUSH].bios, 1);
         cr_expect_eq(fake_stat(&t, STAT_write_bytes), 2 * PAGE_SIZE);
-        cr_expect_not(block_pool_stats(t.pool, 1, name, &s));
+        cr_expect_not(block_pool_stats(t.pool, 1, name, &s, &state));
         close_all();
 }
 

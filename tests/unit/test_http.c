@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_http.c - requests to an engine's sockets, where `metrics` may point, and names in the answers.
+ */
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+#include "live/http.h"
+#include "live/listen.h"
+#include "live/out.h"
+
+static struct http_request rq;
+
+static int parse(const char *text)
+{
+        return http_parse(text, strlen(text), &rq);
+}
+
+Test(http, a_request_is_its_first_line_and_an_empty_one)
+{
+        cr_expect_eq(parse("GET /a HTTP/1.1\r\nHost: x\r\n\r\n"), 0);
+        cr_expect_str_eq(rq.path, "/a");
+        cr_expect_str_eq(rq.query, "");
+        cr_expect_not(rq.head);
+        cr_expect_eq(parse("HEAD /b?c=d&e=f HTTP/1.0\n\n"), 0);
+        cr_expect_str_eq(rq.path, "/b");
+        cr_expect_str_eq(rq.query, "c=d&e=f");
+        cr_expect(rq.head);
+}
+
+Test(http, what_is_not_whole_may_become_so)
+{
+        const char *whole = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+
+        for (size_t len = 0; len < strlen(whole); len++)
+                cr_expect_eq(http_parse(whole, len, &rq), -EAGAIN, "%zu bytes", len);
+        cr_expect_eq(http_parse(whole, strlen(whole), &rq), 0);
+}
+
+Test(http, what_can_be_none_is_told_so)
+{
+        static char longest[HTTP_REQUEST_MAX + 1];
+
+        cr_expect_eq(http_parse("\0\0\n\n", 4, &rq), 400);
+        cr_expect_eq(parse("\n\n"), 400);
+        cr_expect_eq(parse("GET\n\n"), 400);
+        cr_expect_eq(parse("GET /\n\n"), 400);
+        cr_expect_eq(parse("GET / FTP/1.0\n\n"), 400);
+        cr_expect_eq(parse("GET / HTTP/3\n\n"), 505);
+        cr_expect_eq(parse("PUT / HTTP/1.1\n\n"), 405);
+        memset(longest, 'a', HTTP_REQUEST_MAX);
+        cr_expect_eq(http_parse(longest, HTTP_REQUEST_MAX, &rq), 414);
+        memcpy(longest, "GET /", 5);
+        memcpy(longest + 100, " HTTP/1.1\n\n", 11);
+        cr_expect_eq(http_parse(longest, HTTP_REQUEST_MAX, &rq), 414, "a path that does not fit");
+}
+
+Test(http, parameters_are_decoded_within_bounds)
+{
+        char out[8];
+
+        cr_expect(http_param("a=1&id=x%20y+z&b", "id", out, sizeof(out)));
+        cr_expect_str_eq(out, "x y z");
+        cr_expect_not(http_param("idx=1&xid=2", "id", out, sizeof(out)));
+        cr_expect_not(http_param("id=12345678", "id", out, sizeof(out)), "eight and an end");
+        cr_expect_not(http_param("id=%4", "id", out, sizeof(out)));
+        cr_expect_not(http_param("id=%4&b=1", "id", out, sizeof(out)), "into the next");
+        cr_expect_not(http_param("id=%00", "id", out, sizeof(out)));
+}
+
+/* What `metrics` may say. */
+static void expect_tcp(const char *text, const char *address, unsigned port)
+{
+        const char *why = NULL;
+        char shown[INET6_ADDRSTRLEN] = "";
+        struct sockaddr_in *v4;
+        struct sockaddr_in6 *v6;
+        struct where w;
+
+        cr_assert_eq(where_parse(text, &w, &why), 0, "%s: %s", text, why);
+        cr_assert_eq(w.kind, WHERE_TCP, "%s", text);
+        v4 = (struct sockaddr_in *)&w.address;
+        v6 = (struct sockaddr_in6 *)&w.address;
+        if (w.address.ss_family == AF_INET) {
+                inet_ntop(AF_INET, &v4->sin_addr, shown, sizeof(shown));
+                cr_expect_eq(ntohs(v4->sin_port), port, "%s", text);
+        } else {
+                inet_ntop(AF_INET6, &v6->sin6_addr, shown, sizeof(shown));
+                cr_expect_eq(ntohs(v6->sin6_port), port, "%s", text);
+        }
+        cr_expect_str_eq(shown, address, "%s: %s", text, shown);
+}
+
+Test(where, only_an_address_leaves_this_machine)
+{
+        expect_tcp("9100", "127.0.0.1", 9100);
+        expect_tcp(":9100", "127.0.0.1", 9100);
+        expect_tcp("localhost:1", "127.0.0.1", 1);
+        expect_tcp("0.0.0.0:65535", "0.0.0.0", 65535);
+        expect_tcp("[::1]:80", "::1", 80);
+        expect_tcp("[::]:80", "::", 80);
+}
+
+Test(where, a_file_is_what_is_nothing_else)
+{
+        static const char *const files[] = {
+                "m.prom", "./9100", "./a:9100", "/a/b:80", "a:b", "80a"
+        };
+        const char *why = NULL;
+        struct where w;
+
+        for (unsigned i = 0; i < ARRAY_SIZE(files); i++) {
+                cr_expect_eq(where_parse(files[i], &w, &why), 0, "%s", files[i]);
+                cr_expect_eq(w.kind, WHERE_FILE, "%s", files[i]);
+                cr_expect_str_eq(w.path, files[i]);
+        }
+        cr_expect_eq(where_parse("unix:/a:80", &w, &why), 0);
+        cr_expect_eq(w.kind, WHERE_UNIX);
+        cr_expect_str_eq(w.path, "/a:80");
+}
+
+Test(where, nonsense_is_refused_with_a_reason)
+{
+        static const char *const bad[] = {
+                "", "0", ":0", "65536", ":4294967377", "unix:", "example.org:80", "1.2.3:80", "*:80"
+        };
+        struct where w;
+
+        for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+                const char *why = NULL;
+
+                cr_expect_eq(where_parse(bad[i], &w, &why), -EINVAL, "%s", bad[i]);
+                cr_expect(why && *why, "%s", bad[i]);
+        }
+}
+
+Test(out, names_are_quoted_whatever_they_hold)
+{
+        static const struct {
+                const char *name, *json, *label;
+        } t[] = {
+                { "a b", "\"a b\"", "\"a b\"" },
+                { "a\"b\\c", "\"a\\\"b\\\\c\"", "\"a\\\"b\\\\c\"" },
+                { "a\nb\033[m", "\"a\\u000ab\\u001b[m\"", "\"a?b?[m\"" },
+                { "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80",
+                  "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"",
+                  "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"" },
+                { "\xff", "\"\xef\xbf\xbd\"", "\"\xef\xbf\xbd\"" },
+                { "\xc3", "\"\xef\xbf\xbd\"", "\"\xef\xbf\xbd\"" },
+                { "\xc0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\"", "\"\xef\xbf\xbd\xef\xbf\xbd\"" },
+        };
+
+        for (unsigned i = 0; i < ARRAY_SIZE(t); i++) {
+                char buf[64];
+                struct out o = { .buf = buf, .size = sizeof(buf) };
+
+                out_quoted(&o, t[i].name, true);
+                cr_expect_str_eq(buf, t[i].json, "%s", buf);
+                o.len = 0;
+                out_quoted(&o, t[i].name, false);
+                cr_expect_str_eq(buf, t[i].label, "%s", buf);
+        }
+}
+
+Test(out, what_does_not_fit_is_told)
+{
+        char buf[8];
+        struct out o = { .buf = buf, .size = sizeof(buf) };
+
+        json_open(&o, NULL, '{');
+        json_text(&o, "a", "b");
+        cr_expect(o.full);
+        cr_expect_lt(o.len, sizeof(buf));
+}
