@@ -118,6 +118,7 @@ static void print_limits(const struct findings *f)
 static const struct {
         const char *name, *serves;
 } modules[] = {
+        { "ext4", "ext4:" },
         { "nbd", "nbd: and nbd+unix:" },
         { "squashfs", "squashfs:" },
 };

@@ -114,6 +114,56 @@ static void extents_in_metadata(void)
         image_free(image);
 }
 
+/* The leaf of a tree of extents, which has more entries than the inode itself holds. */
+static uint64_t make_leaf(struct image *image)
+{
+        const char *at;
+
+        for (unsigned n = 1; n < PAGES; n += 2) {
+                char command[40];
+
+                snprintf(command, sizeof(command), "punch a %u %u", n, n);
+                image_debugfs(image, command);
+        }
+        image_debugfs(image, "ex a");
+        at = strstr(image_log(image), "0/ 1"); /* 1/ 1  0 - 15  BLOCK  16 */
+        at = at ? strstr(at, " - ") : NULL;
+        require(at && strtoul(at + 3, (char **)&at, 10), "no leaf: %s", image_log(image));
+        return strtoull(at, NULL, 10);
+}
+
+/* It says how long it is, and where its checksum is to be looked for. */
+static void leaf_without_end(void)
+{
+        struct image *image = make("-t ext4 -b 4096 -O metadata_csum,^resize_inode", 16u << 20);
+        uint64_t leaf = make_leaf(image);
+        int fd = open(image_path(image), O_RDWR | O_CLOEXEC);
+        struct fl_engine *e = engine(NULL);
+        uint16_t magic, max = 0xffff;
+
+        close_file(open_file(e, uri_of(image, "a"), O_RDONLY));
+        require(fd >= 0 && pread(fd, &magic, 2, (off_t)(leaf * PAGE)) == 2 && magic == 0xf30a,
+                "block %llu is no leaf", (unsigned long long)leaf);
+        require(pwrite(fd, &max, 2, (off_t)(leaf * PAGE + 4)) == 2, "%s", strerror(errno));
+        close(fd);
+        refused(e, uri_of(image, "a"), O_RDONLY, EUCLEAN, "a leaf without an end");
+        close_engine(e);
+        image_free(image);
+}
+
+/* A block map of the old kind: what lies behind the end would be lost, or given out twice. */
+static void pointers_behind_the_end(void)
+{
+        struct image *image = make("-t ext2 -b 4096 -O ^resize_inode", 16u << 20);
+        struct fl_engine *e = engine(NULL);
+
+        close_file(open_file(e, uri_of(image, "a"), O_RDWR));
+        image_debugfs(image, "set_inode_field a block[DIND] 2000");
+        refused(e, uri_of(image, "a"), O_RDWR, EUCLEAN, "a pointer behind the end");
+        close_engine(e);
+        image_free(image);
+}
+
 /* Two extents of one file, and one block. */
 static void blocks_twice(void)
 {
@@ -383,6 +433,8 @@ int main(int argc, char **argv)
                 void (*run)(void);
         } tests[] = {
                 { "extents in metadata", extents_in_metadata },
+                { "a leaf without an end", leaf_without_end },
+                { "pointers behind the end", pointers_behind_the_end },
                 { "blocks twice", blocks_twice },
                 { "a bitmap of zeros", bitmap_of_zeros },
                 { "nobody's inodes", nobodys_inodes },

@@ -330,10 +330,14 @@ void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t want
         struct page_cache *c = m->cache;
         const struct ra_walk w = { f, win, wanted, fault, opf, plug };
         uint64_t step = max_u64(win->step, 1);
-        uint64_t end = min_u64(win->start + (win->nr - 1) * step + 1, mapping_pages(m)), stop;
-        unsigned held = hold_begin(c);
+        uint64_t end, stop;
+        unsigned held;
         bool cut;
 
+        if (!win->nr)
+                return; /* else it would be all that follows */
+        end = min_u64(win->start + (win->nr - 1) * step + 1, mapping_pages(m));
+        held = hold_begin(c);
         trace_emit(c->trace, PAGE_CACHE_RA, fault, m->object, win->start, win->nr, win->async,
                    win->why);
         if (win->stream.step)
@@ -494,7 +498,9 @@ void filemap_read_range(struct file *f, uint64_t first, uint64_t end)
                 uint64_t reached;
 
                 win.nr = (uint32_t)min_u64(end - first, RANGE_PAGES);
+                rwlock_read_lock(&m->i_rwsem); /* no longer nor shorter meanwhile */
                 do_page_cache_ra(f, &win, UINT64_MAX, 0, 0, &plug);
+                rwlock_read_unlock(&m->i_rwsem);
                 reached = probe_first_missing(m, first, win.nr);
                 if (reached == first && tries++ < RANGE_TRIES) {
                         struct wait_on on = { .kind = WAIT_STAGING };

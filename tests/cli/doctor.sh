@@ -31,7 +31,7 @@ examine()
         [ "$(wc -l <"$name.json")" -eq 1 ] || fail "$name: more than one line of JSON"
         has "$name.text" ' userfaultfd ' '/dev/userfaultfd: ' 'system call: ' 'user mode only: ' \
                 'vm.unprivileged_userfaultfd: ' ' io_uring ' ' O_DIRECT  *\.: ' ' huge pages ' \
-                ' memlock ' ' module nbd ' 'vm.max_map_count=' ' cgroup ' ' seccomp ' ' mmu auto '
+                ' memlock ' ' module ext4 ' ' module nbd ' 'vm.max_map_count=' ' cgroup ' ' seccomp ' ' mmu auto '
         if "$@" cat page >/dev/null 2>"$name.cat"; then
                 taken=$(sed -n 's/.* mmu auto  *takes \([a-z]*\).*/\1/p' "$name.text")
                 has "$name.json" "\"mmu_auto\": \"$taken\""

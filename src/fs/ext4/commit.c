@@ -230,8 +230,10 @@ int ext4_drop_fresh(struct ext4 *e, struct ext4_inode *i)
                 at = x->first;
                 if (x->kind == EXTENT_FRESH) {
                         if (!x->reserved) {
+                                int error = ext4_free(e, run.start, run.nr);
+
                                 run.kind = EXTENT_HOLE;
-                                err = ext4_free(e, run.start, run.nr);
+                                err = err ? err : error;
                         }
                         r = map_set(&i->map, at, &run);
                         at += run.nr;

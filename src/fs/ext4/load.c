@@ -151,10 +151,14 @@ static int load_pointer(struct loading *l, uint32_t pointer, unsigned level, uin
         uint32_t *pointers;
         int err;
 
-        if (!pointer || *at >= end) {
+        if (!pointer || (*at >= end && *e->read_only)) {
                 *at += below;
                 return 0;
         }
+        /* Nothing lies behind the end of such a file: who wrote there would lose it, or give it out
+         * twice. e2fsck mends it. */
+        if (*at >= end)
+                return -EUCLEAN;
         if (!on_device(e, pointer, 1) || ++l->named > e->nr_blocks)
                 return -EUCLEAN;
         if (level == 0)
