@@ -13,7 +13,7 @@
 
 static const struct command *const commands[] = {
         &command_cat,   &command_ls,     &command_put,    &command_touch,  &command_explain,
-        &command_bench, &command_doctor, &command_replay, &command_export,
+        &command_bench, &command_doctor, &command_replay, &command_export, &command_report,
 };
 
 #define NR_COMMANDS (sizeof(commands) / sizeof(*commands))
