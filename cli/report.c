@@ -179,7 +179,7 @@ const struct command command_report = {
                 "With --json, what the page shows as one JSON object.\n"
                 "\n"
                 "Examples:\n"
-                "  faultline touch data.bin --pattern random --count 5000 --trace t\n"
+                "  faultline cat data.bin --trace t >/dev/null\n"
                 "  faultline report t -o t.html && xdg-open t.html\n",
         .run = run,
 };
