@@ -44,17 +44,16 @@ struct report_fault {
 };
 
 struct report_file {
-        uint64_t key;
-        const char *name; /* owned */
-        uint64_t pages;   /* at least so many has it */
+        uint64_t key;   /* its number in the trace, or what stands for one */
+        char *name;     /* owned; UTF-8 or not */
+        uint64_t pages; /* at least so many has it */
         uint64_t windows, read, used, late;
 };
 
 /* More events by their numbers in this trace; -1: not in it. */
 struct report_events {
-        int find_vma, do_fault, retry, page_cache_ra, kluster, getpage_ra, read_pages, uptodate;
-        int find_get_page, filemap_fault, getapage, set_pte, reclaim, budget_wait, writeback, fsync;
-        int throttle, error;
+        int do_fault, retry, page_cache_ra, kluster, getpage_ra, read_pages, uptodate, set_pte;
+        int find_get_page, reclaim, evict, budget_wait, writeback, fsync, error;
 };
 
 struct report {
@@ -73,7 +72,7 @@ struct report {
 /* 0 or -errno. What it has allocated is freed by report_model_free() in either case. */
 int report_model_build(struct report *r);
 void report_model_free(struct report *r);
-/* The file that an event is about, or that its fault is; nr_files: not known. */
+/* The file that an event of the trace is about; nr_files: none, or one without faults. */
 unsigned report_file_of(const struct report *r, const struct trace_record *e);
 /* Argument `name` ("index") of an event, by its name in the trace. False: it has none. */
 bool report_argument(const struct report *r, const struct trace_record *e, const char *name,

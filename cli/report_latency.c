@@ -171,7 +171,10 @@ json_t *report_files(const struct report *r)
 
 static void describe_thread(const struct report *r, size_t number, json_t *line)
 {
+        const char *name = trace_reader_thread(r->in->reader, r->thread[number]);
+
         json_object_set_new(line, "thread", json_integer(r->thread[number]));
+        json_object_set_new(line, "name", report_text(name ? name : ""));
 }
 
 json_t *report_threads(const struct report *r)

@@ -11,10 +11,10 @@
 
 #define MOST_FILES 512 /* what comes on top goes under one name */
 #define MOST_THREADS 1024
-#define AREAS 4096 /* remembered by their first address */
-#define NO_FILE 0  /* keys: a name as an argument is never one of these */
-#define ANONYMOUS 1
-#define OTHERS 2
+/* Keys of what has no number in the trace, nor letters of a name. */
+#define NO_FILE UINT64_MAX
+#define ANONYMOUS (UINT64_MAX - 1)
+#define OTHERS (UINT64_MAX - 2)
 
 #define DO_FAULT_ANONYMOUS 3 /* DO_FAULT's kinds, as event_text.c has their names */
 #define DO_FAULT_SWAP 4
@@ -55,9 +55,10 @@ bool report_argument(const struct report *r, const struct trace_record *e, const
 
 /* ---- files and threads ---- */
 
-static const char *file_name(uint64_t key)
+static char *file_name(const struct report *r, uint64_t key)
 {
-        char name[9];
+        const char *name = trace_reader_object(r->in->reader, key, NULL);
+        char letters[9];
 
         if (key == NO_FILE)
                 return strdup("(no file named)");
@@ -65,21 +66,34 @@ static const char *file_name(uint64_t key)
                 return strdup("(anonymous memory)");
         if (key == OTHERS)
                 return strdup("(other files)");
-        trace_name_of(key, name);
-        return strdup(name);
+        if (name)
+                return strdup(name);
+        trace_name_of(key, letters);
+        return strdup(letters);
 }
 
-/* Its number; a new one if there is room. */
+/* Its number; nr_files: there is none of that key. */
+static unsigned find_file(const struct report *r, uint64_t key)
+{
+        unsigned i = 0;
+
+        while (i < r->nr_files && r->file[i].key != key)
+                i++;
+        return i;
+}
+
+/* A new one if there is room. */
 static unsigned file_number(struct report *r, uint64_t key)
 {
-        for (unsigned i = 0; i < r->nr_files; i++)
-                if (r->file[i].key == key)
-                        return i;
+        unsigned i = find_file(r, key);
+
+        if (i < r->nr_files)
+                return i;
         if (r->nr_files == MOST_FILES)
                 key = OTHERS;
         if (r->nr_files == MOST_FILES + 1)
                 return MOST_FILES;
-        r->file[r->nr_files] = (struct report_file){ .key = key, .name = file_name(key) };
+        r->file[r->nr_files] = (struct report_file){ .key = key, .name = file_name(r, key) };
         return r->nr_files++;
 }
 
@@ -96,56 +110,35 @@ static unsigned thread_number(struct report *r, uint32_t tid)
 
 /* ---- where a fault is ---- */
 
-/* Which file was seen in an area. A minor fault may name none, but it names the area. */
-struct areas {
-        uint64_t start[AREAS];
-        unsigned file[AREAS]; /* 1 + its number */
-};
-
-static unsigned *area_of(struct areas *areas, uint64_t start)
+/* Memory without a file: its pages are counted in their mapping. */
+static bool is_anonymous(const struct report *r, const struct export_fault *f, uint64_t *page)
 {
-        uint64_t at = (start * 0x9e3779b97f4a7c15u >> 48) % AREAS;
+        for (size_t i = 0; i < f->nr; i++) {
+                const struct trace_record *e = export_record(r->in, f, i);
 
-        if (areas->start[at] != start) { /* another's: the later one stays */
-                areas->start[at] = start;
-                areas->file[at] = 0;
+                if (e->event != r->ev.do_fault)
+                        continue;
+                *page = e->arg[1];
+                return e->arg[0] == DO_FAULT_ANONYMOUS || e->arg[0] == DO_FAULT_SWAP;
         }
-        return &areas->file[at];
+        return false;
 }
 
-struct place {
-        bool anonymous, has_area;
-        uint64_t area, page;
-};
-
-static void look_at(const struct report *r, const struct trace_record *e, struct place *place)
+static void place(struct report *r, struct report_fault *fault)
 {
-        uint64_t value;
+        const struct export_fault *f = fault->f;
+        uint64_t key = f->object ? f->object : f->short_name;
+        struct report_file *file;
 
-        if (e->event == r->ev.find_vma && !place->has_area) {
-                place->has_area = true;
-                place->area = e->arg[0];
-        }
-        if (e->event == r->ev.do_fault &&
-            (e->arg[0] == DO_FAULT_ANONYMOUS || e->arg[0] == DO_FAULT_SWAP))
-                place->anonymous = true;
-        if (place->page != REPORT_NO_PAGE)
-                return;
-        if (report_argument(r, e, "index", &value))
-                place->page = value;
-        else if (report_argument(r, e, "off", &value))
-                place->page = value >> PAGE_SHIFT;
-}
-
-static struct place place_of(const struct report *r, const struct export_fault *f)
-{
-        struct place place = { .page = f->about ? f->index : REPORT_NO_PAGE };
-
-        for (size_t i = 0; i < f->nr && i < 64; i++)
-                look_at(r, export_record(r->in, f, i), &place);
-        if (place.page >= REPORT_MOST >> PAGE_SHIFT)
-                place.page = REPORT_NO_PAGE;
-        return place;
+        fault->page = f->placed ? f->offset >> PAGE_SHIFT : REPORT_NO_PAGE;
+        if (!key)
+                key = is_anonymous(r, f, &fault->page) ? ANONYMOUS : NO_FILE;
+        if (fault->page >= REPORT_MOST >> PAGE_SHIFT)
+                fault->page = REPORT_NO_PAGE;
+        fault->file = file_number(r, key);
+        file = &r->file[fault->file];
+        if (fault->page != REPORT_NO_PAGE && fault->page >= file->pages)
+                file->pages = fault->page + 1;
 }
 
 static enum report_kind kind_of(const struct export_fault *f)
@@ -161,70 +154,35 @@ static enum report_kind kind_of(const struct export_fault *f)
         return f->begin->arg[1] ? REPORT_STORE : REPORT_MINOR;
 }
 
-static void measure(struct report *r, const struct export_fault *f, struct areas *areas)
+static void measure(struct report *r, const struct export_fault *f)
 {
         const struct trace_record *first = f->begin ? f->begin : export_record(r->in, f, 0);
         const struct trace_record *last = f->end ? f->end : export_record(r->in, f, f->nr - 1);
-        struct place place = place_of(r, f);
-        unsigned *seen = place.has_area ? area_of(areas, place.area) : NULL;
         struct report_fault *fault = &r->fault[r->nr_faults++];
 
         *fault = (struct report_fault){
                 .f = f,
                 .begin = report_time(r, first->time),
                 .ns = last->time > first->time ? last->time - first->time : 0,
-                .page = place.page,
                 .thread = thread_number(r, f->begin ? (uint32_t)f->begin->arg[2] : first->tid),
                 .kind = kind_of(f),
         };
-        if (f->about && f->file)
-                fault->file = file_number(r, f->file);
-        else if (place.anonymous)
-                fault->file = file_number(r, ANONYMOUS);
-        else
-                fault->file = seen && *seen ? *seen - 1 : UINT32_MAX;
-        if (seen && fault->file != UINT32_MAX)
-                *seen = fault->file + 1;
-}
-
-/* Those that named no file: their area may have been seen with one later. */
-static void place_the_rest(struct report *r, struct areas *areas)
-{
-        for (size_t i = 0; i < r->nr_faults; i++) {
-                struct report_fault *fault = &r->fault[i];
-                struct place place;
-                unsigned seen;
-
-                if (fault->file == UINT32_MAX) {
-                        place = place_of(r, fault->f);
-                        seen = place.has_area ? *area_of(areas, place.area) : 0;
-                        fault->file = seen ? seen - 1 : file_number(r, NO_FILE);
-                }
-                if (fault->page != REPORT_NO_PAGE && fault->page >= r->file[fault->file].pages)
-                        r->file[fault->file].pages = fault->page + 1;
-        }
-}
-
-static int by_id(const void *key, const void *fault)
-{
-        uint64_t x = *(const uint64_t *)key, y = ((const struct report_fault *)fault)->f->id;
-
-        return x < y ? -1 : x > y;
+        place(r, fault);
 }
 
 unsigned report_file_of(const struct report *r, const struct trace_record *e)
 {
-        const struct report_fault *fault =
-                e->fault ? bsearch(&e->fault, r->fault, r->nr_faults, sizeof(*r->fault), by_id)
-                         : NULL;
+        const struct export_fault *f = e->fault ? export_fault_of(r->in, e->fault) : NULL;
+        uint64_t object = r->in->place[e - r->in->record].object;
 
-        return fault ? fault->file : r->nr_files;
+        if (object)
+                return find_file(r, object);
+        return f && f->short_name ? find_file(r, f->short_name) : r->nr_files;
 }
 
 static struct report_events find_events(const struct trace_reader *reader)
 {
         return (struct report_events){
-                .find_vma = trace_reader_find(reader, "FIND_VMA"),
                 .do_fault = trace_reader_find(reader, "DO_FAULT"),
                 .retry = trace_reader_find(reader, "RETRY"),
                 .page_cache_ra = trace_reader_find(reader, "PAGE_CACHE_RA"),
@@ -232,15 +190,13 @@ static struct report_events find_events(const struct trace_reader *reader)
                 .getpage_ra = trace_reader_find(reader, "GETPAGE_RA"),
                 .read_pages = trace_reader_find(reader, "READ_PAGES"),
                 .uptodate = trace_reader_find(reader, "PAGE_UPTODATE"),
+                .evict = trace_reader_find(reader, "EVICT"),
                 .find_get_page = trace_reader_find(reader, "FIND_GET_PAGE"),
-                .filemap_fault = trace_reader_find(reader, "FILEMAP_FAULT"),
-                .getapage = trace_reader_find(reader, "GETAPAGE"),
                 .set_pte = trace_reader_find(reader, "SET_PTE"),
                 .reclaim = trace_reader_find(reader, "RECLAIM"),
                 .budget_wait = trace_reader_find(reader, "BUDGET_WAIT"),
                 .writeback = trace_reader_find(reader, "WRITEBACK"),
                 .fsync = trace_reader_find(reader, "FS_FSYNC"),
-                .throttle = trace_reader_find(reader, "DIRTY_THROTTLE"),
                 .error = trace_reader_find(reader, "ERROR"),
         };
 }
@@ -248,7 +204,6 @@ static struct report_events find_events(const struct trace_reader *reader)
 int report_model_build(struct report *r)
 {
         const struct export_input *in = r->in;
-        struct areas *areas = calloc(1, sizeof(*areas));
 
         r->ev = find_events(in->reader);
         r->zero = trace_reader_monotonic(in->reader);
@@ -257,15 +212,11 @@ int report_model_build(struct report *r)
         r->fault = calloc(in->nr_faults + 1, sizeof(*r->fault));
         r->file = calloc(MOST_FILES + 1, sizeof(*r->file));
         r->thread = calloc(MOST_THREADS, sizeof(*r->thread));
-        if (!areas || !r->fault || !r->file || !r->thread) {
-                free(areas);
+        if (!r->fault || !r->file || !r->thread)
                 return -ENOMEM;
-        }
         for (size_t i = 0; i < in->nr_faults; i++)
                 if (in->fault[i].begin || in->fault[i].about)
-                        measure(r, &in->fault[i], areas);
-        place_the_rest(r, areas);
-        free(areas);
+                        measure(r, &in->fault[i]);
         for (unsigned i = 0; i < r->nr_files; i++)
                 if (!r->file[i].name)
                         return -ENOMEM;
@@ -275,7 +226,7 @@ int report_model_build(struct report *r)
 void report_model_free(struct report *r)
 {
         for (unsigned i = 0; r->file && i < r->nr_files; i++)
-                free((void *)r->file[i].name);
+                free(r->file[i].name);
         free(r->file);
         free(r->fault);
         free(r->thread);

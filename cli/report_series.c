@@ -14,9 +14,6 @@
 
 #define OP_MASK 0xff
 #define OP_WRITE 1
-#define OP_FLUSH 2
-#define FUA (1u << 17)
-#define PREFLUSH (1u << 18)
 
 /* What is summed up in each bin. */
 enum sum {
@@ -32,6 +29,7 @@ enum sum {
         FLUSHES,
         FSYNCS,
         ERRORS,
+        LOST,
         SUMS
 };
 static const char *const sum_names[SUMS] = {
@@ -47,11 +45,14 @@ static const char *const sum_names[SUMS] = {
         [FLUSHES] = "flushes",
         [FSYNCS] = "fsyncs",
         [ERRORS] = "errors",
+        [LOST] = "lost",
 };
 
 struct series {
         uint64_t sum[SUMS][BINS];
         uint64_t faults[REPORT_KINDS][BINS];
+        uint64_t cache[BINS], dirty[BINS], limit[BINS]; /* at the end of each, bytes */
+        bool counted;
         uint64_t depth_most[BINS];
         double depth_time[BINS]; /* requests times ns */
 };
@@ -75,12 +76,21 @@ static void add_request(struct series *s, const struct trace_record *e, unsigned
         uint64_t op = e->arg[2] & OP_MASK;
 
         add(s, REQUESTS, bin, 1);
-        if (op == OP_FLUSH || e->arg[2] & (PREFLUSH | FUA))
-                add(s, FLUSHES, bin, 1);
         if (!op)
                 add(s, BYTES_READ, bin, e->arg[1]);
         else if (op == OP_WRITE)
                 add(s, BYTES_WRITTEN, bin, e->arg[1]);
+}
+
+/* What the engine holds: it stays so until it is told again. */
+static void note_counters(struct series *s, const struct trace_record *e, unsigned bin)
+{
+        s->counted = true;
+        for (; bin < BINS; bin++) {
+                s->cache[bin] = e->arg[0];
+                s->dirty[bin] = e->arg[1];
+                s->limit[bin] = e->arg[3];
+        }
 }
 
 static void add_event(const struct report *r, struct series *s, const struct trace_record *e,
@@ -97,8 +107,14 @@ static void add_event(const struct report *r, struct series *s, const struct tra
                 add_request(s, e, bin);
         else if (e->event == ev->uptodate)
                 add(s, PAGES_READ, bin, e->arg[1]);
-        else if (e->event == ev->reclaim)
-                add(s, EVICTED, bin, e->arg[2]);
+        else if (e->event == (ev->evict < 0 ? ev->reclaim : ev->evict))
+                add(s, EVICTED, bin, e->arg[ev->evict < 0 ? 2 : 1]);
+        else if (e->event == io->flush)
+                add(s, FLUSHES, bin, 1);
+        else if (e->event == io->lost)
+                add(s, LOST, bin, e->arg[0]);
+        else if (e->event == io->counters)
+                note_counters(s, e, bin);
         else if (e->event == ev->budget_wait)
                 add(s, BUDGET_WAITS, bin, 1);
         else if (e->event == ev->writeback)
@@ -172,6 +188,11 @@ json_t *report_series(const struct report *r)
                 json_array_append_new(mean, json_real(s->depth_time[i] / ((double)r->span / BINS)));
         for (unsigned i = 0; i < SUMS; i++)
                 json_object_set_new(all, sum_names[i], numbers(s->sum[i]));
+        if (s->counted) {
+                json_object_set_new(all, "cache", numbers(s->cache));
+                json_object_set_new(all, "dirty", numbers(s->dirty));
+                json_object_set_new(all, "limit", numbers(s->limit));
+        }
         json_object_set_new(all, "bins", json_integer(BINS));
         json_object_set_new(all, "faults", faults);
         json_object_set_new(all, "depth_most", numbers(s->depth_most));

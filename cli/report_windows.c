@@ -177,10 +177,11 @@ static void pages_mapped(struct reading *x, const struct trace_record *e)
         unsigned file = report_file_of(x->r, e);
         uint64_t pages = e->arg[1] < MOST_OF_WINDOW ? e->arg[1] : MOST_OF_WINDOW, index;
 
-        if (!f || !f->begin || file == x->r->nr_files || !f->about)
+        if (!f || !f->begin || file == x->r->nr_files || !f->placed)
                 return;
-        index = f->index + (uint64_t)((int64_t)(e->arg[0] - (f->begin->arg[0] & ~UINT64_C(4095))) /
-                                      (int64_t)PAGE_SIZE);
+        index = (f->offset >> PAGE_SHIFT) +
+                (uint64_t)((int64_t)(e->arg[0] - (f->begin->arg[0] & ~(PAGE_SIZE - 1))) /
+                           (int64_t)PAGE_SIZE);
         for (uint64_t i = 0; i < pages; i++)
                 page_used(x, file, index + i, USED, e->fault);
 }

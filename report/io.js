@@ -99,5 +99,7 @@ export function rateSection(doc, view) {
         const root = section('rates', 'Faults in time', null);
         const kinds = doc.kinds.map((name, i) => ({ name, values: doc.series.faults[i], color: `kind${i}`, fill: true }))
                 .filter((s) => total(s.values));
+        if (total(doc.series.lost))
+                kinds.push({ name: 'events lost', values: doc.series.lost, color: 'soft', dash: [4, 4] });
         return together(root, [steps(view, 'Faults', 'Faults by kind, in each part of the time.', kinds)]);
 }

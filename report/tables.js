@@ -55,8 +55,9 @@ export function threadSection(doc) {
         const root = section('threads', 'Threads', null);
         root.append(table('By thread', [
                 { name: 'thread', text: true, of: (line) => line.thread, show: (line) => line.thread },
+                { name: 'name', text: true, of: (line) => line.name, show: (line) => line.name },
                 ...common(doc),
-        ], doc.threads, [1, true]));
+        ], doc.threads, [2, true]));
         root.start = () => {};
         return root;
 }
