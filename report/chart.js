@@ -214,7 +214,15 @@ export function makeChart(options) {
         });
         box.addEventListener('blur', () => { plot.forget(); plot.repaint(); });
         box.addEventListener('mouseleave', () => pointing && choose(-1));
-        box.addEventListener('click', () => current >= 0 && items?.keep?.(current));
+        // A click keeps what is under it, unless it is the first of two.
+        let clicked;
+        box.addEventListener('click', () => {
+                const chosen = current;
+                clearTimeout(clicked);
+                if (chosen >= 0)
+                        clicked = setTimeout(() => items?.keep?.(chosen), 250);
+        });
+        box.addEventListener('dblclick', () => clearTimeout(clicked));
         plots.push(plot);
         return plot;
 }

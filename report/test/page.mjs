@@ -85,7 +85,7 @@ async function accessible(page, name) {
         // Clicking keeps it.
         await page.mouse.down();
         await page.mouse.up();
-        check(await page.locator('#path').isVisible(), 'a click does not keep the path');
+        await page.locator('#path').waitFor({ state: 'visible', timeout: 10000 });
         check((await page.locator('#path h3').innerText()).startsWith('major fault'), 'what is kept is another fault');
         check((await page.locator('#path tbody tr').count()) === fault.path.length / 3, 'the kept path lacks events');
         await page.locator('#path button').click();
