@@ -29,7 +29,7 @@ static void file_id(const struct inode *inode, char *out, size_t size)
         const char *device = inode->i_sb->s_id, *inner = strchr(inode->name, '#');
 
         if (*device && inner)
-                snprintf(out, size, "%s%s", device, inner);
+                snprintf(out, size, "%s%.*s", device, (int)strcspn(inner, "?"), inner);
         else if (inode->i_dev & I_DEV_MEMFS)
                 snprintf(out, size, "%s", inode->name);
         else if (inode->i_dev & I_DEV_BLOCK)
