@@ -250,6 +250,7 @@ struct request *request_alloc(struct request_queue *q, struct bio *bio)
         rq->nr_segments = bio_segments(bio);
         rq->bio = rq->biotail = rq->cur = bio;
         rq->nomerge = rq->started = rq->single = false;
+        rq->doer = NULL;
         memset(rq->time, 0, sizeof rq->time);
         rq->time[TIME_Q] = rq->time[TIME_G] = bio->bi_queued;
         rq->steps = blk_flush_steps(q, bio);

@@ -61,6 +61,9 @@ struct rq_list {
 struct blk_plug {
         struct rq_list list;
         unsigned count, bios; /* requests held back, and the bios in them */
+        /* The thread holds no lock and sleeps next, until what it has read is there: it may as well
+         * do the reading itself. Set before blk_finish_plug(), which clears it. */
+        bool waits;
 };
 
 struct queue_limits {

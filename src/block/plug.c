@@ -16,26 +16,45 @@ void blk_start_plug(struct blk_plug *plug)
 }
 
 /* Moves the plugged requests of one queue to it, and starts them. */
-static void flush_to_queue(struct rq_list *l, struct request_queue *q)
+static void flush_to_queue(struct rq_list *l, struct request_queue *q, const struct blk_plug *doer)
 {
         blk_queue_get(q, 1); /* the last bio may end while we are here */
         blk_queue_insert(q, l);
-        blk_queue_run(q);
+        blk_queue_run_for(q, doer);
         blk_queue_put(q, 1);
+}
+
+/* What the thread waits for, if it can be told. It is no use where other queues are still to get theirs. */
+static struct request *awaited(const struct rq_list *l)
+{
+        struct request *found = NULL;
+
+        for (struct request *rq = l->head; rq; rq = rq->next) {
+                if (rq->q != l->head->q || !rq->q->dev->ops->perform)
+                        return NULL;
+                if (!found && opf_op(rq->opf) == IO_READ && opf_is_sync(rq->opf))
+                        found = rq;
+        }
+        return found;
 }
 
 void blk_finish_plug(struct blk_plug *plug)
 {
         struct rq_list list = plug->list;
-        struct request *first = list.head;
+        struct request *first = list.head, *own;
+        bool waits = plug->waits;
 
+        plug->waits = false;
         if (!first)
                 return;
         trace_emit(first->q->trace, PLUG, first->bio->bi_fault, first->q->object, plug->count,
                    plug->bios, 0, 0);
         blk_start_plug(plug); /* what bi_end_io does with it is another round */
+        own = waits ? awaited(&list) : NULL;
+        if (own)
+                own->doer = plug;
         while (list.head)
-                flush_to_queue(&list, list.head->q);
+                flush_to_queue(&list, list.head->q, plug);
 }
 
 static bool must_flush(const struct blk_plug *plug)

@@ -238,33 +238,46 @@ static bool is_running(const struct request_queue *q)
         return false;
 }
 
-static void dispatch(struct request_queue *q)
+/* own: what this thread does itself, when all else is on its way. */
+static void dispatch(struct request_queue *q, const struct blk_plug *plug)
 {
-        struct request *rq;
+        struct request *rq, *own = NULL;
         bool committed = true;
 
         mutex_lock(&q->lock);
-        while ((rq = take_request(q)) || !committed) {
+        while ((rq = take_request(q)) || !committed || own) {
                 mutex_unlock(&q->lock);
-                if (rq)
+                if (rq && plug && rq->doer == plug && !own) {
+                        own = rq;
+                } else if (rq) {
                         request_start(rq);
-                else
+                        committed = false;
+                } else if (!committed) {
                         device_commit(q->dev);
-                committed = !rq;
+                        committed = true;
+                } else {
+                        request_perform(own);
+                        own = NULL;
+                }
                 mutex_lock(&q->lock);
         }
         mutex_unlock(&q->lock);
 }
 
-void blk_queue_run(struct request_queue *q)
+void blk_queue_run_for(struct request_queue *q, const struct blk_plug *plug)
 {
         struct run_frame frame = { .q = q, .outer = running };
 
         if (is_running(q))
                 return;
         running = &frame;
-        dispatch(q);
+        dispatch(q, plug);
         running = frame.outer;
+}
+
+void blk_queue_run(struct request_queue *q)
+{
+        blk_queue_run_for(q, NULL);
 }
 
 /* ---- the queue ---- */

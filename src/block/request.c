@@ -91,7 +91,7 @@ static void count_dispatch(struct request *rq)
 
 static void io_done(struct driver_io *io);
 
-void request_start(struct request *rq)
+static void fill_io(struct request *rq)
 {
         assert(rq->state == RQ_DISPATCHED);
         rq->io = (struct driver_io){
@@ -106,7 +106,18 @@ void request_start(struct request *rq)
         if (rq->bio)
                 fill_data(rq);
         count_dispatch(rq);
+}
+
+void request_start(struct request *rq)
+{
+        fill_io(rq);
         device_submit(rq->q->dev, &rq->io);
+}
+
+void request_perform(struct request *rq)
+{
+        fill_io(rq);
+        device_perform(rq->q->dev, &rq->io);
 }
 
 /* ---- back from the driver ---- */

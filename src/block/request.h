@@ -68,6 +68,9 @@ struct request {
         unsigned nr_bios, nr_segments;
         struct bio *bio, *biotail; /* in the order of their sectors */
         bool nomerge;              /* a limit has been met */
+        /* The plug of the thread that waits for it: it does the I/O itself if it is the one that takes
+         * the request out of the queue. Of others it says nothing, not even that it exists. */
+        const struct blk_plug *doer;
         /* now_ns() of: Q, its oldest bio submitted; G, made; M, the last merge; I, queued; D, first
          * dispatched; C, complete. 0: has not been. */
         uint64_t time[RQ_TIMES];
@@ -226,9 +229,13 @@ bool blk_queue_leave(struct request_queue *q, struct request *rq, uint64_t bytes
 void blk_account(struct request_queue *q, const struct request *rq, uint64_t bytes);
 /* Dispatch what fits. The caller holds a reference. */
 void blk_queue_run(struct request_queue *q);
+/* The same for a thread with a plug, which does itself what is its own; everything else starts before. */
+void blk_queue_run_for(struct request_queue *q, const struct blk_plug *plug);
 
 /* request.c: the request is DISPATCHED and the caller's; it may be gone on return. */
 void request_start(struct request *rq);
+/* The same, and the I/O is over when it returns. => no lock held but what may be held across I/O */
+void request_perform(struct request *rq);
 /* No step is left, and it is in no list: COMPLETE, and its bios end. It is gone on return. */
 void request_complete(struct request *rq);
 

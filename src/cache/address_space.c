@@ -46,6 +46,7 @@ int mapping_create(struct page_cache *c, struct inode *inode)
 void mapping_destroy(struct address_space *m)
 {
         struct page_cache *c = m->cache;
+        uint32_t users;
 
         mutex_assert_held(&c->open_lock);
         lock_assert_may_sleep();
@@ -55,8 +56,9 @@ void mapping_destroy(struct address_space *m)
         assert(atomic_load(&m->share) == 0);
         m->gone = true;
         mutex_unlock(&c->lock);
-        for (uint32_t n; (n = atomic_load(&m->users)) != 0;)
-                futex_wait(&m->users, n, 0);
+        users = atomic_fetch_or(&m->users, MAPPING_ENDS) | MAPPING_ENDS;
+        for (; users != MAPPING_ENDS; users = atomic_load(&m->users))
+                futex_wait(&m->users, users, 0);
         radix_destroy(&m->i_pages);
         m->frames->ops->destroy(m->frames);
         m->host->i_mapping = NULL;
@@ -98,8 +100,8 @@ void mapping_zap(struct address_space *m, const struct page_span *spans, unsigne
 
 void mapping_unuse(struct address_space *m)
 {
-        /* The word may be gone as soon as it reads zero: futex_wake takes only its address. */
-        if (atomic_fetch_sub(&m->users, 1) == 1)
+        /* The word may be gone as soon as nobody is left: futex_wake takes only its address. */
+        if (atomic_fetch_sub(&m->users, 1) == (MAPPING_ENDS | 1))
                 futex_wake(&m->users, 1);
 }
 

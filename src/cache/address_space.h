@@ -82,12 +82,14 @@ struct address_space {
         _Atomic uint32_t failure;
         int failure_error;
         uint64_t failure_index, failure_nr;
-        _Atomic uint32_t users;          /* I/O in flight and walkers; futex word */
-        bool gone;                       /* [cache] off the list */
-        unsigned nr_files;               /* [open] open files; 0: kept for its dirty pages only */
+        _Atomic uint32_t users; /* I/O in flight and walkers; futex word. MAPPING_ENDS: the last of
+                                 * them wakes who waits for that */
+        bool gone;              /* [cache] off the list */
+        unsigned nr_files;      /* [open] open files; 0: kept for its dirty pages only */
         TAILQ_ENTRY(address_space) link; /* [open] + [cache] */
 };
 
+#define MAPPING_ENDS (1u << 31)
 /* 0 or -errno. => open_lock held, and the inode has none yet */
 int mapping_create(struct page_cache *c, struct inode *inode);
 /* Nothing maps it and nothing is dirty that should be kept. Waits for users to leave.

@@ -50,6 +50,7 @@ static void start_read(struct file *f, uint64_t index, uint64_t req, uint32_t fo
                 do_page_cache_ra(f, &win, folio ? UINT64_MAX : index, 0, fault, &plug);
         if (next.nr)
                 do_page_cache_ra(f, &next, UINT64_MAX, 0, fault, &plug);
+        plug.waits = !folio;
         blk_finish_plug(&plug);
 }
 
@@ -99,6 +100,7 @@ static int read_single(struct address_space *m, uint64_t index, uint64_t fault, 
 
         blk_start_plug(&plug);
         r = read_one_page(m, index, false, fault, &plug, on);
+        plug.waits = true;
         blk_finish_plug(&plug);
         if (r == -EAGAIN)
                 return on->kind == WAIT_BUDGET && budget_stuck(m->cache) ? -ENOMEM : -EAGAIN;

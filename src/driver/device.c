@@ -7,23 +7,30 @@
 #include "driver/file.h"
 #include "util/lock.h"
 
-static void trace_submit(struct device *dev, struct driver_io *io)
+static void begin(struct device *dev, struct driver_io *io, const char *by)
 {
         struct trace *t = dev->env ? dev->env->trace : NULL;
 
-        if (t)
-                trace_emit(t, DRIVER, io->fault, io->object, io->offset, io->len, io->op,
-                           trace_name(dev->ops->name));
-}
-
-void device_submit(struct device *dev, struct driver_io *io)
-{
         lock_assert_below(LOCK_EVICT);
         io->dev = dev;
         io->next = NULL;
         io->result = 0;
-        trace_submit(dev, io);
+        if (t)
+                trace_emit(t, DRIVER, io->fault, io->object, io->offset, io->len, io->op,
+                           trace_name(by));
+}
+
+void device_submit(struct device *dev, struct driver_io *io)
+{
+        begin(dev, io, dev->ops->name);
         dev->ops->submit(dev, io);
+}
+
+void device_perform(struct device *dev, struct driver_io *io)
+{
+        lock_assert_may_sleep();
+        begin(dev, io, "preadv");
+        dev->ops->perform(dev, io);
 }
 
 void device_commit(struct device *dev)

@@ -71,6 +71,9 @@ struct driver_ops {
         bool signal_safe; /* submit() neither allocates nor takes a lock a program may hold */
         /* Queue the I/O. Must not wait for it. May call io->done() itself. */
         void (*submit)(struct device *, struct driver_io *);
+        /* The same for a thread that would wait for it in any case: is over when it returns, having called
+         * done(). Sleeps for the I/O, with no lock held. NULL: cannot. */
+        void (*perform)(struct device *, struct driver_io *);
         /* Everything submitted so far should start now (a batch ends). NULL: nothing to do. */
         void (*commit)(struct device *);
         /* Nothing is in flight. */
@@ -145,6 +148,8 @@ int device_wrap_faulty(struct driver_env *env, struct device *inner, const char 
 int faults_check(const char *spec);
 
 void device_submit(struct device *dev, struct driver_io *io);
+/* => the device can; no lock held but those that may be held across I/O */
+void device_perform(struct device *dev, struct driver_io *io);
 void device_commit(struct device *dev);
 void device_close(struct device *dev);
 /* The host's descriptor of a file device (buffered), -1 for others; the faulty one passes on. */

@@ -158,6 +158,48 @@ bool file_io_end(struct driver_io *io, int64_t res, int64_t *result)
         return res == 0 || io->priv[PRIV_MOVED] == io->len;
 }
 
+/* One system call of it. */
+static int64_t perform_part(struct driver_io *io)
+{
+        struct file_part part;
+        ssize_t n;
+        int mode;
+
+        if (io->op == IO_FLUSH)
+                return fdatasync(file_fd(io->dev)) ? -errno : 0;
+        mode = file_io_fallocate(io);
+        if (mode)
+                return fallocate(file_fd(io->dev), mode, (off_t)io->offset, (off_t)io->len) ? -errno
+                                                                                            : 0;
+        file_io_next(io, &part);
+        if (io->op == IO_READ)
+                n = preadv2(part.fd, part.iov, (int)part.iovcnt, (off_t)part.offset, 0);
+        else
+                n = pwritev2(part.fd, part.iov, (int)part.iovcnt, (off_t)part.offset,
+                             part.rw_flags);
+        return n < 0 ? -errno : n;
+}
+
+void file_io_perform(struct driver_io *io)
+{
+        int64_t result;
+
+        while (!file_io_end(io, perform_part(io), &result))
+                ;
+        driver_io_done(io, result);
+}
+
+void file_perform(struct device *dev, struct driver_io *io)
+{
+        int64_t result;
+
+        (void)dev;
+        if (file_io_begin(io, &result))
+                driver_io_done(io, result);
+        else
+                file_io_perform(io);
+}
+
 /* ---- the device ---- */
 
 static int file_size(const struct file_device *f, uint64_t *size)

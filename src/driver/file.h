@@ -45,8 +45,11 @@ void file_io_next(struct driver_io *io, struct file_part *part);
 int file_io_fallocate(const struct driver_io *io);
 /* The system call returned `res` (bytes, or -errno). True if the I/O is over with *result. */
 bool file_io_end(struct driver_io *io, int64_t res, int64_t *result);
+/* All system calls of an I/O that has begun, one after the other, and done(). */
+void file_io_perform(struct driver_io *io);
 
 /* The rest of the two drivers' tables. */
+void file_perform(struct device *dev, struct driver_io *io);
 void file_close(struct device *dev);
 int file_refresh(struct device *dev, uint64_t *size);
 int file_resize(struct device *dev, uint64_t size);

@@ -34,36 +34,6 @@ struct pool_threads {
 
 /* ---- the workers ---- */
 
-static int64_t perform_part(struct driver_io *io)
-{
-        struct file_part part;
-        ssize_t n;
-        int mode;
-
-        if (io->op == IO_FLUSH)
-                return fdatasync(file_fd(io->dev)) ? -errno : 0;
-        mode = file_io_fallocate(io);
-        if (mode)
-                return fallocate(file_fd(io->dev), mode, (off_t)io->offset, (off_t)io->len) ? -errno
-                                                                                            : 0;
-        file_io_next(io, &part);
-        if (io->op == IO_READ)
-                n = preadv2(part.fd, part.iov, (int)part.iovcnt, (off_t)part.offset, 0);
-        else
-                n = pwritev2(part.fd, part.iov, (int)part.iovcnt, (off_t)part.offset,
-                             part.rw_flags);
-        return n < 0 ? -errno : n;
-}
-
-static void perform(struct driver_io *io)
-{
-        int64_t result;
-
-        while (!file_io_end(io, perform_part(io), &result))
-                ;
-        driver_io_done(io, result);
-}
-
 /* => p->lock held, dropped while asleep */
 static void sleep_until_called(struct pool_threads *p)
 {
@@ -101,7 +71,7 @@ static void *worker(void *arg)
         struct driver_io *io;
 
         while ((io = take(p)))
-                perform(io);
+                file_io_perform(io);
         return NULL;
 }
 
@@ -206,6 +176,7 @@ const struct driver_ops posix_ops = {
         .name = "posix",
         .signal_safe = true,
         .submit = posix_submit,
+        .perform = file_perform,
         .commit = posix_commit,
         .close = file_close,
         .refresh = file_refresh,

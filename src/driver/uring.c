@@ -448,6 +448,7 @@ const struct driver_ops uring_ops = {
         .name = "uring",
         .signal_safe = true,
         .submit = uring_submit,
+        .perform = file_perform,
         .commit = uring_commit,
         .close = uring_close,
         .refresh = file_refresh,

@@ -111,10 +111,13 @@ unsigned waitq_wake(struct waitq *q, const void *key)
         return n;
 }
 
+/* woken: whoever wakes need not call the kernel for one that has not gone to sleep. */
+enum { AWAKE, WOKEN, ASLEEP };
+
 static void wake_sleeper(struct waiter *w)
 {
-        atomic_store_explicit(&w->woken, 1, memory_order_release);
-        futex_wake(&w->woken, INT_MAX);
+        if (atomic_exchange(&w->woken, WOKEN) == ASLEEP)
+                futex_wake(&w->woken, INT_MAX); /* it may be gone: then nobody is woken */
 }
 
 void waiter_init_sync(struct waiter *w)
@@ -127,7 +130,8 @@ static int sleep_until_woken(struct waiter *w, uint64_t timeout_ns)
         uint64_t deadline = timeout_ns ? now_ns() + timeout_ns : 0;
 
         assert(w->wake == wake_sleeper);
-        while (!atomic_load_explicit(&w->woken, memory_order_acquire)) {
+        while (atomic_load_explicit(&w->woken, memory_order_acquire) != WOKEN) {
+                uint32_t awake = AWAKE;
                 uint64_t now = deadline ? now_ns() : 0;
 
                 if (deadline && now >= deadline) {
@@ -138,7 +142,8 @@ static int sleep_until_woken(struct waiter *w, uint64_t timeout_ns)
                         deadline = 0; /* taken off by a waker that is about to wake */
                         continue;
                 }
-                futex_wait(&w->woken, 0, deadline ? deadline - now : 0);
+                atomic_compare_exchange_strong(&w->woken, &awake, ASLEEP);
+                futex_wait(&w->woken, ASLEEP, deadline ? deadline - now : 0);
         }
         return 0;
 }

@@ -86,23 +86,19 @@ static void count_use(struct page_cache *c, struct page *p)
                 stat_add(&c->trace->stats, STAT_readahead_hits, 1);
 }
 
-/* Is the page one that fault-around may map (L8)? Then it is locked and pinned in *out. */
-static bool map_candidate(struct vm_fault *vmf, uint64_t index, struct page **out)
+/* Is the page one that fault-around may map (L8)? Then it is locked and pinned once more. */
+static bool map_candidate(struct vm_fault *vmf, uint64_t index, struct page *p)
 {
         struct address_space *m = vmf->vma->vm_file->mapping;
-        struct page *p = index < mapping_pages(m) ? find_page(m, index) : NULL;
 
-        if (!p)
+        if (index >= mapping_pages(m) || page_test(p, PG_MARKER) || !page_trylock(p))
                 return false;
-        if (!page_test(p, PG_MARKER) && page_uptodate(p) && page_trylock(p)) {
-                if (page_uptodate(p)) {
-                        *out = p;
-                        return true;
-                }
+        if (!page_uptodate(p)) {
                 page_unlock(vmf->mm->cache, p);
+                return false;
         }
-        put_page(m, p);
-        return false;
+        radix_pin(&m->i_pages, p);
+        return true;
 }
 
 static bool takes_miss_back(struct vm_fault *vmf, const struct page *p)
@@ -111,36 +107,28 @@ static bool takes_miss_back(struct vm_fault *vmf, const struct page *p)
 }
 
 /* L19 counts pages that could be mapped, also those that are already. */
-static bool counts_as_mapped(struct vm_fault *vmf, uint64_t index)
+static bool counts_as_mapped(struct vm_fault *vmf, const struct page *p)
 {
-        struct address_space *m = vmf->vma->vm_file->mapping;
-        struct page *p = find_page(m, index);
-        bool yes;
-
-        if (!p)
-                return false;
-        yes = page_uptodate(p) && !page_test(p, PG_MARKER | PG_LOCKED) && takes_miss_back(vmf, p);
-        put_page(m, p);
-        return yes;
+        return page_uptodate(p) && !page_test(p, PG_MARKER | PG_LOCKED) && takes_miss_back(vmf, p);
 }
 
-/* Add one page to the run, or leave it. Counts in *seen what L19 counts. */
-static unsigned map_one(struct vm_fault *vmf, struct map_run *run, uint64_t index, unsigned *seen)
+/* Add one page, which is pinned, to the run, or leave it. Counts in *seen what L19 counts. */
+static unsigned map_one(struct vm_fault *vmf, struct map_run *run, uint64_t index, struct page *p,
+                        unsigned *seen)
 {
         struct mm *mm = vmf->mm;
         struct pte *pte = pte_get(mm, vma_address(vmf->vma, index), true);
         bool ours = index == vmf->index;
         unsigned flushed = 0;
         enum pte_state s;
-        struct page *p;
         bool wp;
 
         if (!pte)
                 return map_run_flush(vmf, run);
         s = pte_state(pte);
         perturb();
-        if ((s != PTE_NONE && !(ours && s == PTE_CACHE)) || !map_candidate(vmf, index, &p)) {
-                *seen += s == PTE_CACHE && counts_as_mapped(vmf, index);
+        if ((s != PTE_NONE && !(ours && s == PTE_CACHE)) || !map_candidate(vmf, index, p)) {
+                *seen += s == PTE_CACHE && counts_as_mapped(vmf, p);
                 pte_put(mm, pte);
                 return map_run_flush(vmf, run);
         }
@@ -176,10 +164,23 @@ bool file_vma_map_pages(struct vm_fault *vmf, uint64_t first, uint64_t end)
         struct file *f = vmf->vma->vm_file;
         struct map_run run = { .nr = 0 };
         unsigned mapped = 0, seen = 0;
+        uint64_t begin = first, stop;
+        struct page *p;
 
         assert(end - first <= MAX_AROUND);
-        for (uint64_t i = first; i < end; i++)
-                mapped += map_one(vmf, &run, i, &seen);
+        while ((p = radix_next_part(&f->mapping->i_pages, &first, end, &stop))) {
+                struct page *leaf = p;
+
+                /* Where accesses are scattered most are not cached, and those are not even looked for
+                 * in the page table. */
+                for (; first < stop; first++, p++) {
+                        if (!page_uptodate(p))
+                                mapped += map_run_flush(vmf, &run);
+                        else
+                                mapped += map_one(vmf, &run, first, p, &seen);
+                }
+                put_page(f->mapping, leaf);
+        }
         mapped += map_run_flush(vmf, &run);
         if (seen) {
                 mutex_lock(&f->ra_lock);
@@ -187,7 +188,7 @@ bool file_vma_map_pages(struct vm_fault *vmf, uint64_t first, uint64_t end)
                 mutex_unlock(&f->ra_lock);
         }
         if (mapped)
-                trace_emit(vmf->mm->trace, MAP_PAGES, vmf->rq.fault, vmf->rq.object, first, end,
+                trace_emit(vmf->mm->trace, MAP_PAGES, vmf->rq.fault, vmf->rq.object, begin, end,
                            mapped, 0);
         return run.ours;
 }

@@ -118,6 +118,7 @@ void sleep_fault(struct vm_fault *vmf)
         perturb_gap();
         queued = wait_on_add(mm->cache, &on, &w);
         rwlock_read_unlock(&mm->lock);
+        vmf->rq.plug->waits = true;
         /* What we wait for may be in our own plug. */
         blk_finish_plug(vmf->rq.plug);
         if (queued)

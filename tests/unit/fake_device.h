@@ -68,9 +68,8 @@ static inline int64_t fake_result(struct fake_device *f, struct driver_io *io)
         return f->result ? f->result(f, io) : (int64_t)io->len;
 }
 
-static inline void fake_submit(struct device *dev, struct driver_io *io)
+static inline struct fake_io *fake_log(struct fake_device *f, struct driver_io *io)
 {
-        struct fake_device *f = container_of(dev, struct fake_device, dev);
         const struct request *rq = container_of(io, struct request, io);
         struct fake_io *entry = &f->log[f->logged++];
 
@@ -85,6 +84,14 @@ static inline void fake_submit(struct device *dev, struct driver_io *io)
                 .bios = rq->nr_bios,
         };
         fake_draw(entry, rq);
+        return entry;
+}
+
+static inline void fake_submit(struct device *dev, struct driver_io *io)
+{
+        struct fake_device *f = container_of(dev, struct fake_device, dev);
+
+        fake_log(f, io);
         if (f->immediate) {
                 io->result = fake_result(f, io);
                 io->done(io);

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "page_fixture.h"
 
@@ -280,3 +281,20 @@ Test(page, mapping_check_sees_a_lost_page)
         evict_it();
 }
 #endif
+
+static void *leave_later(void *arg)
+{
+        usleep(50000);
+        mapping_unuse(arg);
+        return NULL;
+}
+
+/* An I/O, say, that ends when nobody holds the file any more. */
+Test(page, the_last_user_wakes_who_ends_the_mapping)
+{
+        pthread_t user;
+
+        mapping_use(m);
+        cr_assert_eq(pthread_create(&user, NULL, leave_later, m), 0);
+        pthread_detach(user); /* stop() comes next, and waits for it */
+}
