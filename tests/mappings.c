@@ -135,6 +135,12 @@ static void refuses(void)
         cfg = config();
         cfg.readahead = PAGE - 1;
         expect_refused(e, p, PAGE, &cfg, EINVAL, "a window of no page");
+        expect(!fl_file_open(e, path, O_RDONLY,
+                             &(struct fl_file_config){ .size = sizeof(struct fl_file_config),
+                                                       .readahead = PAGE - 1 }) &&
+                       errno == EINVAL && strstr(fl_strerror(), "4096"),
+               "a file's: %s", fl_strerror());
+        close_file(open_with(e, path, O_RDONLY, UINT64_MAX)); /* behind every file */
         cfg = config();
         cfg.size = 4;
         expect_refused(e, p, PAGE, &cfg, EINVAL, "no size");

@@ -17,6 +17,7 @@
 #define MAX_PAGE_SIZE 65536
 #define MAX_TABLES (1u << 22) /* 16 GiB of addresses: trees of 64 GiB of cached pages and more */
 #define DRIVER_DEPTH 64
+#define MOST_READAHEAD (UINT64_C(1) << 40) /* what is more is no more: windows are clamped */
 #define MAX_PAGERS 64
 
 int copy_config(void *to, size_t size, const void *from)
@@ -108,6 +109,8 @@ static int check_config(struct fl_engine_config *cfg)
                 return -1;
         if (read_tune(cfg, &tune, why, sizeof(why)))
                 return fl_fail(EINVAL, cfg->tune, "choosing the policy's parameters", why);
+        if (cfg->readahead && cfg->readahead < PAGE_SIZE)
+                return fl_fail(EINVAL, NULL, "opening an engine", FL_SMALL_WINDOW);
         if (check_names(cfg))
                 return -1;
         if (cfg->on_error && on_error_of(cfg->on_error, &on_error))
@@ -145,7 +148,7 @@ static int open_lower(struct fl_engine *e, const struct fl_engine_config *cfg)
                 return error;
         block_pool_set_elevator(e->block_pool, cfg->elevator);
         fs_env_init(&e->fs, &e->drivers, e->block_pool, &e->trace);
-        e->fs.readahead = cfg->readahead;
+        e->fs.readahead = min_u64(cfg->readahead, MOST_READAHEAD);
         return table_pool_init(&e->tables, MAX_TABLES);
 }
 

@@ -45,6 +45,7 @@ struct fl_file {
 
 /* Sets errno and the thread's sentence; returns -1. error: positive errno. */
 int fl_fail(int error, const char *uri, const char *tried, const char *why);
+#define FL_SMALL_WINDOW "a read-ahead window is at least 4096 bytes"
 /* For results of the layers below: 0, or -errno. */
 int fl_result(int result, const char *uri, const char *tried);
 /* True, and EPERM: this is a child of the process that opened it, and has nothing but a copy. */

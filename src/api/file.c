@@ -28,8 +28,8 @@ static int open_locked(struct fl_engine *e, const char *uri, int flags,
 
         if (error)
                 return fl_fail(-error, uri, "opening", why);
-        error = file_open(e->cache, inode, flags, (uint32_t)(cfg->readahead >> PAGE_SHIFT),
-                          &f->file);
+        error = file_open(e->cache, inode, flags,
+                          (uint32_t)min_u64(cfg->readahead >> PAGE_SHIFT, UINT32_MAX), &f->file);
         if (error) {
                 if (!inode->i_mapping)
                         inode_put(inode);
@@ -52,6 +52,10 @@ struct fl_file *fl_file_open(struct fl_engine *e, const char *uri, int flags,
         if (error) {
                 fl_fail(-error, uri, "opening",
                         "the config has a wrong size, or options this library does not know");
+                return NULL;
+        }
+        if (cfg.readahead && cfg.readahead < PAGE_SIZE) {
+                fl_fail(EINVAL, uri, "opening", FL_SMALL_WINDOW);
                 return NULL;
         }
         f = calloc(1, sizeof(*f));

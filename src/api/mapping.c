@@ -71,7 +71,7 @@ static int rules_of(struct fl_engine *e, const struct fl_mapping_config *cfg,
                 return fl_fail(EINVAL, cfg->policy, "choosing a mapping's policy",
                                "a mapping has the policy of its engine");
         if (cfg->readahead && cfg->readahead < PAGE_SIZE)
-                return fl_fail(EINVAL, NULL, tried, "a read-ahead window is at least 4096 bytes");
+                return fl_fail(EINVAL, NULL, tried, FL_SMALL_WINDOW);
         rules->ra_pages = (uint32_t)min_u64(cfg->readahead >> PAGE_SHIFT, most);
         /* More than there is stays more than there is. */
         rules->share = pages_of(min_u64(cfg->share, 1ull << 48));

@@ -3,7 +3,7 @@
  * anon.c - memory without a file: Linux's do_anonymous_page (L4).
  *
  * A load is shown the kernel's page of zeros, which takes nothing from the budget; the first store
- * takes a page. Each of a page's states changes under ptl (pgtable.h), which is held over the ioctl.
+ * takes a page. Under Solaris's policies a load does too (S11). Each of a page's states changes under ptl (pgtable.h), which is held over the ioctl.
  * Charging comes before that, since it may evict, and evicting takes locks that come before ptl.
  *
  * A fault costs far more than a page, so a thread that goes through memory in the order of its
@@ -237,5 +237,6 @@ enum vm_fault_result do_anonymous_page(struct vm_fault *vmf)
         trace_fault(vmf, DO_FAULT, 3, vmf->index, 0, 0);
         if (s == PTE_COPY || s == PTE_SWAPPING)
                 return restore_page(vmf);
-        return vmf->write ? take_pages(vmf) : show_zeros(vmf);
+        /* S11: Solaris has no page of zeros that all share. */
+        return vmf->write || vmf->mm->cache->policy->segvn ? take_pages(vmf) : show_zeros(vmf);
 }

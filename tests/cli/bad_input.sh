@@ -74,6 +74,11 @@ expect_error 2 'one of auto|uffd' "$FAULTLINE" cat file --mmu pmap
 expect_error 2 'one of' "$FAULTLINE" cat file --driver scsi
 expect_error 2 'one of deadline' "$FAULTLINE" cat file --elevator lift
 expect_error 2 'one of' "$FAULTLINE" cat file --policy best
+expect_error 2 'least 4 KiB' "$FAULTLINE" cat file --readahead 0
+expect_error 2 'least 4 KiB' "$FAULTLINE" cat file --readahead 4095
+"$FAULTLINE" cat file --readahead 17592186044417K >seen && cmp -s file seen || fail "a window behind the end of the file"
+expect_error 1 'power of two' "$FAULTLINE" cat file --policy solaris --pagesize 12K
+expect_error 1 'of this policy is 4096' "$FAULTLINE" cat file --policy linux --pagesize 8K
 for wrong in autoup autoup= autoup=x autoup=0 autoup=10s lotsfree=0 lotsfree=4T desfree=2K,lotsfree=1 \
         minfree=900 slowscan=9,fastscan=8 autoup=5,tune_t_fsflushr=6 autoup=5,autoup=6 nosuch=1 maxpgio=0 \
         handspreadpages=1G min_percent_cpu=90,max_percent_cpu=50 max_percent_cpu=101 freebehind=2 dopageflush=2 =5 autoup=5, ; do

@@ -20,23 +20,41 @@ static int map_error(struct ground *g, struct fl_file *f, size_t len, int prot, 
         return 0;
 }
 
-static void S1_S2_S3_errors_of_mmap(void)
+/* All of them, and their order: tests/unit/test_smmap.c. */
+static void S1_errors_of_arguments(void)
 {
-        struct ground g = start_ground("errors", PROT_READ, MAP_SHARED);
+        struct ground g = start_ground("arguments", PROT_READ, MAP_SHARED);
+
+        expect_eq(map_error(&g, g.f, 0, PROT_READ, MAP_SHARED, 0), EINVAL, "no length");
+        expect_eq(map_error(&g, g.f, UNIT, PROT_READ, 0, 0), EINVAL, "no type");
+        expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_SHARED_VALIDATE, 0), EINVAL, "both");
+        expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_SHARED, 100), EINVAL, "the offset");
+        expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, 0), EINVAL,
+                  "MAP_ANON with a file");
+        expect(strstr(fl_strerror(), "mapping"), "what was tried: %s", fl_strerror());
+        end_ground(&g);
+}
+
+static void S2_errors_of_offsets_and_protection(void)
+{
+        struct ground g = start_ground("offsets", PROT_READ, MAP_SHARED);
         const int rw = PROT_READ | PROT_WRITE;
 
-        expect_eq(map_error(&g, g.f, 0, PROT_READ, MAP_SHARED, 0), EINVAL, "S1: no length");
-        expect_eq(map_error(&g, g.f, UNIT, PROT_READ, 0, 0), EINVAL, "S1: no type");
-        expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_SHARED_VALIDATE, 0), EINVAL, "S1");
-        expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_SHARED, 100), EINVAL, "S1: the offset");
-        expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, 0), EINVAL,
-                  "S1: MAP_ANON with a file");
-        expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_SHARED, -8192), ENXIO, "S2: offset < 0");
+        expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_SHARED, -8192), ENXIO, "below zero");
         expect_eq(map_error(&g, g.f, UNIT, PROT_READ, MAP_SHARED, INT64_MAX - 4095), EOVERFLOW,
-                  "S2: behind the largest offset");
-        expect_eq(map_error(&g, g.f, UNIT, rw, MAP_SHARED, 0), EACCES, "S2: more than maxprot");
-        expect_eq(map_error(&g, g.f, UNIT, rw, MAP_PRIVATE, 0), 0, "S2: private");
-        expect(fl_mprotect(g.e, g.p, UNIT, rw) < 0 && errno == EACCES, "S5: beyond maxprot");
+                  "behind the largest offset");
+        expect_eq(map_error(&g, g.f, UNIT, rw, MAP_SHARED, 0), EACCES, "more than maxprot");
+        expect_eq(map_error(&g, g.f, UNIT, rw, MAP_PRIVATE, 0), 0, "private");
+        end_ground(&g);
+}
+
+static void S5_protection_beyond_maxprot(void)
+{
+        struct ground g = start_ground("maxprot", PROT_READ, MAP_SHARED);
+
+        expect(fl_mprotect(g.e, g.p, UNIT, PROT_READ | PROT_WRITE) < 0 && errno == EACCES,
+               "a shared mapping of what is open for reading");
+        expect(fl_mprotect(g.e, g.p, UNIT, PROT_NONE) == 0, "%s", fl_strerror());
         end_ground(&g);
 }
 
@@ -167,7 +185,9 @@ static void page_sizes_that_are_none(void)
 
 void test_mapping(void)
 {
-        S1_S2_S3_errors_of_mmap();
+        S1_errors_of_arguments();
+        S2_errors_of_offsets_and_protection();
+        S5_protection_beyond_maxprot();
         S3_L38_mandatory_locks();
         S4_S5_swap_is_reserved();
         S4_replaced_and_grown();

@@ -4,6 +4,7 @@
  * with a page (S9, S10), advice (S29).
  */
 #include <errno.h>
+#include <signal.h>
 #include <sys/mman.h>
 
 #include "ground.h"
@@ -67,7 +68,7 @@ static void S8_dirty_pages_are_written_first(void)
 
 /* --- what a fault maps */
 
-static void S10_all_that_is_returned_is_mapped(void)
+static void S10_S19_all_that_is_returned_is_mapped(void)
 {
         struct ground g = start_ground("extra", PROT_READ, MAP_SHARED);
         char buf[16 * UNIT];
@@ -178,6 +179,84 @@ static void S29_dontneed_loses_nothing_private(void)
         end_ground(&g);
 }
 
+/* --- memory of its own: S11 */
+
+static unsigned long pages_used(struct fl_engine *e)
+{
+        check_engine(e);
+        return get_stats(e).cache_bytes / TEST_PAGE;
+}
+
+/* Linux shows a page of zeros that all share (L4). */
+static void S11_a_load_from_new_memory_takes_a_page_of_zeros(void)
+{
+        static const struct {
+                const char *policy;
+                unsigned long pages;
+        } rows[] = { { "solaris", 3 }, { "solaris-book", 3 }, { "linux", 0 } };
+
+        for (unsigned i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+                struct ground g =
+                        start_ground_with(rows[i].policy, "new", PROT_READ, MAP_SHARED, 0);
+                unsigned long before = pages_used(g.e);
+                char *p = fl_mmap(g.e, NULL, UNIT * UNITS, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
+                                  NULL, 0);
+
+                expect(p != MAP_FAILED, "%s", fl_strerror());
+                for (unsigned k = 50; k > 20; k -= 10)
+                        expect_eq(p[k * TEST_PAGE + 7], 0, "zeros");
+                expect_eq(pages_used(g.e) - before, rows[i].pages, rows[i].policy);
+                expect(fl_mprotect(g.e, p, UNIT * UNITS, PROT_READ | PROT_WRITE) == 0, "%s",
+                       fl_strerror());
+                for (unsigned k = 50; k > 20; k -= 10)
+                        expect(!try_store(p + k * TEST_PAGE, 1).signo, "a store");
+                expect_eq(pages_used(g.e) - before, 3, "a store to each");
+                expect(fl_munmap(g.e, p, UNIT * UNITS) == 0, "%s", fl_strerror());
+                expect_eq(pages_used(g.e), before, "given back");
+                end_ground(&g);
+        }
+}
+
+/* The file's page stays what it was; only the half that is stored to is copied. */
+static void S11_a_private_store_copies_the_files_page(void)
+{
+        struct ground g = start_ground("copies", PROT_READ | PROT_WRITE, MAP_PRIVATE);
+        unsigned long before;
+        char byte = 1;
+
+        touch_unit(&g, 20);
+        before = pages_used(g.e);
+        store_unit(&g, 20);
+        expect_eq(pages_used(g.e) - before, 1, "a page more");
+        expect_eq(g.p[20 * UNIT + 100], 1, "its own");
+        expect(fl_pread(g.f, &byte, 1, 20 * UNIT + 100) == 1 && byte != 1, "the file's: %d", byte);
+        end_ground(&g);
+}
+
+/* S12: page by page, over all of the range, whatever a window may be. */
+static void S12_S29_willneed_reads_all_of_the_range(void)
+{
+        struct ground g = start_ground("needs", PROT_READ, MAP_SHARED);
+
+        advise_units(&g, 10, 80, MADV_WILLNEED);
+        expect_in_memory(&g, "10-89", "five times a cluster");
+        end_ground(&g);
+}
+
+/* S6, S7: a fault in a hole, and one that the protection forbids. */
+static void S6_FC_NOMAP_and_S7_FC_PROT_are_signals(void)
+{
+        struct ground g = start_ground("faults", PROT_READ, MAP_SHARED);
+        struct caught c = try_store(g.p, 1);
+        unsigned char byte;
+
+        expect(c.signo == SIGSEGV && c.code == SEGV_ACCERR, "S7: %s", caught_name(c));
+        expect(fl_munmap(g.e, g.p + 40 * UNIT, UNIT) == 0, "%s", fl_strerror());
+        c = try_load(g.p + 40 * UNIT, &byte);
+        expect(c.signo == SIGSEGV && c.code == SEGV_MAPERR, "S6: %s", caught_name(c));
+        end_ground(&g);
+}
+
 static void S25_S29_errors_of_advice(void)
 {
         struct ground g = start_ground("advice", PROT_READ | PROT_WRITE, MAP_SHARED);
@@ -200,11 +279,15 @@ void test_segvn(void)
         S8_free_behind_goes_back_to_the_first_page_not_in_memory();
         S8_locked_pages_stay();
         S8_dirty_pages_are_written_first();
-        S10_all_that_is_returned_is_mapped();
+        S10_S19_all_that_is_returned_is_mapped();
         S9_hat_probe_a_mapped_page_behind_it_keeps_a_fault_to_its_own();
         S9_both_halves_of_a_page_go_together();
         S29_sequential_unloads_so_that_faults_recur();
         S29_dontneed_writes_and_destroys();
         S29_dontneed_loses_nothing_private();
+        S11_a_load_from_new_memory_takes_a_page_of_zeros();
+        S11_a_private_store_copies_the_files_page();
+        S12_S29_willneed_reads_all_of_the_range();
+        S6_FC_NOMAP_and_S7_FC_PROT_are_signals();
         S25_S29_errors_of_advice();
 }
