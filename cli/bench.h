@@ -61,13 +61,16 @@ struct workload {
         bool steady;            /* long: 30 s unless --seconds says otherwise */
         bool calls;             /* Faultline by fl_pread() too */
         bool scan;              /* one more thread reads the whole file in order, uncounted */
-        bool anon;              /* memory without a file: `set` of it */
-        unsigned budget;        /* what the engine may hold, in caches; 0: one */
-        bool swaps;             /* more than fits: the kernel's sides need a swap file */
-        bool unlimited;         /* the kernel's sides have no memory limit */
-        bool far;               /* on a sparse file, as large as they come; SIDE_SMALL: 1 GiB */
-        bool remote;            /* the file is the export of an NBD server */
-        const char *mmu;        /* the best one for this, where --mmu names none; NULL: auto */
+        bool sync_last;  /* stores are synced once, at the end, and the time of that counts */
+        bool tail;       /* what counts is the time that 99 of 100 loads stay below, while one
+                                 * more thread stores and syncs, uncounted */
+        bool anon;       /* memory without a file: `set` of it */
+        unsigned budget; /* what the engine may hold, in caches; 0: one */
+        bool swaps;      /* more than fits: the kernel's sides need a swap file */
+        bool unlimited;  /* the kernel's sides have no memory limit */
+        bool far;        /* on a sparse file, as large as they come; SIDE_SMALL: 1 GiB */
+        bool remote;     /* the file is the export of an NBD server */
+        const char *mmu; /* the best one for this, where --mmu names none; NULL: auto */
         int (*setup)(struct work *w); /* not measured; 0 or an errno value */
         int (*run)(struct work *w, struct bench_result *result); /* likewise */
         uint64_t (*next)(struct stream *s);                      /* the next page; NULL: none */
@@ -185,6 +188,7 @@ int setup_maps(struct work *w);
 int run_touches(struct work *w, struct bench_result *result);
 int run_pass(struct work *w, struct bench_result *result);
 int run_refault(struct work *w, struct bench_result *result);
+int run_msync(struct work *w, struct bench_result *result);
 int run_map_unmap(struct work *w, struct bench_result *result);
 int run_mapped(struct work *w, struct bench_result *result);
 int run_map_large(struct work *w, struct bench_result *result);

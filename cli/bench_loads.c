@@ -19,6 +19,7 @@
 #define PASS_BLOCK (256 * 1024UL)
 #define MOST_PARTS 4096 /* far below max_map_count, twice */
 #define STRIDE_PAGES 64 /* 256 KiB */
+#define MOST_TIMED 65536u
 
 /* ---- patterns ---- */
 
@@ -241,6 +242,7 @@ struct touch_thread {
         char *buf;
         bool write;
         volatile uint64_t done, errors;
+        uint32_t *took; /* ns of each load, the first MOST_TIMED; NULL: nobody asks */
 };
 
 static char *page_at(const struct work *w, uint64_t page)
@@ -269,6 +271,15 @@ static void touch_one(struct touch_thread *t, uint64_t page)
         }
 }
 
+static void touch_timed(struct touch_thread *t)
+{
+        uint64_t begin = now_ns();
+
+        touch_one(t, t->next(&t->stream));
+        if (t->done < MOST_TIMED)
+                t->took[t->done] = (uint32_t)(now_ns() - begin);
+}
+
 /* Reads are counted one by one, and stores to what is in no file; others when they are durable. */
 static void *touch_pages(void *arg)
 {
@@ -281,8 +292,11 @@ static void *touch_pages(void *arg)
         if (sigsetjmp(guard.env, 0))
                 t->errors = t->errors + 1;
         while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
-                touch_one(t, t->next(&t->stream));
-                if (!t->write || w->load->anon) {
+                if (t->took)
+                        touch_timed(t);
+                else
+                        touch_one(t, t->next(&t->stream));
+                if (!t->write || w->load->anon || w->load->sync_last) {
                         t->done = t->done + 1;
                         continue;
                 }
@@ -303,16 +317,66 @@ static int start_thread(struct touch_thread *t, struct work *w, unsigned number)
         t->work = w;
         stream_begin(&t->stream, w, number);
         t->next = w->load->next;
-        t->write = w->load->write;
-        if (number == w->load->threads) { /* one more: the scan beside */
+        t->write = w->load->write && !w->load->tail;
+        if (number == w->load->threads && w->load->tail) { /* one more: what is written beside */
+                t->write = true;
+        } else if (number == w->load->threads) { /* or the scan beside */
                 t->next = next_forward;
                 t->stream.pages = w->size / PAGE_SIZE;
+        } else if (w->load->tail) {
+                t->took = calloc(MOST_TIMED, sizeof(*t->took));
+                if (!t->took)
+                        return ENOMEM;
         }
         t->buf = aligned_alloc(PAGE_SIZE, PAGE_SIZE);
         if (!t->buf)
                 return ENOMEM;
         memset(t->buf, 0x5a, PAGE_SIZE);
         return pthread_create(&t->thread, NULL, touch_pages, t);
+}
+
+static int by_time(const void *a, const void *b)
+{
+        uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+        return (x > y) - (x < y);
+}
+
+/* The threads have ended. One unit, in the time that 99 of 100 loads stayed below. */
+static int find_tail(struct touch_thread *thread, unsigned counted, struct bench_result *result)
+{
+        uint32_t *all = calloc((size_t)counted * MOST_TIMED, sizeof(*all));
+        size_t n = 0;
+
+        if (!all)
+                return ENOMEM;
+        for (unsigned i = 0; i < counted; i++) {
+                size_t done = thread[i].done < MOST_TIMED ? thread[i].done : MOST_TIMED;
+
+                memcpy(all + n, thread[i].took, done * sizeof(*all));
+                n += done;
+        }
+        qsort(all, n, sizeof(*all), by_time);
+        result->passes = result->units;
+        result->units = 1;
+        if (n) /* else there was no time for any */
+                result->ns = all[n - 1 - n / 100];
+        free(all);
+        return 0;
+}
+
+/* All stores are made; the time until they are durable counts. */
+static void sync_all(struct work *w, struct touch_thread *thread, unsigned counted,
+                     struct bench_result *result)
+{
+        uint64_t started = now_ns();
+
+        result->units = 0;
+        for (unsigned i = 0; i < counted; i++)
+                result->units += thread[i].done;
+        if (w->ops->sync(w))
+                result->errors++;
+        result->ns += now_ns() - started;
 }
 
 static void wait_measured(struct work *w, struct touch_thread *thread, unsigned counted,
@@ -329,7 +393,7 @@ static void wait_measured(struct work *w, struct touch_thread *thread, unsigned 
 
 int run_touches(struct work *w, struct bench_result *result)
 {
-        unsigned all = w->load->threads + w->load->scan, running = 0;
+        unsigned all = w->load->threads + (w->load->scan || w->load->tail), running = 0;
         struct touch_thread *thread;
         int error = 0;
 
@@ -347,8 +411,14 @@ int run_touches(struct work *w, struct bench_result *result)
                 pthread_join(thread[i].thread, NULL);
                 result->errors += thread[i].errors;
         }
-        for (unsigned i = 0; i < all; i++)
+        if (!error && w->load->sync_last)
+                sync_all(w, thread, w->load->threads, result);
+        if (!error && w->load->tail)
+                error = find_tail(thread, w->load->threads, result);
+        for (unsigned i = 0; i < all; i++) {
                 free(thread[i].buf);
+                free(thread[i].took);
+        }
         free(thread);
         return error;
 }
@@ -400,6 +470,29 @@ static int unmap_and_touch(struct work *w, struct stream *stream, struct bench_r
                 (void)*(const volatile uint64_t *)page_at(w, next_forward(stream));
         result->units += w->pages;
         return 0;
+}
+
+/* As many stores as rand-write has between two of its own, to pages far apart; only the sync counts. */
+static int store_and_sync(struct work *w, struct stream *stream, struct bench_result *result)
+{
+        uint64_t started;
+
+        for (unsigned i = 0; i < SYNC_EVERY; i++)
+                *(volatile uint64_t *)page_at(w, next_random(stream)) = i;
+        started = now_ns();
+        if (w->ops->sync(w))
+                return errno;
+        w->timed += now_ns() - started;
+        result->units++;
+        return 0;
+}
+
+int run_msync(struct work *w, struct bench_result *result)
+{
+        int error = run_steps(w, result, store_and_sync);
+
+        result->ns = w->timed;
+        return error;
 }
 
 int run_refault(struct work *w, struct bench_result *result)

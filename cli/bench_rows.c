@@ -44,6 +44,16 @@
                 .advice = MADV_RANDOM, .fio = "randread",                                          \
         }
 
+/* The same where faults are served by the thread that has them. */
+#define RANDOM_READ_INLINE(count)                                                                  \
+        {                                                                                          \
+                .name = "rand-read-" #count "-inline",                                             \
+                .title = "random 4 KiB reads, faults served in the thread",                        \
+                .sides = BIT(FAULTLINE) | BIT(ADVISED) | BIT(URING) | BIT(FIO_PSYNC),              \
+                .beside = SIDE_ADVISED, .threads = count, AT_RANDOM, .advice = MADV_RANDOM,        \
+                .mmu = "sigbus", .fio = "randread",                                                \
+        }
+
 #define ZIPF(text, thousandths)                                                                    \
         .sides = MAPPINGS | BIT(PREAD), .beside = SIDE_ADVISED, .threads = 1, .block = PAGE_SIZE,  \
         .set = thousandths, .advice = MADV_RANDOM, .steady = true, .setup = setup_zipf,            \
@@ -54,6 +64,8 @@ const struct workload bench_rows[] = {
         RANDOM_READ(2, 0),
         RANDOM_READ(8, 30),
         RANDOM_READ(32, 0),
+        RANDOM_READ_INLINE(1),
+        RANDOM_READ_INLINE(8),
         {
                 .name = "rand-noadvice-1",
                 .title = "random 4 KiB reads without advice",
@@ -74,6 +86,40 @@ const struct workload bench_rows[] = {
                 .advice = MADV_RANDOM,
                 .write = true,
                 .fio = "randwrite",
+        },
+        {
+                .name = "rand-write-8",
+                .title = "random stores, 8 threads, one msync at the end; the time of both",
+                .sides = BIT(FAULTLINE) | BIT(ADVISED),
+                .beside = SIDE_ADVISED,
+                .threads = 8,
+                AT_RANDOM,
+                .advice = MADV_RANDOM,
+                .write = true,
+                .sync_last = true,
+        },
+        {
+                .name = "msync-64",
+                .title = "msync of 64 pages stored to, anywhere in four times the cache",
+                .sides = MAPPINGS,
+                .beside = SIDE_ADVISED,
+                .threads = 1,
+                .set = 4000,
+                .setup = setup_fill,
+                .run = run_msync,
+                .advice = MADV_RANDOM,
+                .write = true,
+        },
+        {
+                .name = "rand-tail-8",
+                .title = "99 of 100 random loads, 8 threads, while another stores and syncs",
+                .sides = BIT(FAULTLINE) | BIT(ADVISED),
+                .beside = SIDE_ADVISED,
+                .threads = 8,
+                AT_RANDOM,
+                .advice = MADV_RANDOM,
+                .write = true,
+                .tail = true,
         },
         {
                 .name = "seq",

@@ -255,6 +255,9 @@ static void note_of(const struct row_run *row, enum bench_side side, char note[1
                                  used ? "; " : "",
                                  (double)s->swapped / (double)s->units / (bytes ? 1 : 1024),
                                  bytes ? "bytes" : "KiB", bytes ? "byte" : "store");
+        if (row->load->tail && s->n)
+                used += snprintf(note + used, 128 - (size_t)used, "%s99 of 100 below %.0f us",
+                                 used ? "; " : "", (double)s->ns / s->n / 1000);
         if (s->meta)
                 snprintf(note + used, 128 - (size_t)used, "%s%.1f KiB of metadata a page",
                          used ? "; " : "", (double)s->meta / 1024);

@@ -8,7 +8,8 @@
 . "${0%/*}/lib.sh"
 need_engine
 
-rows='rand-read-1 rand-read-2 rand-read-8 rand-read-32 rand-noadvice-1 rand-write seq seq-write
+rows='rand-read-1 rand-read-2 rand-read-8 rand-read-32 rand-read-1-inline rand-read-8-inline
+        rand-noadvice-1 rand-write rand-write-8 msync-64 rand-tail-8 seq seq-write
         backward stride stride-noadvice four-streams hot-set zipf-0.9 zipf-1.1 zipf-scan many-maps map-unmap refault anon-random anon-seq
         first-touch map-large map-large-file maps-50000 far-apart pread-hit pread-miss
         nbd-seq mapped block-read-32 block-ram'
@@ -52,25 +53,25 @@ else
         expect_count 1 '{"side": "nbdcopy", "name": "[^"]*", "ratio_permille"'
 fi
 expect_count 3 '"side": "faultline-small"'
-expect_count 12 '"side": "faultline-no-advice"'
+expect_count 13 '"side": "faultline-no-advice"'
 # those that swap may have nowhere to swap to
 if grep -q 'the kernel has nowhere to swap to: ..*"' out; then
-        expect_count 23 '"side": "mmap"'
+        expect_count 24 '"side": "mmap"'
 else
-        expect_count 25 '"side": "mmap"'
+        expect_count 26 '"side": "mmap"'
 fi
 # a pass over four caches swaps (the kernel's side has room enough beside); in its 10 ms the other row may
 # not come to its first store
 grep -q '"note": "[0-9.]* bytes swapped a byte' out || fail "nothing was swapped: $(cat out)"
-expect_count 12 '"side": "mmap-advice"'
+expect_count 17 '"side": "mmap-advice"'
 if "$FAULTLINE" touch faultline-bench-8M.dat --mmu sigbus --count 1 >/dev/null 2>&1; then
-        expect_count 1 '"note": "MMU '
+        expect_count 3 '"note": "MMU '
 fi
 expect_count 2 'KiB of metadata a page'
 expect_count 14 '"side": "pread"'
 expect_count 1 '"side": "malloc"'
-sides_here io_uring 10 '\(io_uring\|O_DIRECT\): '
-sides_here fio-psync 12 '\(fio is not\|O_DIRECT: \)'
+sides_here io_uring 12 '\(io_uring\|O_DIRECT\): '
+sides_here fio-psync 14 '\(fio is not\|O_DIRECT: \)'
 sides_here fio-io_uring 13 '\(fio is not\|io_uring: \|O_DIRECT: \)'
 for word in '"cpu": "..*", "cores": [1-9]' '"kernel": "[0-9]' '"read_ahead_kb": [0-9]' \
         '"debug": \(true\|false\)' '"floor_permille": 250' '"cache_bytes": 1048576' '"file_bytes": 8388608' \
