@@ -92,15 +92,19 @@ static void read_end_io(struct fs_run *fs)
         perturb_gap();
         trace_emit(c->trace, PAGE_UPTODATE, fs->fault, m->object, fs->index, good, (uint64_t)-error,
                    0);
-        for (uint64_t i = 0; i < fs->nr_pages; i++) {
+        for (uint64_t i = 0, stop; i < fs->nr_pages; i = stop) {
                 struct page *p = find_page(m, fs->index + i);
 
-                page_lock(c, p);
-                if (i < good)
-                        page_end_read(c, p);
-                else
-                        page_fail_read(c, p, error ? error : -ENXIO, run->demand);
-                page_unlock(c, p);
+                stop = min_u64(radix_leaf_end(&m->i_pages, fs->index + i) - fs->index,
+                               fs->nr_pages);
+                for (uint64_t k = i; k < stop; k++) {
+                        page_lock(c, p + (k - i));
+                        if (k < good)
+                                page_end_read(c, p + (k - i));
+                        else
+                                page_fail_read(c, p + (k - i), error ? error : -ENXIO, run->demand);
+                        page_unlock(c, p + (k - i));
+                }
                 put_page(m, p);
         }
         io_run_end(run, false);
@@ -131,15 +135,34 @@ static bool is_absent(struct address_space *m, uint64_t index)
         return absent;
 }
 
-/* Lock, check, READING. False: somebody was here first, or there is no memory for the tree. */
-static bool start_page(struct address_space *m, uint64_t index, uint32_t flags, bool demand)
+/* So many pages from `index` on are absent, `max` at the most. */
+static uint64_t absent_from(struct address_space *m, uint64_t index, uint64_t max)
 {
-        struct page_cache *c = m->cache;
-        struct page *p = grab_page(m, index);
+        uint64_t n = 0;
+        bool more = true;
+
+        while (more && n < max) {
+                uint64_t part = min_u64(max, radix_leaf_end(&m->i_pages, index + n) - index);
+                struct page *leaf = find_page(m, index + n);
+
+                if (!leaf) {
+                        n = part;
+                        continue;
+                }
+                for (struct page *p = leaf; more && n < part; p++) {
+                        more = page_state(p) == PAGE_ABSENT;
+                        n += more;
+                }
+                put_page(m, leaf);
+        }
+        return n;
+}
+
+/* Lock, check, READING. False: somebody was here first. => pinned */
+static bool start_page(struct page_cache *c, struct page *p, uint32_t flags, bool demand)
+{
         bool started = false;
 
-        if (!p)
-                return false;
         perturb();
         /* Read-ahead passes by what somebody has in hand. A page that is wanted is waited for (an
          * ioctl at most): whoever asked takes a state that has not changed for the result. */
@@ -155,7 +178,6 @@ static bool start_page(struct address_space *m, uint64_t index, uint32_t flags, 
                 }
                 page_unlock(c, p);
         }
-        put_page(m, p);
         return started;
 }
 
@@ -239,6 +261,34 @@ struct ra_walk {
         struct blk_plug *plug;
 };
 
+/* Up to nr pages from `first` on become READING. How many: it ends at the first that somebody else has. */
+static unsigned start_pages(const struct ra_walk *w, uint64_t first, unsigned nr)
+{
+        struct address_space *m = w->f->mapping;
+        uint32_t flags = w->win->asked ? PG_ASKED : 0;
+        unsigned done = 0;
+        bool more = true;
+
+        while (more && done < nr) {
+                struct page *leaf = grab_page(m, first + done);
+                uint64_t end = min_u64(first + nr, radix_leaf_end(&m->i_pages, first + done));
+
+                if (!leaf)
+                        break; /* no memory for the tree */
+                for (struct page *p = leaf; more && first + done < end; p++) {
+                        uint64_t at = first + done;
+
+                        more = start_page(m->cache, p,
+                                          mark_of(w->win, at) | flags |
+                                                  (at != w->wanted ? PG_READAHEAD : 0),
+                                          false);
+                        done += more;
+                }
+                put_page(m, leaf);
+        }
+        return done;
+}
+
 /* Reads [first, first + nr), which was absent a moment ago, or as much as there is memory for: of its
  * beginning, or, from_end, of its end. Pages that were begun with, *nr of those that were tried; false: there
  * is no memory. */
@@ -248,19 +298,14 @@ static bool read_run(const struct ra_walk *w, uint64_t first, unsigned *nr, bool
         struct trace *trace = m->cache->trace;
         uint64_t end = first + *nr;
         struct io_run *run = prepare(m, first, nr);
-        unsigned done = 0;
+        unsigned done;
         bool wants;
 
         if (!run)
                 return false;
         if (from_end)
                 run->fs.index = first = end - *nr;
-        while (done < *nr && start_page(m, first + done,
-                                        mark_of(w->win, first + done) |
-                                                (first + done != w->wanted ? PG_READAHEAD : 0) |
-                                                (w->win->asked ? PG_ASKED : 0),
-                                        false))
-                done++;
+        done = start_pages(w, first, *nr);
         wants = w->wanted >= first && w->wanted < first + done;
         run->demand = wants && done == 1;
         trace_emit(trace, RA_UNBOUNDED, w->fault, m->object, first, done, 0, 0);
@@ -288,10 +333,8 @@ static uint64_t read_forward(const struct ra_walk *w, uint64_t index, uint64_t e
         uint64_t longest = step > 1 ? 1 : RUN_PAGES, skipped = 0;
 
         while (index < end) {
-                unsigned nr = 0;
+                unsigned nr = (unsigned)absent_from(m, index, min_u64(longest, end - index));
 
-                while (nr < longest && index + nr < end && is_absent(m, index + nr))
-                        nr++;
                 if (nr == 0) {
                         index += step;
                         skipped++;
@@ -364,6 +407,7 @@ int read_one_page(struct address_space *m, uint64_t index, bool asked, uint64_t 
         struct page_cache *c = m->cache;
         unsigned nr = 1, held = hold_begin(c);
         struct io_run *run = prepare(m, index, &nr);
+        struct page *p;
 
         if (!run) {
                 hold_end(c, held);
@@ -371,7 +415,10 @@ int read_one_page(struct address_space *m, uint64_t index, bool asked, uint64_t 
                 return -EAGAIN;
         }
         run->demand = true;
-        nr = start_page(m, index, asked ? PG_ASKED : 0, true);
+        p = grab_page(m, index);
+        nr = p && start_page(c, p, asked ? PG_ASKED : 0, true);
+        if (p)
+                put_page(m, p);
         launch(run, nr, IO_READ | REQ_SYNC, fault, plug);
         hold_end(c, held);
         return 0;
@@ -397,11 +444,7 @@ static uint64_t probe_first_missing(void *arg, uint64_t index, uint64_t max)
 
 static uint64_t probe_first_cached(void *arg, uint64_t index, uint64_t max)
 {
-        uint64_t n = 0;
-
-        while (n < max && is_absent(arg, index + n))
-                n++;
-        return index + n;
+        return index + absent_from(arg, index, max);
 }
 
 struct ra_probe filemap_probe(struct address_space *m)
