@@ -161,27 +161,31 @@ static void none_to_append(void)
         expect_eq(file_size(path), (BAD + 2) * PAGE, "the size in the end");
 }
 
+/* Ours alone: a folder that one process removes takes what others have mounted on it away from them. */
+static char folder[] = "fltest-room-XXXXXX";
+
 /* A file system of 1 MiB, if this machine lets us have one. */
 static const char *small_fs(void)
 {
         if (unshare(CLONE_NEWNS) && unshare(CLONE_NEWUSER | CLONE_NEWNS))
                 return strerror(errno);
         mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
-        if (mkdir("fltest-room", 0700) && errno != EEXIST)
+        if (!mkdtemp(folder))
                 return strerror(errno);
-        if (mount("none", "fltest-room", "tmpfs", 0, "size=1m"))
+        if (mount("none", folder, "tmpfs", 0, "size=1m"))
                 return strerror(errno);
         return NULL;
 }
 
 static void a_full_file_system(void)
 {
-        const char *path = "fltest-room/file";
+        char path[sizeof(folder) + 8], page[PAGE];
         struct world w;
         uint64_t stored = 0;
-        int fd = open(path, O_RDWR | O_CREAT, 0600);
-        char page[PAGE];
+        int fd;
 
+        snprintf(path, sizeof(path), "%s/file", folder);
+        fd = open(path, O_RDWR | O_CREAT, 0600);
         test_at("a full file system");
         require(fd >= 0 && ftruncate(fd, PAGES * PAGE) == 0, "%s: %s", path, strerror(errno));
         close(fd);
@@ -211,7 +215,7 @@ int main(int argc, char **argv)
                 printf("no file system of its own: %s; that part is left out\n", why);
         else
                 a_full_file_system();
-        umount("fltest-room");
-        rmdir("fltest-room");
+        umount(folder);
+        rmdir(folder);
         return test_end();
 }
