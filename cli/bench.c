@@ -235,6 +235,8 @@ const struct command command_bench = {
                 "  mapped                 memory that is all mapped, beside memory from malloc\n"
                 "  block-read-32          the block layer by itself, 32 reads at the disk, beside "
                 "fio\n"
+                "  prefetch               100,000 pages by one fl_prefetch, beside fio, 32 in "
+                "flight\n"
                 "  block-ram              what it costs a request, beside the ram driver alone\n"
                 "\n"
                 "Every row runs on each side that has a meaning for it: faultline,\n"

@@ -197,6 +197,7 @@ int run_maps(struct work *w, struct bench_result *result);
 int run_touches_ring(struct work *w, struct bench_result *result);
 int run_block_ram(struct work *w, struct bench_result *result);
 int run_block_reads(struct work *w, struct bench_result *result);
+int run_prefetch(struct work *w, struct bench_result *result);
 int run_pass_ring(struct work *w, struct bench_result *result);
 
 uint64_t next_random(struct stream *s);

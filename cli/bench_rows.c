@@ -354,6 +354,23 @@ const struct workload bench_rows[] = {
                 .fio = "randread",
         },
         {
+                .name = "prefetch",
+                .title = "100,000 pages at random by one fl_prefetch, into a cache of twice the "
+                         "size",
+                .sides = BIT(FAULTLINE) | BIT(FIO_URING),
+                .beside = SIDE_FIO_URING,
+                .floor = 95,
+                .threads = 1,
+                .depth = 32,
+                .block = PAGE_SIZE,
+                .budget = 2,
+                .advice = MADV_RANDOM,
+                .setup = setup_nothing,
+                .run = run_prefetch,
+                .next = next_random,
+                .fio = "randread",
+        },
+        {
                 .name = "block-ram",
                 .title = "4 KiB writes to memory, two a request, beside the driver alone",
                 GROWS,

@@ -346,6 +346,53 @@ FL_API int fl_error_clear(struct fl_engine *engine, void *addr, size_t len);
 /* pread(2), pwrite(2) through the same pages. The buffer may be a mapping of the same file. */
 FL_API ssize_t fl_pread(struct fl_file *file, void *buf, size_t count, off_t offset);
 FL_API ssize_t fl_pwrite(struct fl_file *file, const void *buf, size_t count, off_t offset);
+
+/* --- many ranges at once, ahead of need: what madvise(MADV_WILLNEED) or readahead(2) would take a call
+ * for each, and would not tell the end of */
+
+struct fl_range {
+        off_t offset; /* bytes of the file, */
+        size_t len;   /* whole pages of which are brought in */
+};
+
+/* Bring the ranges into the cache, and return before they are there: what is not in it is read by a thread
+ * of the engine's, what touches or overlaps as one, in the order of the device, and as many at a time as
+ * keep that busy. The ranges, nr of them, thousands if need be, in any order, are the caller's again at
+ * once. They may lie in part or whole behind the end of the file: there nothing is brought in. No more
+ * is read than the cache can hold; the rest is left out. Nothing is mapped: the first touch of a page is
+ * a minor fault, and fl_pread finds it. Nothing keeps the pages from being evicted again.
+ *   eventfd: an eventfd(2), to whose counter 1 is added when it is over, however it ended; -1: none. The
+ * caller may close it at any time.
+ * What it returns is to be ended with fl_prefetch_end, before the engine is closed; the file may be closed
+ * meanwhile. NULL and errno: EBADF (the file is open for writing only; no such descriptor), EINVAL (an
+ * offset is negative, a range too long for any file, eventfd is something else), EFAULT (no ranges),
+ * ENOMEM, EAGAIN (no thread). Several may be under way: they are read one after the other. Any thread,
+ * also for the calls below; not from a signal handler. In a child of fork(2) all of them are EPERM. */
+struct fl_prefetch;
+FL_API struct fl_prefetch *fl_prefetch(struct fl_file *file, const struct fl_range *ranges,
+                                       size_t nr, int eventfd);
+
+struct fl_prefetch_result {
+        size_t size; /* sizeof(struct fl_prefetch_result), set by the caller */
+        uint64_t
+                wanted; /* bytes, whole pages, each once; what was there already is in this alone */
+        uint64_t read;  /* of these: have come */
+        uint64_t failed; /* could not be read, and are read again by who touches them */
+        uint64_t
+                left; /* have not been begun with, or, when it is over, left out: it was cancelled, or
+                          * the cache would not hold them */
+        int error;    /* errno of the first that failed; 0: none has */
+};
+/* Waits until it is over, for so many nanoseconds at most; 0: only looks. *result, if not NULL, is how it
+ * stands. 0: it is over; or -1 and errno: EAGAIN (it is not yet), EINVAL (size). */
+FL_API int fl_prefetch_wait(struct fl_prefetch *prefetch, uint64_t timeout,
+                            struct fl_prefetch_result *result);
+/* Nothing more is begun; it is over when what is being read has come. Does not wait. 0. */
+FL_API int fl_prefetch_cancel(struct fl_prefetch *prefetch);
+/* Cancels it if need be, waits for what is being read, and frees it; NULL does nothing. 0, or -1 and errno
+ * of the file's last closing, as fl_file_close; it is freed in either case. */
+FL_API int fl_prefetch_end(struct fl_prefetch *prefetch);
+
 /* ftruncate(2), under whatever maps the file: behind the new end all pages go, private copies too,
  * and access raises SIGBUS; a private copy of the page with the new end stays as it is. */
 FL_API int fl_ftruncate(struct fl_file *file, off_t length);

@@ -351,6 +351,9 @@ int fl_engine_close(struct fl_engine *e)
         if (atomic_load(&e->nr_files))
                 return fl_fail(EBUSY, NULL, "closing an engine",
                                "files opened through it are still open");
+        if (atomic_load(&e->nr_prefetches))
+                return fl_fail(EBUSY, NULL, "closing an engine",
+                               "what it prefetches has not been ended");
         mm_fork_stop(e->mm); /* the children first */
         mm_unmap(e->mm, 0, SPACE_SIZE);
         mm_drain(e->mm);

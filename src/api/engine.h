@@ -26,7 +26,8 @@ struct fl_engine {
         struct page_cache *cache;
         struct live_server *live; /* NULL: it tells nobody */
         uint64_t opened_ns;
-        _Atomic unsigned nr_files; /* handles not closed yet */
+        _Atomic unsigned nr_files;      /* handles not closed yet */
+        _Atomic unsigned nr_prefetches; /* likewise */
         char *faults;
         uint64_t perturb;
 };

@@ -72,6 +72,7 @@ static void init_locks(struct page_cache *c)
         mutex_init(&c->lock, LOCK_CACHE);
         mutex_init(&c->run_lock, LOCK_RUN);
         mutex_init(&c->drop_lock, LOCK_DROP);
+        mutex_init(&c->prefetch_lock, LOCK_PREFETCH);
         mutex_init(&c->evict_lock, LOCK_EVICT);
         mutex_init(&c->open_lock, LOCK_OPEN);
         waitq_init(&c->budget.wq);
@@ -141,6 +142,7 @@ void cache_staging(struct page_cache *c, void **base, size_t *bytes)
 
 void cache_stop(struct page_cache *c)
 {
+        worker_stop(&c->prefetcher);
         worker_stop(&c->flusher);
         worker_stop(&c->reclaimer);
 }

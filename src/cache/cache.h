@@ -111,6 +111,9 @@ struct page_cache {
         _Atomic uint32_t hold_epoch;
         _Atomic int64_t holding[2]; /* who is between hold_begin() and hold_end(), by epoch */
         struct worker reclaimer, flusher, roomer;
+        struct worker prefetcher; /* running: [open] since the first was asked for */
+        struct mutex prefetch_lock;
+        struct prefetch *prefetches;     /* [prefetch] that nobody has begun with */
         struct flush_hand flush_hand;    /* the flusher's */
         _Atomic uint32_t reclaim_wants;  /* pages that reclaim asks the flusher to clean */
         _Atomic uint64_t writeback_done; /* pages cleaned so far, to see progress */

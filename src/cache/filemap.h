@@ -246,7 +246,8 @@ struct io_run {
         struct io_run *next_free; /* [run]; the rest is its user's */
         unsigned staging_pages;
         uint64_t started_ns;
-        bool demand; /* single page somebody waits for: its failure is an ERROR */
+        bool demand;               /* single page somebody waits for: its failure is an ERROR */
+        struct prefetch *prefetch; /* that it is a part of; NULL: none */
 };
 struct io_run *io_run_get(struct page_cache *c);
 void io_run_put(struct io_run *run);

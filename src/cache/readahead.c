@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 
-#include "cache/filemap.h"
+#include "cache/prefetch.h"
 #include "util/perturb.h"
 
 #define RUN_PAGES 512 /* 2 MiB: longer windows become several runs */
@@ -76,6 +76,8 @@ static void read_end_io(struct fs_run *fs)
         struct io_run *run = container_of(fs, struct io_run, fs);
         struct address_space *m = run->mapping;
         struct page_cache *c = run->cache;
+        struct prefetch *asked = run->prefetch;
+        uint64_t nr = fs->nr_pages;
         uint64_t good = fs->error ? 0 : min_u64(pages_of(fs->valid), fs->nr_pages);
         int error = fs->error;
 
@@ -112,6 +114,8 @@ static void read_end_io(struct fs_run *fs)
         if (waitq_busy(&c->budget.wq))
                 reclaim_kick(c);
         mapping_unuse(m);
+        if (asked)
+                prefetch_ended(asked, (uint32_t)good, (uint32_t)(nr - good), error);
 }
 
 static void read_pages(struct io_run *run, struct blk_plug *plug)
@@ -210,6 +214,7 @@ static struct io_run *prepare(struct address_space *m, uint64_t index, unsigned 
         run->fs.buf = buf;
         run->fs.end_io = read_end_io;
         run->fs.error = 0;
+        run->prefetch = NULL;
         run->staging_pages = *nr;
         mapping_use(m);
         return run;
@@ -259,6 +264,8 @@ struct ra_walk {
         uint64_t wanted, fault;
         uint32_t opf;
         struct blk_plug *plug;
+        struct prefetch *prefetch; /* for which it is; NULL: none */
+        uint64_t *begun;           /* pages, of that */
 };
 
 /* Up to nr pages from `first` on become READING. How many: it ends at the first that somebody else has. */
@@ -308,6 +315,11 @@ static bool read_run(const struct ra_walk *w, uint64_t first, unsigned *nr, bool
         done = start_pages(w, first, *nr);
         wants = w->wanted >= first && w->wanted < first + done;
         run->demand = wants && done == 1;
+        if (w->prefetch && done) {
+                run->prefetch = w->prefetch;
+                prefetch_begun(w->prefetch, done);
+                *w->begun += done;
+        }
         trace_emit(trace, RA_UNBOUNDED, w->fault, m->object, first, done, 0, 0);
         launch(run, done, IO_READ | (wants ? REQ_SYNC : REQ_RAHEAD) | w->opf, w->fault, w->plug);
         stat_add(&trace->stats, STAT_readahead_pages, done - (wants ? 1 : 0));
@@ -371,7 +383,7 @@ void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t want
 {
         struct address_space *m = f->mapping;
         struct page_cache *c = m->cache;
-        const struct ra_walk w = { f, win, wanted, fault, opf, plug };
+        const struct ra_walk w = { f, win, wanted, fault, opf, plug, NULL, NULL };
         uint64_t step = max_u64(win->step, 1);
         uint64_t end, stop;
         unsigned held;
@@ -399,6 +411,31 @@ void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t want
                 c->policy->cut(&f->ra, win, stop);
                 mutex_unlock(&f->ra_lock);
         }
+}
+
+uint64_t prefetch_read(struct prefetch *p, uint64_t first, uint64_t end, uint64_t *begun,
+                       struct blk_plug *plug)
+{
+        const struct ra_window win = {
+                .start = first, .nr = (uint32_t)(end - first), .why = RA_FORCED, .asked = true
+        };
+        const struct ra_walk w = { .f = p->file,
+                                   .win = &win,
+                                   .wanted = UINT64_MAX,
+                                   .plug = plug,
+                                   .prefetch = p,
+                                   .begun = begun };
+        struct address_space *m = p->file->mapping;
+        struct page_cache *c = m->cache;
+        unsigned held = hold_begin(c);
+        uint64_t stop;
+
+        rwlock_assert_held(&m->i_rwsem);
+        *begun = 0;
+        trace_emit(c->trace, PAGE_CACHE_RA, 0, m->object, first, end - first, 0, RA_FORCED);
+        stop = read_forward(&w, first, min_u64(end, mapping_pages(m)), 1);
+        hold_end(c, held);
+        return stop;
 }
 
 int read_one_page(struct address_space *m, uint64_t index, bool asked, uint64_t fault,

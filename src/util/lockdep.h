@@ -52,6 +52,7 @@
         X(KNOWN, "known_blocks.lock", 11, 0)                                                       \
         X(RUN, "run_lock", 11, 0)                                                                  \
         X(DROP, "drop_lock", 11, 0)                                                                \
+        X(PREFETCH, "prefetch_lock", 11, 0)                                                        \
         X(PARK, "park_lock", 11, 0)                                                                \
         X(VMAS, "vma_pool.lock", 11, 0)                                                            \
         X(STAGING, "staging.lock", 11, 0)                                                          \

@@ -12,7 +12,7 @@ rows='rand-read-1 rand-read-2 rand-read-8 rand-read-32 rand-read-1-inline rand-r
         rand-noadvice-1 rand-write rand-write-8 msync-64 rand-tail-8 seq seq-write
         backward stride stride-noadvice four-streams hot-set zipf-0.9 zipf-1.1 zipf-scan many-maps map-unmap refault anon-random anon-seq
         first-touch map-large map-large-file maps-50000 far-apart pread-hit pread-miss
-        nbd-seq mapped block-read-32 block-ram'
+        nbd-seq mapped block-read-32 prefetch block-ram'
 
 # expect_count N PATTERN: in out there are N matches.
 expect_count()
@@ -72,7 +72,7 @@ expect_count 14 '"side": "pread"'
 expect_count 1 '"side": "malloc"'
 sides_here io_uring 12 '\(io_uring\|O_DIRECT\): '
 sides_here fio-psync 14 '\(fio is not\|O_DIRECT: \)'
-sides_here fio-io_uring 13 '\(fio is not\|io_uring: \|O_DIRECT: \)'
+sides_here fio-io_uring 14 '\(fio is not\|io_uring: \|O_DIRECT: \)'
 for word in '"cpu": "..*", "cores": [1-9]' '"kernel": "[0-9]' '"read_ahead_kb": [0-9]' \
         '"debug": \(true\|false\)' '"floor_permille": 250' '"cache_bytes": 1048576' '"file_bytes": 8388608' \
         '"comparable": ' '"elapsed_ns_all": [1-9]' '"cpu_ns_all": [1-9]'; do
