@@ -21,7 +21,7 @@
 /* The events that mean something to a format, by their numbers in this trace; -1: not in it. */
 struct export_events {
         int fault_begin, fault_end, filemap_fault, read_iter, write_iter;
-        int bio, getrq, merge, plugged, plug, insert, request, complete, flush, wake;
+        int bio, getrq, merge, plugged, plug, insert, request, complete, flush, wake, retry;
         int fs_map, counters, lost;
 };
 
@@ -34,12 +34,22 @@ struct export_fault {
         uint64_t object, offset;                /* its file, or 0; bytes */
         uint64_t short_name; /* trace_name() of the file, in a trace that tells no objects */
         bool placed;         /* the offset is known */
+        bool waited;         /* for something */
 };
 
 /* Where in which file a record is about; of I/O that belongs to no file, where on the device. */
 struct export_place {
         uint64_t object, offset;
         bool placed;
+};
+
+/* The operations of REQUEST, in Linux's numbers (event_text.c has their names). */
+enum export_op {
+        EXPORT_READ = 0,
+        EXPORT_FLUSH = 2,
+        EXPORT_DISCARD = 3,
+        EXPORT_WRITE_ZEROES = 9,
+        EXPORT_OP_MASK = 0xff
 };
 
 /* A request from its dispatch to its completion. */

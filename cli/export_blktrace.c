@@ -3,7 +3,7 @@
  * export_blktrace.c - the block layer's events as blktrace(8) writes them, for blkparse(1), btt(1) and
  * iowatcher(1): a stream of struct blk_io_trace (linux/blktrace_api.h), as of one CPU.
  *
- * BIO is Q, GETRQ G, MERGE M or F, PLUGGED P, PLUG (its end) U, INSERT I, REQUEST D, COMPLETE C. Merges and
+ * BIO is Q, GETRQ G, MERGE M or F, PLUGGED P, PLUG (its end) U, INSERT I, REQUEST D, COMPLETE and FLUSH C. Merges and
  * completions do not tell their operation in our trace: it is that of the bio, or of the dispatch,
  * that came before.
  */
@@ -16,15 +16,15 @@
 #include "export.h"
 #include "util/base.h"
 
-/* Operations and their flags, in Linux's numbers (event_text.c has their names). */
-enum { OP_READ = 0, OP_FLUSH = 2, OP_DISCARD = 3, OP_WRITE_ZEROES = 9, OP_MASK = 0xff };
+/* Flags of an operation, in Linux's numbers. */
 #define SYNC (1u << 11)
 #define META (1u << 12)
 #define FUA (1u << 17)
 #define PREFLUSH (1u << 18)
 #define RAHEAD (1u << 19)
 
-#define DEVICE (240u << 20) /* a major number for local use: 240,0 */
+#define MAJOR 240u        /* for local use */
+#define MOST_DEVICES 256u /* what comes later counts as the last */
 #define RECENT 65536u
 
 struct stream {
@@ -32,7 +32,21 @@ struct stream {
         FILE *out;
         uint32_t sequence;
         uint32_t *opf; /* of the bio seen last, by a hash of its sector */
+        uint64_t device
+                [MOST_DEVICES]; /* their objects: 240,0 and 240,1 ... in order of appearance */
+        unsigned devices;
 };
+
+static uint32_t device_of(struct stream *s, uint64_t object)
+{
+        unsigned i = 0;
+
+        while (i < s->devices && s->device[i] != object)
+                i++;
+        if (i == s->devices && i < MOST_DEVICES)
+                s->device[s->devices++] = object;
+        return MAJOR << 20 | (i < MOST_DEVICES ? i : MOST_DEVICES - 1);
+}
 
 static uint32_t *recent_opf(struct stream *s, uint64_t sector)
 {
@@ -42,12 +56,12 @@ static uint32_t *recent_opf(struct stream *s, uint64_t sector)
 /* As the kernel's blk_add_trace() has it. */
 static uint32_t categories(uint64_t opf)
 {
-        uint64_t op = opf & OP_MASK;
-        uint32_t c = op == OP_READ ? BLK_TC_READ : BLK_TC_WRITE;
+        uint64_t op = opf & EXPORT_OP_MASK;
+        uint32_t c = op == EXPORT_READ ? BLK_TC_READ : BLK_TC_WRITE;
 
-        if (op == OP_FLUSH)
+        if (op == EXPORT_FLUSH)
                 return BLK_TC_FLUSH | BLK_TC_WRITE;
-        if (op == OP_DISCARD || op == OP_WRITE_ZEROES)
+        if (op == EXPORT_DISCARD || op == EXPORT_WRITE_ZEROES)
                 c |= BLK_TC_DISCARD;
         if (opf & SYNC)
                 c |= BLK_TC_SYNC;
@@ -70,7 +84,7 @@ static void put(struct stream *s, const struct trace_record *r, struct blk_io_tr
         t.magic = BLK_IO_TRACE_MAGIC | BLK_IO_TRACE_VERSION;
         t.sequence = ++s->sequence;
         t.time = r && r->time > began ? r->time - began : 0;
-        t.device = DEVICE;
+        t.device = r ? device_of(s, r->object) : MAJOR << 20;
         if (r && !t.pid)
                 t.pid = r->tid;
         fwrite(&t, sizeof(t), 1, s->out);
@@ -119,6 +133,19 @@ static void put_complete(struct stream *s, const struct trace_record *r)
             NULL);
 }
 
+/* Its dispatch was at sector 0, and of no bytes. */
+static void put_flushed(struct stream *s, const struct trace_record *r)
+{
+        int64_t error = -(int64_t)r->arg[1];
+
+        put(s, r,
+            (struct blk_io_trace){
+                    .action = BLK_TA_COMPLETE | (uint32_t)BLK_TC_ACT(categories(EXPORT_FLUSH)),
+                    .error = (uint16_t)error,
+            },
+            NULL);
+}
+
 static void put_event(struct stream *s, const struct trace_record *r)
 {
         const struct export_events *ev = &s->in->ev;
@@ -140,6 +167,8 @@ static void put_event(struct stream *s, const struct trace_record *r)
                 put_io(s, r, BLK_TA_ISSUE, r->arg[2]);
         } else if (r->event == ev->complete) {
                 put_complete(s, r);
+        } else if (r->event == ev->flush) {
+                put_flushed(s, r);
         }
 }
 

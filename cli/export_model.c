@@ -29,6 +29,7 @@ static struct export_events find_events(const struct trace_reader *r)
                 .complete = trace_reader_find(r, "COMPLETE"),
                 .flush = trace_reader_find(r, "FLUSH"),
                 .wake = trace_reader_find(r, "WAKE"),
+                .retry = trace_reader_find(r, "RETRY"),
                 .fs_map = trace_reader_find(r, "FS_MAP"),
                 .counters = trace_reader_find(r, "COUNTERS"),
                 .lost = trace_reader_find(r, "LOST"),
@@ -83,6 +84,7 @@ static void add_event(const struct export_input *in, struct export_fault *f,
                 f->begin = r;
         if (r->event == ev->fault_end && f->begin && !f->end)
                 f->end = r;
+        f->waited |= r->event == ev->retry;
         if (!about || f->about)
                 return;
         f->about = r;
@@ -142,7 +144,21 @@ static void io_started(struct export_input *in, struct open_ios *open, size_t io
         in->io[io].lane = lane;
 }
 
-/* The oldest that began at that sector and is as long. */
+static bool is_flush(const struct trace_record *start)
+{
+        return (start->arg[2] & 0xff) == EXPORT_FLUSH;
+}
+
+/* Is that the end of what began so? */
+static bool ends(const struct export_input *in, const struct trace_record *start,
+                 const struct trace_record *end)
+{
+        if (start->object != end->object || is_flush(start) != (end->event == in->ev.flush))
+                return false;
+        return is_flush(start) || (start->arg[0] == end->arg[0] && start->arg[1] == end->arg[1]);
+}
+
+/* The oldest of that device that began at that sector and is as long. */
 static void io_ended(struct export_input *in, struct open_ios *open, const struct trace_record *end)
 {
         unsigned found = open->lanes;
@@ -153,7 +169,7 @@ static void io_ended(struct export_input *in, struct open_ios *open, const struc
                 if (!open->io[lane])
                         continue;
                 start = in->io[open->io[lane] - 1].start;
-                if (start->arg[0] == end->arg[0] && start->arg[1] == end->arg[1] &&
+                if (ends(in, start, end) &&
                     (found == open->lanes || open->io[lane] < open->io[found]))
                         found = lane;
         }
@@ -183,7 +199,7 @@ static int pair_requests(struct export_input *in)
                 if (r->event == in->ev.request) {
                         in->io[in->nr_io].start = r;
                         io_started(in, open, in->nr_io++);
-                } else if (r->event == in->ev.complete) {
+                } else if (r->event == in->ev.complete || r->event == in->ev.flush) {
                         io_ended(in, open, r);
                 }
         }

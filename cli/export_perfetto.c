@@ -7,12 +7,15 @@
  *     each inside the one above it: a layer lasts until an event of one above it comes;
  *   - fl_pread and fl_pwrite are asynchronous slices from their first event to their last;
  *   - requests are slices on tracks of their own, as many as were under way at once;
- *   - arrows (s, f) lead from a fault to the requests dispatched for it while it lasted;
- *   - the depth of the queue is a counter (C); what belongs to no fault is an instant (i).
+ *   - arrows (s, f) lead from a fault to the requests that served it: those dispatched for it, and
+ *     those of others, such as read-ahead, that were reading its page while it waited;
+ *   - bytes in the cache, dirty bytes and the depth of the queue are counters (C);
+ *   - what belongs to no fault is an instant (i).
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "event_text.h"
@@ -25,8 +28,8 @@
 struct writer {
         const struct export_input *in;
         FILE *out;
-        uint64_t last; /* the time of the last event: what has no end ends there */
-        json_int_t pid;
+        uint64_t last;          /* the time of the last event: what has no end ends there */
+        json_int_t pid, arrows; /* arrows: so far */
         bool first, ok;
 };
 
@@ -183,7 +186,7 @@ static void put_instant(struct writer *w, const struct trace_record *r)
 {
         const struct export_events *ev = &w->in->ev;
 
-        if (r->event == ev->request || r->event == ev->complete)
+        if (r->event == ev->request || r->event == ev->complete || r->event == ev->counters)
                 return;
         put(w, json_pack("{ss, ss, ss, so, sf, sI, sI, so}", "ph", "i", "s", "t", "cat", "event",
                          "name", printable(trace_reader_text(w->in->reader, r->event)), "ts",
@@ -212,20 +215,99 @@ static void put_faults(struct writer *w)
 
 /* ---- requests ---- */
 
-static void put_arrow(struct writer *w, const struct export_io *io, size_t number)
+/* From the fault to the request, when both are there. */
+static void put_arrow(struct writer *w, const struct export_fault *f, const struct export_io *io)
 {
-        const struct trace_record *r = io->start;
-        const struct export_fault *f = r->fault ? export_fault_of(w->in, r->fault) : NULL;
-        double at = microseconds(w, r->time);
+        uint64_t time = max_u64(f->begin->time, io->start->time);
+        json_int_t number = ++w->arrows;
+        double at = microseconds(w, time);
 
-        if (!f || !f->begin || r->time < f->begin->time || r->time > fault_end(w, f))
-                return;
-        put(w, json_pack("{ss, ss, ss, sI, sf, sI, sI}", "ph", "s", "cat", "io", "name",
-                         "served by", "id", (json_int_t)number, "ts", at, "pid", w->pid, "tid",
-                         (json_int_t)f->begin->arg[2]));
+        put(w,
+            json_pack("{ss, ss, ss, sI, sf, sI, sI}", "ph", "s", "cat", "io", "name", "served by",
+                      "id", number, "ts", at, "pid", w->pid, "tid", (json_int_t)f->begin->arg[2]));
         put(w, json_pack("{ss, ss, ss, ss, sI, sf, sI, sI}", "ph", "f", "bp", "e", "cat", "io",
-                         "name", "served by", "id", (json_int_t)number, "ts", at, "pid", w->pid,
-                         "tid", (json_int_t)(LANE_TID + io->lane)));
+                         "name", "served by", "id", number, "ts", at, "pid", w->pid, "tid",
+                         (json_int_t)(LANE_TID + io->lane)));
+}
+
+static bool is_during(const struct writer *w, const struct export_fault *f,
+                      const struct export_io *io)
+{
+        uint64_t io_end = io->end ? io->end->time : w->last;
+
+        return f->begin && io->start->time <= fault_end(w, f) && io_end >= f->begin->time;
+}
+
+/* The faults of one file in order of place, to find who waits for a piece of it. */
+static int by_place(const void *a, const void *b)
+{
+        const struct export_fault *x = *(const struct export_fault *const *)a;
+        const struct export_fault *y = *(const struct export_fault *const *)b;
+
+        if (x->object != y->object)
+                return x->object < y->object ? -1 : 1;
+        return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+/* The first of `placed` at that place or behind it. */
+static size_t first_at(const struct export_fault *const *placed, size_t nr, uint64_t object,
+                       uint64_t offset)
+{
+        const struct export_fault key = { .object = object, .offset = offset }, *at = &key;
+        size_t low = 0, high = nr;
+
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+
+                if (by_place(&placed[middle], &at) < 0)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
+}
+
+/* Those who waited for what the request read, whoever asked for it. */
+static void put_arrows_of(struct writer *w, const struct export_io *io,
+                          const struct export_fault *const *placed, size_t nr)
+{
+        const struct export_input *in = w->in;
+        const struct trace_record *r = io->start;
+        const struct export_place *place = &in->place[r - in->record];
+        const struct export_fault *own = r->fault ? export_fault_of(in, r->fault) : NULL;
+        uint64_t page = place->offset & PAGE_MASK;
+
+        /* What a fault has started runs on without it: no part of it then. */
+        if (own && is_during(w, own, io) && r->time >= own->begin->time)
+                put_arrow(w, own, io);
+        if (!place->placed || (r->arg[2] & EXPORT_OP_MASK) != EXPORT_READ)
+                return;
+        for (size_t i = first_at(placed, nr, place->object, page);
+             i < nr && placed[i]->object == place->object &&
+             placed[i]->offset < place->offset + r->arg[1];
+             i++)
+                if (placed[i] != own && is_during(w, placed[i], io) && placed[i]->waited)
+                        put_arrow(w, placed[i], io);
+}
+
+static void put_arrows(struct writer *w)
+{
+        const struct export_input *in = w->in;
+        const struct export_fault **placed = calloc(in->nr_faults + 1, sizeof(*placed));
+        size_t nr = 0;
+
+        if (!placed) {
+                errno = ENOMEM;
+                w->ok = false;
+                return;
+        }
+        for (size_t i = 0; i < in->nr_faults; i++)
+                if (in->fault[i].placed && in->fault[i].object && in->fault[i].begin)
+                        placed[nr++] = &in->fault[i];
+        qsort(placed, nr, sizeof(*placed), by_place);
+        for (size_t i = 0; i < in->nr_io && w->ok; i++)
+                put_arrows_of(w, &in->io[i], placed, nr);
+        free(placed);
 }
 
 static void put_request(struct writer *w, const struct export_io *io)
@@ -267,10 +349,50 @@ static void put_depth(struct writer *w)
         }
 }
 
+static void put_counter(struct writer *w, const char *name, uint64_t time, uint64_t bytes)
+{
+        put(w, json_pack("{ss, ss, sf, sI, s{sI}}", "ph", "C", "name", name, "ts",
+                         microseconds(w, time), "pid", w->pid, "args", "bytes",
+                         (json_int_t)min_u64(bytes, INT64_MAX)));
+}
+
+static void put_counters(struct writer *w)
+{
+        const struct export_input *in = w->in;
+
+        for (size_t i = 0; i < in->nr && w->ok; i++) {
+                const struct trace_record *r = &in->record[i];
+
+                if (r->event != in->ev.counters)
+                        continue;
+                put_counter(w, "cache", r->time, r->arg[0]);
+                put_counter(w, "dirty", r->time, r->arg[1]);
+        }
+}
+
 static void put_name(struct writer *w, const char *what, json_int_t tid, const char *name)
 {
-        put(w, json_pack("{ss, ss, sI, sI, s{ss}}", "ph", "M", "name", what, "pid", w->pid, "tid",
-                         tid, "args", "name", name));
+        put(w, json_pack("{ss, ss, sI, sI, s{so}}", "ph", "M", "name", what, "pid", w->pid, "tid",
+                         tid, "args", "name", printable(name)));
+}
+
+/* Threads that faulted, by name; the pager's slices are on their tracks. */
+static void put_threads(struct writer *w)
+{
+        const struct export_input *in = w->in;
+        uint64_t last = 0;
+
+        for (size_t i = 0; i < in->nr_faults && w->ok; i++) {
+                const struct trace_record *begin = in->fault[i].begin;
+                const char *name;
+
+                if (!begin || begin->arg[2] == last)
+                        continue;
+                last = begin->arg[2];
+                name = trace_reader_thread(in->reader, (uint32_t)last);
+                if (name)
+                        put_name(w, "thread_name", (json_int_t)last, name);
+        }
 }
 
 static void put_requests(struct writer *w)
@@ -283,11 +405,11 @@ static void put_requests(struct writer *w)
                 snprintf(name, sizeof(name), "disk, request %u", lane + 1);
                 put_name(w, "thread_name", LANE_TID + lane, name);
         }
-        for (size_t i = 0; i < in->nr_io && w->ok; i++) {
+        for (size_t i = 0; i < in->nr_io && w->ok; i++)
                 put_request(w, &in->io[i]);
-                put_arrow(w, &in->io[i], i + 1);
-        }
+        put_arrows(w);
         put_depth(w);
+        put_counters(w);
 }
 
 static bool write_perfetto(const struct export_input *in, FILE *out)
@@ -301,6 +423,7 @@ static bool write_perfetto(const struct export_input *in, FILE *out)
 
         fputs("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[", out);
         put_name(&w, "process_name", 0, "faultline");
+        put_threads(&w);
         put_faults(&w);
         put_requests(&w);
         fputs("\n]}\n", out);

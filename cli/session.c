@@ -3,6 +3,8 @@
  * session.c - opening and closing what most commands need: one engine, one file.
  */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli.h"
@@ -76,14 +78,27 @@ int session_refresh(struct session *s)
         return 0;
 }
 
+static uint64_t trace_lost(struct fl_engine *engine)
+{
+        struct fl_stats stats = { .size = sizeof(stats) };
+
+        return fl_stats(engine, &stats) ? 0 : stats.trace_dropped;
+}
+
 int session_close(struct session *s, int status)
 {
+        uint64_t lost;
+
         if (s->engine)
                 print_stats(s->options, s->engine);
         if (s->file && fl_file_close(s->file) && !status)
                 status = fail_library();
+        lost = s->engine && s->options->trace ? trace_lost(s->engine) : 0;
         if (s->engine && fl_engine_close(s->engine) && !status)
                 status = fail_library();
+        if (lost)
+                fprintf(stderr, "faultline: %s: %" PRIu64 " events were lost\n", s->options->trace,
+                        lost);
         s->file = NULL;
         s->engine = NULL;
         return status;

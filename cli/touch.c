@@ -302,6 +302,9 @@ static int print_report(struct touch *t, const struct fl_stats *stats)
         fprintf(out, "cache    %s now, %s at most, of %s\n", text_bytes(a, stats->cache_bytes),
                 text_bytes(b, stats->cache_bytes_peak), text_bytes(c, stats->budget_bytes));
         print_streams(t, out);
+        if (t->session.options->trace)
+                fprintf(out, "trace    %s event%s lost\n", text_count(a, stats->trace_dropped),
+                        stats->trace_dropped == 1 ? "" : "s");
         if (t->msync_ns)
                 fprintf(out, "msync    %s\n", text_time(a, t->msync_ns));
         if (t->verify)

@@ -430,6 +430,7 @@ struct fl_stats {
         uint64_t read_bytes, write_bytes;
         uint64_t cache_bytes, cache_bytes_peak, meta_bytes, budget_bytes;
         uint64_t io_errors, fault_ns_p50, fault_ns_p99, fault_ns_max, elapsed_ns;
+        uint64_t trace_dropped; /* events that the trace lost */
 };
 FL_API int fl_stats(struct fl_engine *engine, struct fl_stats *stats);
 /* What one device has done since it was opened, and with it each kind of operation. */

@@ -422,6 +422,7 @@ int fl_stats(struct fl_engine *e, struct fl_stats *out)
         v.fault_ns_p99 = histogram_quantile(&s->fault_ns, 990);
         v.fault_ns_max = atomic_load(&s->fault_ns.max);
         v.elapsed_ns = now_ns() - e->opened_ns;
+        v.trace_dropped = trace_dropped(&e->trace);
         memcpy(out, &v, size < sizeof(v) ? size : sizeof(v));
         out->size = size;
         return 0;

@@ -37,7 +37,8 @@
         TOLD(fault_ns_p50)                                                                         \
         TOLD(fault_ns_p99)                                                                         \
         TOLD(fault_ns_max)                                                                         \
-        TOLD(elapsed_ns)
+        TOLD(elapsed_ns)                                                                           \
+        TOLD(trace_dropped)
 
 #define STATS_NOT_COUNTED(name)
 #define STATS(X) STATS_KEYS(X, STATS_NOT_COUNTED)

@@ -58,6 +58,10 @@ if command -v blkparse >/dev/null && command -v btt >/dev/null; then
         seen=$(grep -c '^240,0 .* C ' parsed)
         [ "$seen" -ge "$(count requests)" ] || fail "blkparse: $seen completed"
         grep -q 'Skips: 0 forward' parsed || fail "blkparse skipped: $(grep Skips parsed)"
+        plugs=$(grep -c '^240,0 .* P ' parsed)
+        unplugs=$(grep -c '^240,0 .* U ' parsed)
+        [ "$plugs" -gt 100 ] && [ "$plugs" -eq "$unplugs" ] ||
+                fail "blkparse: $plugs plugs, $unplugs unplugs"
         btt -i t.bin >latencies 2>err || fail "btt: $(cat err)"
         seen=$(awk '/^D2C / && !n { n = $5 } END { print n + 0 }' latencies)
         data=$(grep -c '^240,0 .* C  *[RW]' parsed) # a flush is none of btt's

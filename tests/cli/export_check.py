@@ -76,6 +76,38 @@ def check_arrows(events, tracks):
                 f"an arrow in no slice: {event}")
 
 
+def check_counters(events):
+    tracks = {}
+    for event in events:
+        if event["ph"] == "C":
+            tracks.setdefault(event["name"], []).append((event["ts"], *event["args"].values()))
+    assert set(tracks) == {"cache", "dirty", "queue depth"}, f"counters: {set(tracks)}"
+    for name, track in tracks.items():
+        assert track == sorted(track, key=lambda at: at[0]), f"{name}: not in order of time"
+        assert min(value for _, value in track) >= 0, f"{name}: below zero"
+        if name != "dirty" or any(e["ph"] == "X" and e["name"].startswith("WRITE") for e in events):
+            assert max(value for _, value in track) > 0, f"{name}: always zero"
+    assert tracks["queue depth"][-1][1] == 0, f"requests that do not end: {tracks['queue depth'][-1]}"
+    assert tracks["dirty"][-1][1] == 0, "dirty at the end"
+
+
+# Whoever had to wait for the disk has an arrow to what it waited for.
+def check_served(events):
+    begun = {e["id"]: e for e in events if e["ph"] == "b" and e["name"].endswith("fault")}
+    ended = {e["id"]: e for e in events if e["ph"] == "e"}
+    starts = {}
+    for event in events:
+        if event["ph"] == "s":
+            starts.setdefault(event["tid"], []).append(ns(event["ts"]))
+    majors = lonely = 0
+    for key, fault in begun.items():
+        if fault["name"] == "major fault":
+            majors += 1
+            lonely += not any(ns(fault["ts"]) <= at <= ns(ended[key]["ts"])
+                              for at in starts.get(fault["tid"], []))
+    assert majors and not lonely, f"{lonely} of {majors} major faults have no arrow"
+
+
 def main():
     path, faults, requests = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     with open(path, encoding="utf-8") as file:
@@ -91,8 +123,8 @@ def main():
     assert seen == faults, f"{seen} faults, not {faults}"
     seen = sum(e["ph"] == "X" and e["cat"] == "request" for e in events)
     assert seen == requests, f"{seen} requests, not {requests}"
-    depth = [e["args"]["requests"] for e in events if e["ph"] == "C"]
-    assert min(depth) >= 0 and depth[-1] == 0, f"depth of the queue: {min(depth)}, {depth[-1]}"
+    check_counters(events)
+    check_served(events)
     layers = {e["cat"] for e in events if e["ph"] == "X"}
     assert layers >= {"mmu", "vm", "cache", "block", "driver", "request"}, layers
 

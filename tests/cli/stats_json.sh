@@ -9,7 +9,7 @@ need_engine
 keys="faults_major faults_minor faults_write cow_copies zero_fills swap_ins swap_outs
 readahead_pages readahead_hits readahead_wasted evicted_pages writeback_pages bios requests
 merges_back merges_front flushes read_bytes write_bytes cache_bytes cache_bytes_peak meta_bytes
-budget_bytes io_errors fault_ns_p50 fault_ns_p99 fault_ns_max elapsed_ns"
+budget_bytes io_errors fault_ns_p50 fault_ns_p99 fault_ns_max elapsed_ns trace_dropped"
 
 check_keys()
 {
