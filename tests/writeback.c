@@ -126,6 +126,33 @@ static void exactly_the_range(void)
                 expect_in_file(&s, i, i == 25 || i == 27 ? 2 : 1, "after close");
 }
 
+static struct fl_io_stats write_requests(struct setup *s)
+{
+        struct fl_device_stats d = { .size = sizeof(d) };
+        struct fl_io_stats sum = { 0 };
+
+        for (unsigned i = 0; fl_device_stats(s->e, i, &d) == 0; i++) {
+                sum.requests += d.write.requests;
+                sum.bytes += d.write.bytes;
+        }
+        return sum;
+}
+
+/* In whatever order pages were stored to, neighbours go to the disk in one request. */
+static void neighbours_in_one_request(void)
+{
+        const uint64_t pages = 100, clean = 57;
+        struct setup s = begin("neighbours", pages, 64ul << 20, NULL);
+
+        for (uint64_t i = 0, page; i < pages; i++)
+                if ((page = i * 149 % pages) != clean)
+                        store(&s, page, 1);
+        expect_eq(sync_pages(&s, 0, pages), 0, "msync");
+        expect_eq(write_requests(&s).bytes, (pages - 1) * PAGE, "all that was dirty, once");
+        expect_eq(write_requests(&s).requests, 2, "before the page that was not, and behind it");
+        end(&s);
+}
+
 static void by_itself(void)
 {
         const uint64_t many = 700;
@@ -406,6 +433,7 @@ int main(int argc, char **argv)
 {
         test_begin(argc, argv, 0, 0, 90);
         exactly_the_range();
+        neighbours_in_one_request();
         by_itself();
         during_a_write();
         msync_during_a_write();
