@@ -92,6 +92,22 @@ static uint64_t fault_end(const struct writer *w, const struct export_fault *f)
         return f->end ? f->end->time : w->last;
 }
 
+/* Those below `depth` end. What ends together ends a ns apart, the innermost first: times are told in
+ * floating microseconds, where begin and duration may add up to more than the end of what is around. */
+static void end_slices(struct slice *slice, const unsigned *open, unsigned *nr_open, int depth,
+                       uint64_t end)
+{
+        unsigned ending = 0;
+
+        while (ending < *nr_open && (int)slice[open[*nr_open - 1 - ending]].depth > depth)
+                ending++;
+        for (; ending; ending--) {
+                struct slice *s = &slice[open[--*nr_open]];
+
+                s->end = end > s->opened->time + ending ? end - ending : s->opened->time;
+        }
+}
+
 /* The layers of a fault, one inside the other; parents first. Returns how many. */
 static unsigned slices_of(const struct writer *w, const struct export_fault *f, struct slice *slice)
 {
@@ -106,15 +122,13 @@ static unsigned slices_of(const struct writer *w, const struct export_fault *f, 
                         break;
                 if (r->time < f->begin->time || !*layer)
                         continue;
-                while (nr_open && slice[open[nr_open - 1]].depth > depth)
-                        slice[open[--nr_open]].end = r->time;
+                end_slices(slice, open, &nr_open, (int)depth, r->time);
                 if (nr_open && slice[open[nr_open - 1]].depth == depth)
                         continue;
                 open[nr_open++] = nr;
                 slice[nr++] = (struct slice){ .opened = r, .depth = depth };
         }
-        while (nr_open)
-                slice[open[--nr_open]].end = fault_end(w, f);
+        end_slices(slice, open, &nr_open, -1, fault_end(w, f));
         return nr;
 }
 

@@ -40,6 +40,7 @@ export function timeAxis() {
         return axis({
                 values: (u, splits, at, space, step) => splits.map((s) => text.tick(s, step)),
                 space: 80,
+                size: 36,
         });
 }
 

@@ -28,7 +28,7 @@ function header(doc) {
                 [text.bytes(sum(doc.series.bytes_read)), 'read'],
                 [text.bytes(sum(doc.series.bytes_written)), 'written'],
                 [text.count(sum(doc.series.requests)), 'requests'],
-                [text.percent(wasted, pages), 'of what was read ahead wasted'],
+                [text.percent(wasted, pages), 'of the pages read wasted'],
         ];
         document.title = `${trace.name} – Faultline report`;
         get('source').textContent = `${trace.name}, process ${trace.pid}, ` +

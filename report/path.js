@@ -49,10 +49,10 @@ export function layerBar(document, dot) {
         return bar;
 }
 
-// In words; the layers that took something, the longest first.
+// In words; the layers that took a thousandth of it or more, the longest first.
 export function layerKeys(document, dot) {
         const whole = dot.layers.reduce((a, b) => a + b, 0);
-        const parts = dot.layers.map((ns, i) => ({ ns, i })).filter(({ ns }) => ns > 0).sort((a, b) => b.ns - a.ns);
+        const parts = dot.layers.map((ns, i) => ({ ns, i })).filter(({ ns }) => ns > whole / 1000).sort((a, b) => b.ns - a.ns);
         return el('ul', { class: 'keys' }, ...parts.map(({ ns, i }) =>
                 el('li', {}, swatch(`layer${i}`), `${document.events.layers[i]} ${text.time(ns)} (${text.percent(ns, whole)})`)));
 }
@@ -80,7 +80,7 @@ export function tip(document, words, dot) {
                 el('b', {}, title(document, dot)),
                 el('div', {}, place(document, dot)),
                 layerBar(document, dot), layerKeys(document, dot),
-                eventTable(document, words, dot, Math.floor((innerHeight * 0.94 - 130) / 16)));
+                eventTable(document, words, dot, Math.max(6, Math.floor((innerHeight * 0.94 - 190) / 17.6))));
 }
 
 export function details(document, words, dot, level = 'h3') {

@@ -21,7 +21,7 @@ const whyColumns = [
 export function windowSection(doc, view) {
         const { list: all, count, whys } = doc.windows;
         const root = section('readahead', 'Read-ahead',
-                'Each window is an upright bar over the part of the file that it read, from when it was asked for until it came.' +
+                'Each window is a box: as high as the part of the file that it read, as wide as the time from when it was asked for until it came.' +
                 (count > all.length ? ` ${text.count(all.length)} of ${text.count(count)} are drawn, at equal distances in order of time; the table counts all.` : ''));
         if (!count) {
                 root.append(el('p', { class: 'empty' }, 'No window was read in this trace.'));
@@ -58,12 +58,24 @@ export function windowSection(doc, view) {
                 data: () => [[view.time[0], view.time[1]], [null, null]],
                 draw: (u) => {
                         const { ctx } = u;
-                        const least = 3 * devicePixelRatio;
+                        const least = 3 * devicePixelRatio, seen = 6 * devicePixelRatio;
                         for (const w of list) {
                                 const left = u.valToPos(begin(w), 'x', true);
                                 const width = Math.max(least, u.valToPos(end(w), 'x', true) - left);
                                 let page = w.start;
-                                const runs = w.fates.length ? w.fates : [0, w.pages];
+                                let runs = w.fates.length ? w.fates : [0, w.pages];
+                                const foot = u.valToPos(w.start * 4096, 'y', true);
+                                const high = foot - u.valToPos((w.start + w.pages) * 4096, 'y', true);
+                                if (high < seen) { // too low to be seen: its shares, in a box that is not
+                                        let at = foot - (high - seen) / 2;
+                                        became(w).forEach((pages, fate) => {
+                                                const part = (pages / w.pages) * seen;
+                                                ctx.fillStyle = color(`fate${fate}`);
+                                                ctx.fillRect(left, at - part, width, part);
+                                                at -= part;
+                                        });
+                                        runs = [];
+                                }
                                 for (let i = 0; i < runs.length; i += 2) {
                                         const bottom = u.valToPos(page * 4096, 'y', true);
                                         const top = u.valToPos((page + runs[i + 1]) * 4096, 'y', true);

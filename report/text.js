@@ -37,7 +37,7 @@ export function moment(s, span) {
 
 // A moment on an axis whose ticks are `step` s apart.
 export function tick(s, step) {
-        const [unit, name] = step >= 0.01 ? [1, 's'] : step >= 1e-5 ? [1e3, 'ms'] : [1e6, 'µs'];
+        const [unit, name] = step >= 0.1 ? [1, 's'] : step >= 1e-4 ? [1e3, 'ms'] : [1e6, 'µs'];
         let digits = 0;
         while (digits < 6 && Math.abs((step * unit * 10 ** digits) % 1) > 1e-6 && Math.abs((step * unit * 10 ** digits) % 1) < 1 - 1e-6)
                 digits++;

@@ -217,7 +217,7 @@ async function accessible(page, name) {
         const before = Date.now();
         const page = await open(name);
         const doc = await documentOf(page);
-        check(doc.trace.events >= Number(process.argv[3] ?? 1), `${doc.trace.events} events`);
+        check(doc.trace.events + doc.trace.dropped >= Number(process.argv[3] ?? 1), `${doc.trace.events} events`);
         check(doc.dots.list.length <= 3000 && doc.dots.together, `${doc.dots.list.length} dots`);
         check(doc.dots.list.reduce((sum, d) => sum + d.n, 0) === doc.dots.placed, 'dots that stand for other faults than there are');
         const crowd = doc.dots.list.filter((d) => d.n > 1 && d.file === doc.heat.files[0].file).sort((a, b) => b.n - a.n)[0];
