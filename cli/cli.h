@@ -87,7 +87,8 @@ struct command {
 };
 
 extern const struct command command_cat, command_ls, command_put, command_touch, command_explain,
-        command_bench, command_doctor, command_replay, command_export, command_report, command_stat;
+        command_bench, command_doctor, command_replay, command_export, command_report, command_stat,
+        command_top;
 
 int print_command_help(const struct command *command);
 

@@ -14,7 +14,7 @@
 static const struct command *const commands[] = {
         &command_cat,     &command_ls,     &command_put,    &command_touch,
         &command_explain, &command_bench,  &command_doctor, &command_replay,
-        &command_export,  &command_report, &command_stat,
+        &command_export,  &command_report, &command_stat,   &command_top,
 };
 
 #define NR_COMMANDS (sizeof(commands) / sizeof(*commands))
