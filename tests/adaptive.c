@@ -82,13 +82,13 @@ static void forward_and_backward(void)
         for (uint64_t i = 0; i < PAGES; i++)
                 touch(&r, i);
         s = end(&r);
-        expect_stream("forward", &s, PAGES, PAGES / 32);
+        expect_stream("forward", &s, PAGES, PAGES / 128);
         expect_shown_ahead("forward", &s, PAGES / 32);
         r = begin("backward");
         for (uint64_t i = PAGES; i-- > 0;)
                 touch(&r, i);
         s = end(&r);
-        expect_stream("backward", &s, PAGES, PAGES / 32);
+        expect_stream("backward", &s, PAGES, PAGES / 128);
         expect_shown_ahead("backward", &s, PAGES / 32);
 }
 

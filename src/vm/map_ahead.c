@@ -4,8 +4,8 @@
  * the policy expects the thread to touch next. A fault costs as much as showing thirty pages in one call.
  *
  * The page that carries the read-ahead mark is left out, so that the policy sees the stream come to it;
- * and so is what reclaim has unmapped to see whether it is touched (PG_PROBED). Nobody has touched what
- * is shown here: it stays PG_READAHEAD, until the thread is seen behind it.
+ * and so is, but for the nearest, what reclaim has unmapped to see whether it is touched (PG_PROBED).
+ * Nobody has touched what is shown here: it stays PG_READAHEAD, until the thread is seen behind it.
  */
 #include <sys/mman.h>
 
@@ -26,6 +26,7 @@ static void show_run(struct vm_fault *vmf, struct page *p, struct pte *pte, uint
         for (unsigned i = 0; i < nr; i++) {
                 page_assert_locked(p + i);
                 page_set(p + i, PG_MAPPED);
+                page_clear(p + i, PG_PROBED);
         }
         perturb_gap();
         error = mm->mmu->ops->map_run(mm->mmu, addr, nr, wp, &existed);
@@ -46,10 +47,19 @@ static bool is_there(const struct page *p)
         return page_uptodate(p) && !page_test(p, PG_MARKER);
 }
 
-/* Is it to be shown? Then it is locked. */
-static bool take(struct vm_fault *vmf, struct page *p, const struct pte *pte)
+/* Did reclaim unmap it to see whether it is touched? A fault answers for its nearest neighbours too: one
+ * for each page costs more than it is worth to know. */
+static bool is_asked_for(const struct vm_fault *vmf, const struct page *p, uint64_t index)
 {
-        if (page_test(p, PG_PROBED) || !is_there(p) || pte_state(pte) != PTE_NONE ||
+        uint64_t around = vmf->mm->cache->policy->fault_around;
+
+        return page_test(p, PG_PROBED) && index / around != vmf->index / around;
+}
+
+/* Is it to be shown? Then it is locked. */
+static bool take(struct vm_fault *vmf, struct page *p, const struct pte *pte, uint64_t index)
+{
+        if (is_asked_for(vmf, p, index) || !is_there(p) || pte_state(pte) != PTE_NONE ||
             !page_trylock(p))
                 return false;
         if (is_there(p) && pte_state(pte) == PTE_NONE)
@@ -66,7 +76,7 @@ static unsigned show_part(struct vm_fault *vmf, struct page *p, struct pte *pte,
         bool wp = false;
 
         for (unsigned i = 0; i <= nr; i++) {
-                bool more = i < nr && take(vmf, p + i, pte + i);
+                bool more = i < nr && take(vmf, p + i, pte + i, index + i);
                 bool its = more && wants_notify(vmf->vma, p + i);
 
                 if (run && (!more || its != wp || run == RUN)) {
