@@ -4,7 +4,7 @@
  *
  * Who is who: page.c moves one page between states; address_space.c holds a file's pages;
  * filemap.c serves faults and fl_pread/fl_pwrite from them; readahead.c reads; writeback.c
- * writes; reclaim.c evicts; budget.c counts. Decisions come from policy/.
+ * writes; reclaim.c and shrink.c evict; budget.c counts. Decisions come from policy/.
  */
 #ifndef FL_CACHE_CACHE_H
 #define FL_CACHE_CACHE_H
@@ -262,7 +262,7 @@ bool lru_look(struct page_cache *c, struct page *p, uint32_t word, unsigned shar
               enum reclaim_choice *choice);
 /* The policy gave it up, and it is about to go. => page locked */
 void lru_evicted(struct page_cache *c, struct page *p);
-/* reclaim.c */
+/* reclaim.c, shrink.c */
 /* Is it shown by a mapping that is locked in memory? => page locked */
 bool page_is_pinned(struct page_cache *c, struct page *p);
 /* Try to free `want` pages; returns how many were freed or made closer to free. */
