@@ -156,6 +156,7 @@ static void pageout(void)
         uint64_t before = get_stats(engine).writeback_pages;
 
         advise(p, 0, PAGES, MADV_POPULATE_READ);
+        advise(q, 0, PAGES, MADV_RANDOM); /* or all that is cached would be shown with the four */
         advise(q, 40, 4, MADV_POPULATE_READ);
         fl_evict(engine, q + 20 * TEST_PAGE, TEST_PAGE);
         stamp_write(p + 10 * TEST_PAGE, 10, 3);
@@ -164,7 +165,7 @@ static void pageout(void)
         expect(becomes_clean(before, 2), "what was dirty has not been written");
         expect_eq(resident(p, 32), 2, "left of what was paged out");
         expect_eq(resident(p + 32 * TEST_PAGE, 32), 32, "not asked for");
-        /* Shown through q as well, 40 to 43, and what was mapped around them. */
+        /* Shown through q as well. */
         advise(p, 40, 4, MADV_PAGEOUT);
         expect_eq(resident(p + 40 * TEST_PAGE, 4), 4, "what two mappings show");
         expect_stamps(p, 10, 2, 3);
