@@ -78,7 +78,7 @@ bool extents_add(struct extents *e, const struct extent *more)
                 e->more = true;
                 return false;
         }
-        if (!(e->count & (e->count - 1))) { /* room for a power of two */
+        if (!e->item || !(e->count & (e->count - 1))) { /* room for a power of two */
                 grown = realloc(e->item, (e->count ? 2 * e->count : 1) * sizeof(*grown));
                 if (!grown) {
                         e->more = true;
