@@ -18,6 +18,7 @@
 
 #include "cli.h"
 #include "event_text.h"
+#include "fault_time.h"
 #include "guard.h"
 #include "trace/reader.h"
 
@@ -257,6 +258,7 @@ struct fault_summary {
         const struct trace_record *end; /* FAULT_END */
         bool major;
         uint64_t events, began, last;
+        struct fault_time time;
 };
 
 static struct fault_summary summarise(const struct explain *x, uint64_t fault)
@@ -270,6 +272,7 @@ static struct fault_summary summarise(const struct explain *x, uint64_t fault)
 
                 if (r->fault != fault)
                         continue;
+                fault_time_add(&summary.time, x->reader, r);
                 if (!summary.events++)
                         summary.began = r->time;
                 summary.last = r->time;
@@ -297,6 +300,7 @@ static void print_fault(const struct explain *x, uint64_t fault)
         else
                 printf("request %" PRIu64 ": no page fault; %s from its first event to its last\n",
                        fault, text_time(text, summary.last - summary.began));
+        fault_time_print(stdout, &summary.time);
 }
 
 /* Where on its device the page is: for a store to a hole, where it is afterwards. */
@@ -373,6 +377,7 @@ static json_t *fault_json(const struct explain *x, uint64_t id)
         json_object_set_new(fault, "id", json_integer((json_int_t)id));
         json_object_set_new(fault, "major", json_boolean(summary.major));
         json_object_set_new(fault, "ns", json_integer((json_int_t)(last - summary.began)));
+        json_object_set_new(fault, "layers", fault_time_json(&summary.time));
         for (size_t i = 0; i < x->records; i++)
                 if (x->record[i].fault == id)
                         json_array_append_new(events, event_json(x, &x->record[i], summary.began));
@@ -464,12 +469,14 @@ const struct command command_explain = {
                 "\n"
                 "Maps the file, touches it at each OFFSET in turn (at 0 if none is given), and\n"
                 "prints what every layer did for each fault, in the kernel's names, read back\n"
-                "from a trace of it. The cache starts empty, so a first touch is cold. After each\n"
-                "touch 50 ms pass, so that read-ahead it started is seen to its end. Of a file in\n"
-                "an image the sector is that of the device which the image is on.\n"
+                "from a trace of it, and in which layer its time went. The cache starts empty, so\n"
+                "a first touch is cold. After each touch 50 ms pass, so that read-ahead it "
+                "started\n"
+                "is seen to its end. Of a file in an image the sector is that of the device which\n"
+                "the image is on.\n"
                 "  OFFSET:w    store (the byte that is there already: the file does not change)\n"
                 "  --via pread read by fl_pread instead: the same path below the page cache\n"
-                "  --json      the events as JSON\n"
+                "  --json      as JSON; docs/explain.schema.json says what is in it\n"
                 "\n"
                 "Examples:\n"
                 "  faultline explain data.bin                            a cold fault\n"
