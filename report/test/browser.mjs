@@ -22,7 +22,7 @@ export async function launch() {
         const executablePath = findChromium();
         return chromium.launch({
                 executablePath,
-                args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+                args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-quic', '--no-first-run',
                         '--disable-background-networking', '--disable-component-update', '--disable-sync',
                         '--force-color-profile=srgb', '--font-render-hinting=none'],
         });

@@ -27,6 +27,9 @@ async function close(page, name) {
 }
 
 const said = (page) => page.locator('#said').textContent();
+// Within 10 s, on a machine that is busy.
+const appears = (locator) => locator.waitFor({ state: 'visible', timeout: 10000 }).then(() => true, () => false);
+const vanishes = (locator) => locator.waitFor({ state: 'hidden', timeout: 10000 }).then(() => true, () => false);
 const tip = (page) => page.locator('#tip');
 const over = (page, id) => page.locator(`#${id} .u-over`).first();
 
@@ -73,7 +76,7 @@ async function accessible(page, name) {
         const dot = doc.dots.list.filter((d) => d.file === doc.heat.files[0].file && d.kind === 0)
                 .sort((a, b) => b.ns - a.ns)[0];
         await over(page, 'faults').hover({ position: await placeOf(page, dot) });
-        check(await tip(page).isVisible(), 'pointing at a dot shows nothing');
+        check(await appears(tip(page)), 'pointing at a dot shows nothing');
         const told = await tip(page).innerText();
         for (const words of ['major fault', 'do_page_fault', 'find_vma', 'submit_bio', 'request complete', 'fault done', 'device'])
                 check(told.includes(words), `the tip of a major fault says nothing of ${words}: ${told}`);
@@ -85,13 +88,13 @@ async function accessible(page, name) {
         // Clicking keeps it.
         await page.mouse.down();
         await page.mouse.up();
-        await page.locator('#path').waitFor({ state: 'visible', timeout: 10000 });
+        check(await appears(page.locator('#path')), 'a click does not keep the path');
         check((await page.locator('#path h3').innerText()).startsWith('major fault'), 'what is kept is another fault');
         check((await page.locator('#path tbody tr').count()) === fault.path.length / 3, 'the kept path lacks events');
         await page.locator('#path button').click();
-        check(!(await page.locator('#path').isVisible()), 'the kept path does not close');
+        check(await vanishes(page.locator('#path')), 'the kept path does not close');
         await page.mouse.move(0, 0);
-        check(!(await tip(page).isVisible()), 'the tip stays');
+        check(await vanishes(tip(page)), 'the tip stays');
 
         // Selecting a range zooms in all plots; double-click shows all again.
         const whole = await page.locator('#range').innerText();
@@ -144,19 +147,19 @@ async function accessible(page, name) {
         check((await column())[0] !== slowest, 'sorting does not change the table');
         check((await said(page)).includes('sorted by time taken'), `sorting is not said: ${await said(page)}`);
         await page.locator('#faults tbody button').first().click();
-        check(await page.locator('#path').isVisible(), 'the table shows no path');
+        check(await appears(page.locator('#path')), 'the table shows no path');
 
         // The keyboard alone: from one dot to the next, kept, zoomed, out again.
         const plot = page.locator('#faults .chart');
         await plot.focus();
         await page.keyboard.press('Home');
         check((await said(page)).startsWith('1 of '), `Home: ${await said(page)}`);
-        check(await tip(page).isVisible(), 'a dot reached by the keyboard has no tip');
+        check(await appears(tip(page)), 'a dot reached by the keyboard has no tip');
         await page.keyboard.press('ArrowRight');
         check((await said(page)).startsWith('2 of '), `right: ${await said(page)}`);
         check(/fault, [\d.]+ (ns|µs|ms|s)/.test(await said(page)), `what is said of a dot: ${await said(page)}`);
         await page.keyboard.press('Enter');
-        check(await page.locator('#path').isVisible(), 'Enter does not keep the path');
+        check(await appears(page.locator('#path')), 'Enter does not keep the path');
         await plot.focus();
         await page.keyboard.press('+');
         check((await page.locator('#range').innerText()) !== whole, '+ does not zoom');
@@ -165,7 +168,7 @@ async function accessible(page, name) {
         for (const id of ['heat', 'latency', 'readahead', 'requests', 'cache']) {
                 await page.locator(`#${id} .chart`).first().focus();
                 await page.keyboard.press('End');
-                check(await tip(page).isVisible(), `${id}: the keyboard reaches nothing`);
+                check(await appears(tip(page)), `${id}: the keyboard reaches nothing`);
                 check((await said(page)).length > 10, `${id}: nothing is said`);
         }
         // Tab reaches every plot, and they have names.
