@@ -63,8 +63,10 @@ static int span_of(const struct fl_file *f, const struct fl_range *r, struct pre
 static struct prefetch_span *spans_of(const struct fl_file *f, const struct fl_range *ranges,
                                       size_t nr, int *error)
 {
-        struct prefetch_span *spans = calloc(nr ? nr : 1, sizeof(*spans));
+        struct prefetch_span *spans = NULL;
 
+        if (nr <= PTRDIFF_MAX / sizeof(*spans))
+                spans = calloc(nr ? nr : 1, sizeof(*spans));
         *error = spans ? 0 : -ENOMEM;
         for (size_t i = 0; i < nr && !*error; i++)
                 *error = span_of(f, &ranges[i], &spans[i]);
