@@ -29,13 +29,7 @@ static const char *path;
 
 static unsigned resident(char *p, unsigned nr)
 {
-        unsigned char vec[PAGES];
-        unsigned n = 0;
-
-        expect(fl_mincore(engine, p, nr * TEST_PAGE, vec) == 0, "%s", fl_strerror());
-        for (unsigned i = 0; i < nr; i++)
-                n += vec[i];
-        return n;
+        return (unsigned)resident_pages(engine, p, nr);
 }
 
 static char *map(int prot, int flags)

@@ -45,18 +45,6 @@ static void expect_held(struct fl_engine *e, uint64_t pages, const char *what)
                (unsigned long long)pages);
 }
 
-static unsigned resident(struct fl_engine *e, char *p, unsigned pages)
-{
-        unsigned char vec[1024];
-        unsigned n = 0;
-
-        require(pages <= sizeof(vec), "too many pages");
-        require(fl_mincore(e, p, pages * PAGE, vec) == 0, "%s", fl_strerror());
-        for (unsigned i = 0; i < pages; i++)
-                n += vec[i] & 1;
-        return n;
-}
-
 /* Loads take nothing from the budget, and show only what is touched. */
 static void zeros(void)
 {
@@ -65,11 +53,11 @@ static void zeros(void)
         uint64_t before = held(e);
 
         test_at("zeros");
-        expect_eq(resident(e, p, 1024), 0, "mincore before a touch");
+        expect_eq(resident_pages(e, p, 1024), 0, "mincore before a touch");
         for (uint64_t i = 0; i < 1024; i += 7)
                 expect_eq(p[i * PAGE + i], 0, "a byte never stored to");
         expect_held(e, before, "pages held after loads");
-        expect_eq(resident(e, p, 1024), 1024 / 7 + 1, "mincore after loads");
+        expect_eq(resident_pages(e, p, 1024), 1024 / 7 + 1, "mincore after loads");
         expect(get_stats(e).zero_fills >= 1024 / 7, "zero_fills");
         /* In order: in runs, with fewer faults than pages. */
         unmap(e, p, 1024);

@@ -125,6 +125,8 @@ struct fl_file *open_file(struct fl_engine *e, const char *uri, int flags);
 void *map_file(struct fl_engine *e, struct fl_file *f, size_t len, int prot, int flags,
                off_t offset);
 struct fl_stats get_stats(struct fl_engine *e);
+/* Of so many pages from p on, which are mapped, those in memory. */
+uint64_t resident_pages(struct fl_engine *e, void *p, uint64_t pages);
 /* Waits until nothing moves, then the invariants must hold. */
 void check_engine(struct fl_engine *e);
 void close_file(struct fl_file *f);

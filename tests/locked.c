@@ -22,13 +22,7 @@ static struct fl_file *file;
 
 static unsigned resident(char *p, unsigned nr)
 {
-        unsigned char vec[PAGES];
-        unsigned n = 0;
-
-        expect(fl_mincore(engine, p, BYTES(nr), vec) == 0, "%s", fl_strerror());
-        for (unsigned i = 0; i < nr; i++)
-                n += vec[i];
-        return n;
+        return (unsigned)resident_pages(engine, p, nr);
 }
 
 /* Everything behind the locked pages, twice: far more than the cache holds. */

@@ -39,17 +39,6 @@ static void expect_span(struct fl_engine *e, char *p, size_t from, size_t to, ui
         expect_eq(info.offset, from * PAGE, "the offset");
 }
 
-static unsigned resident(struct fl_engine *e, char *p, size_t pages)
-{
-        unsigned char vec[FILE_PAGES];
-        unsigned n = 0;
-
-        require(fl_mincore(e, p, pages * PAGE, vec) == 0, "%s", fl_strerror());
-        for (size_t i = 0; i < pages; i++)
-                n += vec[i];
-        return n;
-}
-
 static struct fl_file *open_with(struct fl_engine *e, const char *path, int flags, uint64_t ra)
 {
         struct fl_file_config cfg = { .size = sizeof(cfg), .readahead = ra };
@@ -187,10 +176,10 @@ static void window_of_a_mapping(void)
         expect(fl_mapping_set(e, p, 128 * PAGE, &cfg) == 0, "%s", fl_strerror());
         expect(!stamp_wrong(p + 64 * PAGE, 64, 0), "page 64");
         check_engine(e);
-        expect_eq(resident(e, p, 128), 4, "pages read with a window of 4");
+        expect_eq(resident_pages(e, p, 128), 4, "pages read with a window of 4");
         expect(!stamp_wrong(p + 192 * PAGE, 192, 0), "page 192");
         check_engine(e);
-        expect_eq(resident(e, p + 128 * PAGE, 128), 32, "pages read with a window of 32");
+        expect_eq(resident_pages(e, p + 128 * PAGE, 128), 32, "pages read with a window of 32");
         for (size_t i = 0; i < FILE_PAGES; i++)
                 expect(!stamp_wrong(p + i * PAGE, i, 0), "page %zu", i);
         expect(fl_munmap(e, p, FILE_PAGES * PAGE) == 0, "%s", fl_strerror());

@@ -23,13 +23,7 @@ static char *p; /* all of the file, shared */
 
 static unsigned resident(char *at, unsigned nr)
 {
-        unsigned char vec[PAGES];
-        unsigned n = 0;
-
-        expect(fl_mincore(engine, at, BYTES(nr), vec) == 0, "%s", fl_strerror());
-        for (unsigned i = 0; i < nr; i++)
-                n += vec[i];
-        return n;
+        return (unsigned)resident_pages(engine, at, nr);
 }
 
 static unsigned incore(char *at)

@@ -63,13 +63,7 @@ static int64_t freemem(void)
 
 static unsigned resident(unsigned first, unsigned nr)
 {
-        unsigned char vec[PAGES];
-        unsigned n = 0;
-
-        expect(fl_mincore(engine, p + BYTES(first), BYTES(nr), vec) == 0, "%s", fl_strerror());
-        for (unsigned i = 0; i < nr; i++)
-                n += vec[i];
-        return n;
+        return (unsigned)resident_pages(engine, p + BYTES(first), nr);
 }
 
 static void touch(unsigned n, bool write, uint64_t version)

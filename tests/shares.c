@@ -63,13 +63,7 @@ static struct fl_mapping_info info_at(struct fl_engine *e, const void *p)
 
 static size_t resident(struct world *w)
 {
-        static unsigned char vec[SCANNED];
-        size_t n = 0;
-
-        require(fl_mincore(w->e, w->p, w->pages * PAGE, vec) == 0, "%s", fl_strerror());
-        for (size_t i = 0; i < w->pages; i++)
-                n += vec[i];
-        return n;
+        return resident_pages(w->e, w->p, w->pages);
 }
 
 static void scan(const char *p, size_t pages)
