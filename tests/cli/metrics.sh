@@ -37,9 +37,9 @@ going_on() # PATTERN COMMAND...: its work is done, with one line that says what 
         [ "$(wc -l <err)" -eq 1 ] || fail "$*: $(cat err)"
         grep -q "^faultline: .*: .*metrics.*: $pattern; going on without" err || fail "$*: $(cat err)"
 }
-echo "my notes" >notes
+echo "my notes, which nobody is to write over" >notes
 going_on "there is something else in it" "$FAULTLINE" cat file --metrics notes
-[ "$(cat notes)" = "my notes" ] || fail "notes were written over"
+[ "$(cat notes)" = "my notes, which nobody is to write over" ] || fail "notes were written over"
 going_on "Invalid argument" "$FAULTLINE" cat file --metrics /dev/null
 going_on "No such file or directory" "$FAULTLINE" cat file --metrics no/such/m.prom
 for where in 0 99999 example.org:80 unix:; do
