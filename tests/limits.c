@@ -122,6 +122,31 @@ static void growth_that_fails(void)
         close_engine(e);
 }
 
+/* The thread that reads a page itself has its answer, good or bad, and asks the disk no second time. */
+static void read_once(void)
+{
+        const char *path = test_stamped_file("once", 64);
+        struct fl_engine *e = open_engine_with((struct fl_engine_config){
+                .cache = CACHE, .readahead = PAGE, .flags = FL_ENGINE_QUIET });
+        struct fl_file *f = open_file(e, path, O_RDONLY);
+        uint64_t before = get_stats(e).requests;
+        char buf[PAGE];
+
+        test_at("read once");
+        for (uint64_t i = 0; i < 32; i += 2)
+                expect(fl_pread(f, buf, PAGE, (off_t)(i * PAGE)) == (ssize_t)PAGE &&
+                               !stamp_wrong(buf, i, 0),
+                       "page %llu", (unsigned long long)i);
+        expect_eq(get_stats(e).requests - before, 16, "requests for 16 pages");
+        require(truncate(path, 0) == 0, "%s", strerror(errno));
+        before = get_stats(e).requests;
+        expect(fl_pread(f, buf, PAGE, 40 * PAGE) <= 0, "what the host's file has lost was read");
+        expect_eq(get_stats(e).requests - before, 1, "requests for a page that is not there");
+        check_engine(e);
+        close_file(f);
+        close_engine(e);
+}
+
 /* A private copy is dropped behind the engine's back, and its page cannot be read again: SIGBUS.
  * The engine took the copy to be there still, raised nothing, and the load faulted for ever. */
 static void copy_that_cannot_return(void)
@@ -335,6 +360,7 @@ int main(int argc, char **argv)
         everything_locked();
         locked_and_not_needed();
         growth_that_fails();
+        read_once();
         copy_that_cannot_return();
         small_cache_stays_full();
         unmapping_that_fails();

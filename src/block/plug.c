@@ -54,7 +54,7 @@ void blk_finish_plug(struct blk_plug *plug)
         if (own)
                 own->doer = plug;
         while (list.head)
-                flush_to_queue(&list, list.head->q, plug);
+                flush_to_queue(&list, list.head->q, own ? plug : NULL);
 }
 
 static bool must_flush(const struct blk_plug *plug)

@@ -119,6 +119,17 @@ static void mark_used(struct page_cache *c, struct page *p)
                 page_set(p, PG_REFERENCED);
 }
 
+/* Has anybody begun to read the page, which was in state s? */
+static bool has_begun(struct address_space *m, uint64_t index, enum page_state s)
+{
+        struct page *p = find_page(m, index);
+        enum page_state now = p ? page_state(p) : PAGE_ABSENT;
+
+        if (p)
+                put_page(m, p);
+        return now != PAGE_ABSENT && now != s;
+}
+
 /* The page up to date, locked and pinned in *out: reads it if need be, and waits. 0 or -errno. */
 static int get_page_for_read(struct file *f, uint64_t index, uint64_t req, uint64_t fault,
                              struct page **out)
@@ -165,13 +176,9 @@ static int get_page_for_read(struct file *f, uint64_t index, uint64_t req, uint6
                 if (!tried) {
                         start_read(f, index, req, 0, fault);
                         tried = true;
-                        if ((p = find_page(m, index)) && page_state(p) == PAGE_READING) {
-                                wait_on_page(&on, m, p, false);
-                                wait_on(c, &on);
+                        /* Being read, or read by this very thread, well or not. */
+                        if (has_begun(m, index, s))
                                 continue;
-                        }
-                        if (p)
-                                put_page(m, p);
                 }
                 r = read_single(m, index, fault, &on);
                 if (r != -EAGAIN)
