@@ -152,7 +152,8 @@ enum vm_fault_result result_of(struct vm_fault *vmf, enum filemap_result r)
         case FILEMAP_PAST_END:
                 if (vmf->rq.error) /* the host's file has been cut short */
                         return raise_sigbus(vmf, ENXIO, "reading a page for a fault");
-                if (wait_for_cut(vmf))
+                /* A cut that failed gives the size back before it is over. */
+                if (wait_for_cut(vmf) || vmf->index < mapping_pages(vmf->vma->vm_file->mapping))
                         return VM_FAULT_RETRY;
                 vmf->error = -ENXIO;
                 trace_fault(vmf, SIGNAL, SIGBUS, BUS_ADRERR, vmf->address, 0);
