@@ -70,7 +70,7 @@ static void write_name(struct trace_sink *s, const struct trace_named *n, const 
                 return;
         memset(place, 0, size);
         memcpy(place, &record, sizeof(record));
-        memcpy(place + sizeof(record), name, length);
+        memcpy(place + sizeof(record), name, length + 1);
 }
 
 /* The list, which holds the youngest first, the other way round. */

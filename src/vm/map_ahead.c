@@ -151,9 +151,14 @@ static bool was_passed(struct vm_fault *vmf, uint64_t index)
         return yes;
 }
 
+static uint64_t distance(const struct ra_map *map)
+{
+        return max_u64((uint64_t)(map->step < 0 ? -map->step : map->step), 1);
+}
+
 static void note_passed(struct vm_fault *vmf, const struct ra_map *map)
 {
-        uint64_t size = (uint64_t)(map->step < 0 ? -map->step : map->step), n = 0;
+        uint64_t size = distance(map), n = 0;
         uint64_t last = mapping_pages(vmf->vma->vm_file->mapping), most = map->nr;
 
         if (map->step > 0)
@@ -181,7 +186,7 @@ static uint64_t left_of(const struct vm_fault *vmf, bool before)
 /* Every step-th page, each by itself. */
 static unsigned show_strided(struct vm_fault *vmf, const struct ra_map *map)
 {
-        uint64_t size = (uint64_t)(map->step < 0 ? -map->step : map->step);
+        uint64_t size = distance(map);
         uint64_t most = min_u64(map->nr, left_of(vmf, map->step < 0) / size);
         unsigned shown = 0;
 
