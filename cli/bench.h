@@ -238,7 +238,8 @@ const char *bench_nbd_problem(void);
 
 /* A memory cgroup of our own, with a limit. */
 struct bench_cgroup {
-        int version;       /* 1 or 2 */
+        int version; /* 1 or 2 */
+        int fd;      /* of its folder: locked, which says that it is in use; -1: there is none */
         char path[4096];   /* "" if there is none */
         char problem[256]; /* why not */
 };

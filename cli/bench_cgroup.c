@@ -9,10 +9,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +20,7 @@
 #include "util/cgroup.h"
 
 #define GROUPS_DEEP 8
+#define MAKE_TRIES 10
 
 static bool write_text(const char *folder, const char *file, const char *text)
 {
@@ -36,25 +37,22 @@ static bool write_text(const char *folder, const char *file, const char *text)
         return n == (ssize_t)strlen(text);
 }
 
-/* Is that process a bench? A number may have come to be another program's. */
-static bool is_running(int pid)
+/* The folder at path with the lock that says that its run goes on; -1: another has it, or errno. The
+ * kernel drops the lock with the run's last process, whatever its name is, and wherever its number
+ * means something. */
+static int lock_group(const char *path)
 {
-        char path[64], name[32] = "";
-        FILE *f;
+        int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
-        if (kill(pid, 0) && errno == ESRCH)
-                return false;
-        snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-        f = fopen(path, "re");
-        if (!f || !fgets(name, sizeof(name), f))
-                snprintf(name, sizeof(name), "faultline"); /* who knows */
-        if (f)
-                fclose(f);
-        return !strncmp(name, "faultline", 9);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB)) {
+                close(fd);
+                return -1;
+        }
+        return fd;
 }
 
 /* Groups of runs that were killed; nobody else would take them away. They may lie anywhere: where a
- * run makes its own depends on the group that it was started in. */
+ * run makes its own depends on the group that it was started in. Locked they are somebody's. */
 static void remove_stale(const char *parent, unsigned depth)
 {
         DIR *folder = opendir(parent);
@@ -62,7 +60,7 @@ static void remove_stale(const char *parent, unsigned depth)
 
         while (folder && (entry = readdir(folder))) {
                 char path[4096], end;
-                int owner;
+                int owner, lock;
 
                 if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
                         continue;
@@ -70,12 +68,34 @@ static void remove_stale(const char *parent, unsigned depth)
                 if (sscanf(entry->d_name, "faultline-bench-%d%c", &owner, &end) != 1) {
                         if (depth)
                                 remove_stale(path, depth - 1);
-                } else if (owner > 0 && !is_running(owner)) {
+                } else if ((lock = lock_group(path)) >= 0) {
                         rmdir(path);
+                        close(lock);
                 }
         }
         if (folder)
                 closedir(folder);
+}
+
+/* Made, and ours: between the two another run may take it for one that was left, and remove it. */
+static bool make_locked(struct bench_cgroup *g)
+{
+        struct stat locked, named;
+
+        for (int i = 0; i < MAKE_TRIES; i++, usleep(1000)) {
+                if (mkdir(g->path, 0755) && errno != EEXIST)
+                        return false;
+                g->fd = lock_group(g->path);
+                if (g->fd < 0)
+                        continue;
+                if (!fstat(g->fd, &locked) && !stat(g->path, &named) &&
+                    locked.st_ino == named.st_ino && locked.st_dev == named.st_dev)
+                        return true;
+                close(g->fd);
+                g->fd = -1;
+        }
+        errno = EBUSY;
+        return false;
 }
 
 static bool try_create(struct bench_cgroup *g, int version, const char *parent, uint64_t limit)
@@ -86,7 +106,7 @@ static bool try_create(struct bench_cgroup *g, int version, const char *parent, 
         if (version == 2) /* refused where processes live in the parent; then the file is missing */
                 write_text(parent, "cgroup.subtree_control", "+memory");
         snprintf(g->path, sizeof(g->path), "%.4000s/faultline-bench-%d", parent, (int)getpid());
-        if (mkdir(g->path, 0755)) {
+        if (!make_locked(g)) {
                 snprintf(g->problem, sizeof(g->problem), "%.120s: mkdir: %s", g->path,
                          strerror(errno));
                 g->path[0] = '\0';
@@ -96,8 +116,7 @@ static bool try_create(struct bench_cgroup *g, int version, const char *parent, 
         if (write_text(g->path, file, bytes))
                 return true;
         snprintf(g->problem, sizeof(g->problem), "%.120s/%s: %s", g->path, file, strerror(errno));
-        rmdir(g->path);
-        g->path[0] = '\0';
+        bench_cgroup_remove(g);
         return false;
 }
 
@@ -107,7 +126,7 @@ void bench_cgroup_create(struct bench_cgroup *g, uint64_t limit)
         struct cgroup own;
 
         cgroup_find(&own, "");
-        *g = (struct bench_cgroup){ .version = own.version };
+        *g = (struct bench_cgroup){ .version = own.version, .fd = -1 };
         if (!own.version) {
                 snprintf(g->problem, sizeof(g->problem), "no memory cgroup is mounted");
                 return;
@@ -126,8 +145,12 @@ bool bench_cgroup_enter(const struct bench_cgroup *g)
 
 void bench_cgroup_remove(struct bench_cgroup *g)
 {
+        if (!*g->path)
+                return;
         /* The last process may still be on its way out. */
-        for (int i = 0; *g->path && rmdir(g->path) && errno == EBUSY && i < 100; i++)
+        for (int i = 0; rmdir(g->path) && errno == EBUSY && i < 100; i++)
                 usleep(10000);
+        close(g->fd);
+        g->fd = -1;
         g->path[0] = '\0';
 }

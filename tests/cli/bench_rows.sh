@@ -154,7 +154,17 @@ for try in 1 2 3 4 5; do
 done
 [ ! -d "$stale" ] || fail "the group of a killed run stays: $stale"
 
-# so it does where another run's group would not have been: below a group of a dead number
+# of one that goes on under another name it keeps away
+cp "$FAULTLINE" renamed
+./renamed bench stride --pairs --size 8M --seconds 1 --rounds 1 --dir . >out2 2>&1 &
+renamed=$!
+for try in 1 2 3 4 5; do
+        "$FAULTLINE" bench stride --pairs --size 8M --seconds 0.01 --rounds 1 --dir . >out ||
+                fail "bench"
+done
+wait "$renamed" || fail "a run beside others: $(cat out2)"
+
+# a dead run's is removed as well where another run's would not have been
 if [ -n "$stale" ] && mkdir "${stale%/*}/elsewhere-$$" 2>/dev/null; then
         sh -c 'exit 0' &
         dead=$!
