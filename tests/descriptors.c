@@ -208,6 +208,7 @@ int main(int argc, char **argv)
         struct held before;
 
         test_begin(argc, argv, 0, 0, 90);
+        test_unvisited();
         path = test_stamped_file("file", PAGES);
         fifo = test_file("fifo", 0);
         unlink(fifo);

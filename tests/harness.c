@@ -33,7 +33,8 @@ static struct {
         _Atomic unsigned failures;
         char files[MAX_FILES][PATH_MAX];
         unsigned nr_files;
-        unsigned limit; /* seconds for all of it */
+        char folder[32]; /* of test_unvisited() */
+        unsigned limit;  /* seconds for all of it */
         _Atomic(const char *) place[MAX_PLACES];
         _Atomic unsigned places;
 } run;
@@ -96,10 +97,37 @@ static void show_threads(void)
                 closedir(d);
 }
 
+/* With the sockets of children that were killed. */
+static void remove_folder(void)
+{
+        char sockets[sizeof(run.folder) + 16];
+        struct dirent *e;
+        DIR *d;
+
+        snprintf(sockets, sizeof(sockets), "%s/faultline", run.folder);
+        d = opendir(sockets);
+        while (d && (e = readdir(d)))
+                if (e->d_type == DT_SOCK)
+                        unlinkat(dirfd(d), e->d_name, 0);
+        if (d)
+                closedir(d);
+        rmdir(sockets);
+        rmdir(run.folder);
+}
+
 static void remove_files(void)
 {
         for (unsigned i = 0; i < run.nr_files; i++)
                 unlink(run.files[i]);
+        if (*run.folder)
+                remove_folder();
+}
+
+void test_unvisited(void)
+{
+        strcpy(run.folder, "/var/tmp/fltest-XXXXXX");
+        require(mkdtemp(run.folder), "mkdtemp: %s", strerror(errno));
+        setenv("XDG_RUNTIME_DIR", run.folder, 1);
 }
 
 static void *watchdog(void *arg)

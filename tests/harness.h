@@ -107,6 +107,10 @@ struct caught try_store(volatile void *p, unsigned char value);
 struct caught try_words(volatile uint64_t *to, const volatile uint64_t *from, unsigned nr);
 const char *caught_name(struct caught c);
 
+/* From now on engines publish themselves in a folder of the test's own, so that nobody else's engines
+ * look whether they live: a visitor has a descriptor in the process for as long as he stays. */
+void test_unvisited(void);
+
 /* --- what the process holds */
 unsigned count_fds(void);
 unsigned count_threads(void);

@@ -377,6 +377,7 @@ int main(int argc, char **argv)
         test_begin(argc, argv, 1, 1, 100);
         if (CHILDREN_MAY_HANG)
                 test_skip("this sanitizer's allocator may stay locked in a forked child");
+        test_unvisited();
         s.path = test_stamped_file("file", PAGES);
         require(!pipe(s.go) && !pipe(s.told), "pipe");
         s.e = open_family((struct fl_engine_config){ .cache = CACHE / 2 });
