@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * prefetch.c - fl_prefetch: thousands of ranges in few reads, each page once; its end told in three ways;
- * cancelled, beyond the budget, of a disk that fails, cut off meanwhile; and calls that cannot be.
+ * cancelled, beyond the budget, without room, of a disk that fails, cut off
+ * meanwhile; and calls that cannot be.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -18,6 +21,7 @@
 #define PAGE TEST_PAGE
 #define PAGES 2048ul
 #define SECOND 1000000000ull
+#define CUTS 100
 
 struct scene {
         struct fl_engine *e;
@@ -159,6 +163,49 @@ static void cancelled(void)
         p = ask(&s, &all, 1);
         q = ask(&s, &all, 1);
         expect(fl_prefetch_end(q) == 0 && fl_prefetch_end(p) == 0, "%s", fl_strerror());
+        end(&s);
+}
+
+struct cutter {
+        struct fl_file *f;
+        _Atomic bool stop;
+};
+
+static void *cut_and_grow(void *arg)
+{
+        struct cutter *c = arg;
+
+        while (!atomic_load(&c->stop)) {
+                expect(fl_ftruncate(c->f, 16 * PAGE) == 0, "%s", fl_strerror());
+                expect(fl_ftruncate(c->f, PAGES * PAGE) == 0, "%s", fl_strerror());
+        }
+        return NULL;
+}
+
+/* Whoever cuts a file waits, holding its size, for the reads of what goes. They must not lie with one who
+ * waits for the size. */
+static void cut_again_and_again(void)
+{
+        struct scene s = begin(16u << 20, NULL);
+        struct cutter cutter = { .f = s.f };
+        static struct fl_range ranges[PAGES / 2];
+        char *p = map_file(s.e, s.f, PAGES * PAGE, PROT_READ, MAP_SHARED, 0);
+        pthread_t thread;
+
+        for (uint64_t i = 0; i < PAGES / 2; i++)
+                ranges[i] = (struct fl_range){ (off_t)(2 * i * PAGE), PAGE };
+        require(pthread_create(&thread, NULL, cut_and_grow, &cutter) == 0, "no thread");
+        for (unsigned i = 0; i < CUTS; i++) {
+                test_at("cut while it is prefetched");
+                finish(&s, ask(&s, ranges, PAGES / 2));
+                test_at("cut while memcntl reads it");
+                expect(fl_memcntl(s.e, p, PAGES * PAGE, FL_MC_ADVISE,
+                                  (void *)(uintptr_t)MADV_WILLNEED, 0, 0) == 0,
+                       "%s", fl_strerror());
+        }
+        atomic_store(&cutter.stop, true);
+        pthread_join(thread, NULL);
+        expect(fl_munmap(s.e, p, PAGES * PAGE) == 0, "%s", fl_strerror());
         end(&s);
 }
 
@@ -328,6 +375,7 @@ int main(int argc, char **argv)
         many_ranges();
         in_few_requests();
         cancelled();
+        cut_again_and_again();
         beyond_the_budget();
         without_room();
         of_a_disk_that_fails();

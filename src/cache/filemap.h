@@ -225,6 +225,9 @@ int mapping_release(struct address_space *m);
 int mapping_refresh(struct address_space *m);
 /* truncate.c: ftruncate, under whatever maps the file. */
 int file_truncate(struct file *f, uint64_t size);
+/* i_rwsem for reading, by one who may hold back reads: its holder may be waiting for a page that they
+ * bring, so before a wait they are on their way. => no page locked */
+void mapping_read_lock(struct address_space *m, struct blk_plug *plug);
 /* mapping_ops.cut: the frames end where the file does. Whoever waited for that (WAIT_CUT) goes on. */
 void end_cut(struct address_space *m);
 /* => i_rwsem held for writing; size >= i_size, or not more */

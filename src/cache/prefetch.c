@@ -200,7 +200,7 @@ static bool bring_in(struct prefetch *p, const struct prefetch_span *s, struct b
                 wait_for_few(p, plug);
                 if (atomic_load(&p->cancelled) || is_full(p))
                         return false;
-                rwlock_read_lock(&m->i_rwsem); /* no longer nor shorter meanwhile */
+                mapping_read_lock(m, plug); /* no longer nor shorter meanwhile */
                 /* What has been cut off since is passed by. */
                 stop = at < mapping_pages(m) ? prefetch_read(p, at, end, &begun, plug) : end;
                 rwlock_read_unlock(&m->i_rwsem);

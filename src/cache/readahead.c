@@ -578,7 +578,7 @@ void filemap_read_range(struct file *f, uint64_t first, uint64_t end)
                 uint64_t reached;
 
                 win.nr = (uint32_t)min_u64(end - first, RANGE_PAGES);
-                rwlock_read_lock(&m->i_rwsem); /* no longer nor shorter meanwhile */
+                mapping_read_lock(m, &plug); /* no longer nor shorter meanwhile */
                 do_page_cache_ra(f, &win, UINT64_MAX, 0, 0, &plug);
                 rwlock_read_unlock(&m->i_rwsem);
                 reached = probe_first_missing(m, first, win.nr);

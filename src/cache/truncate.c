@@ -125,6 +125,15 @@ int file_grow(struct file *f, uint64_t size)
         return error;
 }
 
+void mapping_read_lock(struct address_space *m, struct blk_plug *plug)
+{
+        if (rwlock_read_trylock(&m->i_rwsem))
+                return;
+        blk_finish_plug(plug);
+        rwlock_read_lock(&m->i_rwsem);
+        blk_start_plug(plug);
+}
+
 int mapping_refresh(struct address_space *m)
 {
         struct inode *inode = m->host;
