@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * prefetch.c - fl_prefetch: thousands of ranges in few reads, each page once; its end told in three ways;
- * cancelled, beyond the budget, without room, of a disk that fails, cut off
+ * cancelled, also in the queue, beyond the budget, without room, of a disk that fails, cut off
  * meanwhile; and calls that cannot be.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -163,6 +165,64 @@ static void cancelled(void)
         p = ask(&s, &all, 1);
         q = ask(&s, &all, 1);
         expect(fl_prefetch_end(q) == 0 && fl_prefetch_end(p) == 0, "%s", fl_strerror());
+        end(&s);
+}
+
+/* Behind one that takes its time: it is over at once, and nobody waits for what is in front of it. */
+static void cancelled_in_the_queue(void)
+{
+        struct scene s = begin(1u << 20, "delay=200ms");
+        struct fl_range all = { 0, PAGES * PAGE };
+        struct fl_prefetch *p = fl_prefetch(s.f, &all, 1, -1), *q = ask(&s, &all, 1);
+        struct fl_prefetch *last = fl_prefetch(s.f, &all, 1, -1);
+        struct fl_prefetch_result r = { .size = sizeof(r) };
+
+        test_at("cancelled in the queue");
+        require(p && last, "%s", fl_strerror());
+        expect(fl_prefetch_cancel(q) == 0 && fl_prefetch_cancel(q) == 0, "%s", fl_strerror());
+        expect(fl_prefetch_wait(q, 0, &r) == 0, "it waits for the one in front");
+        expect_eq(r.left, r.wanted, "all of it is left");
+        finish(&s, q);
+        expect(fl_prefetch_end(last) == 0, "%s", fl_strerror());
+        expect(fl_prefetch_wait(p, 0, NULL) == -1 && errno == EAGAIN,
+               "the end of the last waited for the first");
+        expect(fl_prefetch_end(p) == 0, "%s", fl_strerror());
+        end(&s);
+}
+
+static _Atomic unsigned ticks;
+
+static void tick(int signo)
+{
+        (void)signo;
+        atomic_fetch_add(&ticks, 1);
+}
+
+/* Who waits for reads that take long has his signals meanwhile, not one when all is over. */
+static void signals_while_it_ends(void)
+{
+        struct sigaction act = { .sa_handler = tick, .sa_flags = SA_RESTART };
+        struct itimerspec often = { { 0, 20000000 }, { 0, 20000000 } };
+        struct sigevent to_me = { .sigev_signo = SIGALRM, .sigev_notify = SIGEV_THREAD_ID };
+        struct scene s = begin(1u << 20, "delay=600ms");
+        struct fl_range all = { 0, PAGES * PAGE };
+        struct fl_prefetch_result r = { .size = sizeof(r) };
+        struct fl_prefetch *p = ask(&s, &all, 1);
+        timer_t timer;
+
+        test_at("signals");
+        to_me._sigev_un._tid = gettid(); /* others would take it */
+        do                               /* until something is on its way */
+                fl_prefetch_wait(p, SECOND / 1000, &r);
+        while (r.left == r.wanted && test_left() > -20);
+        require(sigaction(SIGALRM, &act, NULL) == 0, "%s", strerror(errno));
+        require(timer_create(CLOCK_MONOTONIC, &to_me, &timer) == 0, "%s", strerror(errno));
+        atomic_store(&ticks, 0);
+        timer_settime(timer, 0, &often, NULL);
+        expect(fl_prefetch_end(p) == 0, "%s", fl_strerror());
+        timer_delete(timer);
+        expect(atomic_load(&ticks) > 2, "%u signals", atomic_load(&ticks));
+        signal(SIGALRM, SIG_DFL);
         end(&s);
 }
 
@@ -375,6 +435,8 @@ int main(int argc, char **argv)
         many_ranges();
         in_few_requests();
         cancelled();
+        cancelled_in_the_queue();
+        signals_while_it_ends();
         cut_again_and_again();
         beyond_the_budget();
         without_room();

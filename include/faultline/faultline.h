@@ -387,7 +387,8 @@ struct fl_prefetch_result {
  * stands. 0: it is over; or -1 and errno: EAGAIN (it is not yet), EINVAL (size). */
 FL_API int fl_prefetch_wait(struct fl_prefetch *prefetch, uint64_t timeout,
                             struct fl_prefetch_result *result);
-/* Nothing more is begun; it is over when what is being read has come. Does not wait. 0. */
+/* Nothing more is begun; it is over when what is being read has come, and at once if it was not its turn
+ * yet. Does not wait. 0. */
 FL_API int fl_prefetch_cancel(struct fl_prefetch *prefetch);
 /* Cancels it if need be, waits for what is being read, and frees it; NULL does nothing. 0, or -1 and errno
  * of the file's last closing, as fl_file_close; it is freed in either case. */

@@ -193,6 +193,9 @@ int fl_prefetch_end(struct fl_prefetch *p)
         if (fl_refuse(e, "ending what is prefetched"))
                 return -1;
         snprintf(name, sizeof(name), "%s", p->file->inode->name);
+        prefetch_cancel(p->prefetch);
+        while (!prefetch_wait(p->prefetch, SLICE_NS))
+                signals_let_in();
         prefetch_end(p->prefetch);
         error = file_put(p->file);
         free(p);

@@ -316,16 +316,34 @@ bool prefetch_wait(struct prefetch *p, uint64_t ns)
         return true;
 }
 
+/* False: the thread has it, or has had it. */
+static bool take_out(struct page_cache *c, struct prefetch *p)
+{
+        struct prefetch **at;
+        bool found;
+
+        mutex_lock(&c->prefetch_lock);
+        for (at = &c->prefetches; *at && *at != p; at = &(*at)->next)
+                ;
+        found = *at == p;
+        if (found)
+                *at = p->next;
+        mutex_unlock(&c->prefetch_lock);
+        return found;
+}
+
 void prefetch_cancel(struct prefetch *p)
 {
         atomic_store(&p->cancelled, true);
+        perturb_gap();
+        if (take_out(p->file->mapping->cache, p))
+                put(p);
 }
 
 void prefetch_end(struct prefetch *p)
 {
         uint32_t state;
 
-        prefetch_cancel(p);
         while ((state = atomic_load(&p->state)) != PREFETCH_GONE)
                 futex_wait(&p->state, state, 0);
         if (p->eventfd >= 0)

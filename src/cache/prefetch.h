@@ -45,9 +45,10 @@ int prefetch_start(struct file *f, struct prefetch_span *spans, size_t nr, int e
                    struct prefetch **out);
 /* Is it over? Waits so many ns for that, 0: it does not. */
 bool prefetch_wait(struct prefetch *p, uint64_t ns);
-/* Nothing more is begun; it is over when what is being read has been. */
+/* Nothing more is begun; it is over when what is being read has been: at once, if that is nothing. Does
+ * not wait for those in front of it. => no lock held */
 void prefetch_cancel(struct prefetch *p);
-/* Cancels it, waits for what is being read, and frees it; not the file. */
+/* Frees one that is over, or waits until it is; not the file. */
 void prefetch_end(struct prefetch *p);
 
 /* readahead.c: starts reading what of [first, end) is absent, for p. Where it stopped for want of memory;
