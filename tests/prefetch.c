@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * prefetch.c - fl_prefetch: thousands of ranges in few reads, each page once; its end told in three ways;
- * cancelled, also in the queue, beyond the budget, without room, of a disk that fails, cut off
+ * cancelled, also in the queue, beyond the budget, without room or tables, of a disk that fails, cut off
  * meanwhile; and calls that cannot be.
  */
 #include <errno.h>
@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "api/engine.h"
 #include "harness.h"
 
 #define PAGE TEST_PAGE
@@ -306,6 +307,66 @@ static void without_room(void)
         end(&s);
 }
 
+/* Of the tables that the trees are made of, none is left. */
+struct hoard {
+        struct table_pool *pool;
+        uint32_t units;
+        void *first; /* each begins with the next */
+};
+
+static struct hoard take_all_tables(struct table_pool *pool)
+{
+        struct hoard h = { pool, pool->units, NULL };
+        void *table;
+
+        mutex_lock(&pool->lock);
+        pool->units = pool->next;
+        mutex_unlock(&pool->lock);
+        while ((table = table_alloc(pool))) {
+                memcpy(table, &h.first, sizeof(h.first));
+                h.first = table;
+        }
+        return h;
+}
+
+static void give_tables_back(struct hoard *h)
+{
+        void *table;
+
+        while ((table = h->first)) {
+                memcpy(&h->first, table, sizeof(h->first));
+                table_free(h->pool, table);
+        }
+        mutex_lock(&h->pool->lock);
+        h->pool->units = h->units;
+        mutex_unlock(&h->pool->lock);
+}
+
+/* What could not be begun is told as that, not as what was there already. */
+static void without_tables(void)
+{
+        struct scene s = begin(16u << 20, NULL);
+        struct fl_range all = { 0, PAGES * PAGE };
+        struct fl_prefetch_result r;
+        struct hoard hoard;
+        char byte;
+        unsigned here;
+
+        test_at("without tables");
+        expect(fl_pread(s.f, &byte, 1, 0) == 1, "%s", fl_strerror());
+        check_engine(s.e);
+        hoard = take_all_tables(&s.e->tables);
+        r = finish(&s, ask(&s, &all, 1));
+        give_tables_back(&hoard);
+        here = resident(&s, 0, PAGES);
+        expect(here < PAGES, "all pages are there");
+        expect_eq(r.left, (PAGES - here) * PAGE, "bytes that are not there");
+        expect_eq(r.failed, 0, "failed");
+        r = finish(&s, ask(&s, &all, 1));
+        expect_eq(r.read, (PAGES - here) * PAGE, "bytes, now that there are tables");
+        end(&s);
+}
+
 static void of_a_disk_that_fails(void)
 {
         struct scene s = begin(16u << 20, "eio@40960+4096*1000");
@@ -440,6 +501,7 @@ int main(int argc, char **argv)
         cut_again_and_again();
         beyond_the_budget();
         without_room();
+        without_tables();
         of_a_disk_that_fails();
         behind_the_end();
         bad_input();

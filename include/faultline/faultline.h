@@ -378,10 +378,9 @@ struct fl_prefetch_result {
                 wanted; /* bytes, whole pages, each once; what was there already is in this alone */
         uint64_t read;  /* of these: have come */
         uint64_t failed; /* could not be read, and are read again by who touches them */
-        uint64_t
-                left; /* have not been begun with, or, when it is over, left out: it was cancelled, or
-                          * the cache would not hold them */
-        int error;    /* errno of the first that failed; 0: none has */
+        uint64_t left; /* have not been begun with, or, when it is over, left out: it was cancelled,
+                          * the cache would not hold them, or there was no memory to keep account */
+        int error;     /* errno of the first that failed; 0: none has */
 };
 /* Waits until it is over, for so many nanoseconds at most; 0: only looks. *result, if not NULL, is how it
  * stands. 0: it is over; or -1 and errno: EAGAIN (it is not yet), EINVAL (size). */

@@ -268,8 +268,9 @@ struct ra_walk {
         uint64_t *begun;           /* pages, of that */
 };
 
-/* Up to nr pages from `first` on become READING. How many: it ends at the first that somebody else has. */
-static unsigned start_pages(const struct ra_walk *w, uint64_t first, unsigned nr)
+/* Up to nr pages from `first` on become READING. How many: it ends at the first that somebody else has, or,
+ * *full, where there is no memory for the tree. */
+static unsigned start_pages(const struct ra_walk *w, uint64_t first, unsigned nr, bool *full)
 {
         struct address_space *m = w->f->mapping;
         uint32_t flags = w->win->asked ? PG_ASKED : 0;
@@ -280,8 +281,8 @@ static unsigned start_pages(const struct ra_walk *w, uint64_t first, unsigned nr
                 struct page *leaf = grab_page(m, first + done);
                 uint64_t end = min_u64(first + nr, radix_leaf_end(&m->i_pages, first + done));
 
-                if (!leaf)
-                        break; /* no memory for the tree */
+                if ((*full = !leaf))
+                        break;
                 for (struct page *p = leaf; more && first + done < end; p++) {
                         uint64_t at = first + done;
 
@@ -305,14 +306,14 @@ static bool read_run(const struct ra_walk *w, uint64_t first, unsigned *nr, bool
         struct trace *trace = m->cache->trace;
         uint64_t end = first + *nr;
         struct io_run *run = prepare(m, first, nr);
+        bool wants, full = false;
         unsigned done;
-        bool wants;
 
         if (!run)
                 return false;
         if (from_end)
                 run->fs.index = first = end - *nr;
-        done = start_pages(w, first, *nr);
+        done = start_pages(w, first, *nr, &full);
         wants = w->wanted >= first && w->wanted < first + done;
         run->demand = wants && done == 1;
         if (w->prefetch && done) {
@@ -325,7 +326,7 @@ static bool read_run(const struct ra_walk *w, uint64_t first, unsigned *nr, bool
         stat_add(&trace->stats, STAT_readahead_pages, done - (wants ? 1 : 0));
         if (!from_end)
                 *nr = done ? done : 1;
-        return true;
+        return done || !full;
 }
 
 static void note_skipped(const struct ra_walk *w, uint64_t index, uint64_t skipped)
