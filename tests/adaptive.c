@@ -192,6 +192,34 @@ static void at_random(void)
                (unsigned long long)(s.read_bytes / PAGE), (unsigned long long)s.faults_major);
 }
 
+#define SET (CACHE / PAGE * 9 / 10)
+#define SET_ROUNDS 12
+
+/* A set that just fits, read in order and then used at random: what was read beyond its end goes, not the
+ * set to its last page, and in the end there is not one fault more. */
+static void set_that_fits(void)
+{
+        struct reader r = begin("a set that fits");
+        struct fl_stats filled, before, s;
+        uint64_t state = test.seed;
+
+        for (uint64_t i = 0; i < SET; i++)
+                touch(&r, i);
+        filled = get_stats(r.e);
+        for (unsigned round = 0; round < SET_ROUNDS; round++) {
+                before = get_stats(r.e);
+                for (uint64_t i = 0; i < 4 * SET; i++)
+                        touch(&r, random_below(&state, SET));
+        }
+        s = end(&r);
+        expect(s.evicted_pages - filled.evicted_pages <= SET / 2, "%llu of %lu pages evicted",
+               (unsigned long long)(s.evicted_pages - filled.evicted_pages), SET);
+        expect(s.faults_major + s.faults_minor == before.faults_major + before.faults_minor,
+               "%llu major and %llu minor faults in the last round",
+               (unsigned long long)(s.faults_major - before.faults_major),
+               (unsigned long long)(s.faults_minor - before.faults_minor));
+}
+
 int main(int argc, char **argv)
 {
         test_begin(argc, argv, 0, 0, 60);
@@ -199,6 +227,7 @@ int main(int argc, char **argv)
         forward_and_backward();
         strided();
         shown_again();
+        set_that_fits();
         four_threads();
         at_random();
         return test_end();

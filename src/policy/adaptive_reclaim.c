@@ -24,6 +24,10 @@
  * MAIN would be left alone while streams pass by; so one look in so many is at its oldest, and what is
  * no longer in use goes in the end. The other way round, what a stream read too far would stay within its
  * share for ever while all that is wanted fits but for that: one look in four is at the streams' oldest.
+ *
+ * Free-behind is for what streams bring in. When it is others who bring in pages, the streams have ended, and
+ * what they have left may be in use: then it is tried too, the youngest first, where what was read beyond
+ * the end is.
  */
 #include "policy/reclaim.h"
 
@@ -32,14 +36,32 @@ enum { SMALL, MAIN, TRIED, STREAM };
 
 #define NEW_SHARE 10   /* SMALL and TRIED: a tenth of all pages */
 #define STREAM_SHARE 8 /* what streams may keep: an eighth */
-#define MAIN_MOST 80   /* percent that pages of a stream may make MAIN, when they come back */
-#define RETRY 64       /* pages that go until lists are tried again of which none could */
-#define TURNS 4        /* of as many looks while all is within its share one is at STREAM */
-#define AGE_MAIN 16    /* memories' worth of looks in which all of MAIN is looked at once */
+
+/* Streams are there, for this many pages that they have brought in: a window of theirs, also of a small
+ * memory's. A page of others counts for two. */
+#define FLOW_SHARE 32
+#define FLOW_LEAST 64
+#define FLOW_OTHERS 2
+
+#define MAIN_MOST 80 /* percent that pages of a stream may make MAIN, when they come back */
+#define RETRY 64     /* pages that go until lists are tried again of which none could */
+#define TURNS 4      /* of as many looks while all is within its share one is at STREAM */
+#define AGE_MAIN 16  /* memories' worth of looks in which all of MAIN is looked at once */
 
 /* own: looks at other lists since the last at MAIN, weighed by its size; looks while all is within its share;
- * passes in a row of each list. */
-enum { DUE, TURN, PASSED };
+ * whether it is streams that bring in pages, 0: others do; passes in a row of each list. */
+enum { DUE, TURN, FLOW, PASSED };
+
+/* A page has come in, by a stream or not. */
+static void note_flow(struct reclaim *r, bool stream)
+{
+        uint64_t most = atomic_load(&r->nr) / FLOW_SHARE + FLOW_LEAST;
+
+        if (stream)
+                r->own[FLOW] += r->own[FLOW] < most;
+        else
+                r->own[FLOW] -= min_u64(r->own[FLOW], FLOW_OTHERS);
+}
 
 static bool adaptive_added(struct reclaim *r, uint32_t page, const struct reclaim_page *p,
                            uint64_t key)
@@ -49,6 +71,8 @@ static bool adaptive_added(struct reclaim *r, uint32_t page, const struct reclai
         unsigned list;
 
         reclaim_node(r, page)->bits = 0;
+        if (!p->asked)
+                note_flow(r, p->readahead);
         before = ghost_take(r, key, &distance, &bit);
         if (p->asked) /* whoever says what he needs is believed, more than what he has used once */
                 list = MAIN;
@@ -75,7 +99,8 @@ static unsigned choose(struct reclaim *r)
                 r->own[DUE] = 0;
                 return MAIN;
         }
-        if (may_give(r, STREAM) && r->list[STREAM].nr > nr / STREAM_SHARE)
+        if (may_give(r, STREAM) && r->list[STREAM].nr > nr / STREAM_SHARE &&
+            (r->own[FLOW] || new <= nr / NEW_SHARE))
                 return STREAM;
         if (new > nr / NEW_SHARE) {
                 bool tried = r->list[TRIED].nr > r->list[SMALL].nr;
@@ -100,7 +125,15 @@ static uint32_t adaptive_next(struct reclaim *r)
                         r->own[PASSED + list] = 0;
                 list = choose(r);
         }
-        return list == RECLAIM_LISTS ? 0 : reclaim_pop(r, list);
+        if (list == RECLAIM_LISTS)
+                return 0;
+        if (list == STREAM && !r->own[FLOW]) {
+                uint32_t page = r->list[STREAM].tail;
+
+                reclaim_unlink(r, page);
+                return page;
+        }
+        return reclaim_pop(r, list);
 }
 
 static enum reclaim_choice keep_on(struct reclaim_node *node, unsigned list,
@@ -116,6 +149,10 @@ static enum reclaim_choice adaptive_look(struct reclaim *r, uint32_t page,
         struct reclaim_node *node = reclaim_node(r, page);
 
         r->own[PASSED + node->list] = 0;
+        if (node->list == STREAM && !r->own[FLOW]) {
+                node->bits |= WAITED;
+                return keep_on(node, TRIED, p);
+        }
         if (p->readahead && !(node->bits & WAITED)) {
                 node->bits |= WAITED;
                 return RECLAIM_KEEP;
@@ -138,7 +175,11 @@ static enum reclaim_choice adaptive_look(struct reclaim *r, uint32_t page,
  * others have come to that. Meanwhile some may have become clean: now and then it is tried. */
 static void adaptive_pass(struct reclaim *r, uint32_t page)
 {
-        r->own[PASSED + reclaim_node(r, page)->list]++;
+        struct reclaim_node *node = reclaim_node(r, page);
+
+        r->own[PASSED + node->list]++;
+        if (node->list == STREAM && !r->own[FLOW]) /* not the youngest again and again */
+                node->list = TRIED;
 }
 
 /* Of what streams leave behind one page in four is remembered: there is much of it, and it would push out
