@@ -199,11 +199,12 @@ static void decide_behind(struct file *f, uint64_t index, uint64_t fault, struct
         struct address_space *m = f->mapping;
         struct page_cache *c = m->cache;
         uint64_t unit = index / c->page_pages;
-        struct ra_probe probe = filemap_probe(m);
+        struct ra_probe probe;
         struct ra_request q;
 
         if (!c->policy->read_behind || m->swap_backed || b->unit == unit)
                 return;
+        probe = filemap_probe(m);
         q = read_request(f, &probe, index, 1, 0);
         b->unit = unit;
         mutex_lock(&f->ra_lock);
