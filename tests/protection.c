@@ -19,6 +19,12 @@
 #define PAGES 1024ul
 #define BAD 512ul /* behind the swap area, whose delays are another's */
 
+#ifdef __SANITIZE_ADDRESS__ /* maps memory of its own now and then */
+#define NEEDS_MAPPINGS true
+#else
+#define NEEDS_MAPPINGS false
+#endif
+
 struct scene {
         struct fl_engine *e;
         struct fl_file *f;
@@ -159,7 +165,10 @@ int main(int argc, char **argv)
         test_begin(argc, argv, 1, 1, 60);
         if (most_maps() > 200000)
                 test_skip("vm.max_map_count is too large to be reached");
-        not_to_be_shown();
+        if (NEEDS_MAPPINGS)
+                puts("without a mapping to spare the sanitizer gives up: that part is left out");
+        else
+                not_to_be_shown();
         while_the_file_is_read();
         return test_end();
 }
