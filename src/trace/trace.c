@@ -33,6 +33,21 @@ static struct {
         _Alignas(64) _Atomic uint32_t n;
 } inflight[64];
 
+/* The threads that were writing are not in a child of fork(): it would wait for them for ever. But the
+ * one that forks is there, which may be in a signal handler that has interrupted it. */
+static void forget_emitters(void)
+{
+        for (unsigned i = 0; i < ARRAY_SIZE(inflight); i++)
+                atomic_store(&inflight[i].n, 0);
+        if (self.busy)
+                atomic_store(&inflight[self.serial % ARRAY_SIZE(inflight)].n, 1);
+}
+
+__attribute__((constructor)) static void register_fork_handler(void)
+{
+        pthread_atfork(NULL, NULL, forget_emitters);
+}
+
 void trace_init(struct trace *t)
 {
         memset(t, 0, sizeof *t);

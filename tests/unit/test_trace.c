@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "trace/reader.h"
@@ -114,6 +115,50 @@ Test(trace, new_file_is_private, .init = set_up, .fini = tear_down)
         cr_assert_eq(trace_stop(&trace[0]), 0);
         cr_assert_eq(stat(path[0], &st), 0);
         cr_assert_eq(st.st_mode & 07777, 0600);
+}
+
+/* A child of fork() traces for itself, whatever the parent's threads are about. */
+static _Atomic bool forked_enough;
+
+static void *emit_all_the_time(void *arg)
+{
+        while (!atomic_load(&forked_enough))
+                trace_emit(&trace[0], PTE, 1, 0, (uintptr_t)arg, 0, 0, 0);
+        return NULL;
+}
+
+static int trace_in_child(void)
+{
+        alarm(20); /* or it waits for a thread that it has not */
+        if (trace_start(&trace[1], path[1]))
+                return 1;
+        trace_emit(&trace[1], PTE, 1, 0, 0, 0, 0, 0);
+        return trace_stop(&trace[1]) ? 2 : 0;
+}
+
+Test(trace, child_waits_for_no_thread_of_the_parent, .init = set_up, .fini = tear_down)
+{
+        pthread_t thread[4];
+        int status = 0;
+
+        cr_assert_eq(trace_start(&trace[0], path[0]), 0);
+        for (unsigned i = 0; i < 4; i++)
+                cr_assert_eq(pthread_create(&thread[i], NULL, emit_all_the_time, NULL), 0);
+        for (unsigned i = 0; i < 30 && !status; i++) {
+                pid_t pid;
+
+                usleep(1000);
+                pid = fork();
+                cr_assert_geq(pid, 0);
+                if (pid == 0)
+                        _exit(trace_in_child());
+                cr_assert_eq(waitpid(pid, &status, 0), pid);
+        }
+        atomic_store(&forked_enough, true);
+        for (unsigned i = 0; i < 4; i++)
+                pthread_join(thread[i], NULL);
+        cr_assert_eq(trace_stop(&trace[0]), 0);
+        cr_assert_eq(status, 0, "a child ended with %#x", (unsigned)status);
 }
 
 /* Threads number their events; what arrives of each must be in order, and none may be missing
