@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <langinfo.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -240,4 +241,29 @@ void live_printable(const char *text, char *out, size_t size)
                 }
         }
         out[n] = '\0';
+}
+
+const char *live_shown(const char *text, char *out, size_t size)
+{
+        live_printable(text, out, size);
+        if (strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
+                for (char *c = out; *c; c++)
+                        if ((unsigned char)*c >= 0x80)
+                                *c = '?';
+        return out;
+}
+
+json_t *live_json(const char *text)
+{
+        json_t *string = json_string(text);
+        char *copy;
+
+        if (string || !(copy = strdup(text)))
+                return string;
+        for (char *c = copy; *c; c++) /* not UTF-8 */
+                if (*c < ' ' || *c > '~')
+                        *c = '?';
+        string = json_string(copy);
+        free(copy);
+        return string;
 }

@@ -36,5 +36,9 @@ const char *live_text(const json_t *object, const char *key);
 void live_escape(const char *text, char *out, size_t size);
 /* For a terminal: no byte that could steer one. */
 void live_printable(const char *text, char *out, size_t size);
+/* The same for the terminal that there is, which may know no UTF-8; setlocale(3) has been called. */
+const char *live_shown(const char *text, char *out, size_t size);
+/* A string, whatever the bytes: one that is not UTF-8 is told in ASCII. NULL: no memory. */
+json_t *live_json(const char *text);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "live.h"
 #include "report.h"
 #include "util/base.h"
 
@@ -24,16 +25,7 @@ const char *const report_kinds[REPORT_KINDS] = { "major", "minor",  "store",
 
 json_t *report_text(const char *text)
 {
-        json_t *string = json_string(text);
-        char buf[256];
-        size_t n = 0;
-
-        if (string)
-                return string;
-        for (; *text && n < sizeof(buf) - 1; text++) /* not UTF-8 */
-                buf[n++] = *text < ' ' || *text > '~' ? '?' : *text;
-        buf[n] = 0;
-        return json_string(buf);
+        return live_json(text);
 }
 
 json_t *report_number(uint64_t value)

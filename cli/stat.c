@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -72,7 +73,7 @@ static void print_row(const struct file_stat *f, const char *who, const struct r
 {
         char res[TEXT_MAX], size[TEXT_MAX], name[512];
 
-        live_printable(f->uri, name, sizeof(name));
+        live_shown(f->uri, name, sizeof(name));
         printf("%8s %8" PRIu64 " %8s %-20s %s\n", short_size(res, r->pages << PAGE_SHIFT, f->bytes),
                r->pages, short_size(size, f->size, f->bytes), who, name);
         print_bar(r, pages_of(f->size));
@@ -89,9 +90,9 @@ static json_t *bar_json(const struct residency *r, uint64_t pages)
 
 static json_t *row_json(const struct file_stat *f, const char *by, const struct residency *r)
 {
-        return json_pack("{s:s, s:I, s:I, s:I, s:s?, s:I, s:o}", "by", by, "res",
+        return json_pack("{s:s, s:I, s:I, s:I, s:o, s:I, s:o}", "by", by, "res",
                          (json_int_t)(r->pages << PAGE_SHIFT), "pages", (json_int_t)r->pages,
-                         "size", (json_int_t)f->size, "file", f->uri, "pages_per_part",
+                         "size", (json_int_t)f->size, "file", live_json(f->uri), "pages_per_part",
                          (json_int_t)r->each, "parts", bar_json(r, pages_of(f->size)));
 }
 
@@ -121,15 +122,15 @@ static void tell_engine(struct file_stat *f, const struct live_engine *engine, c
         json_t *row;
 
         read_residency(answer, pages_of(f->size), &r);
-        live_printable(live_text(answer, "program"), program, sizeof(program));
-        snprintf(who, sizeof(who), "%d %.40s", engine->pid, program);
         if (!f->options->json) {
+                live_shown(live_text(answer, "program"), program, sizeof(program));
+                snprintf(who, sizeof(who), "%d %.40s", engine->pid, program);
                 print_row(f, who, &r);
                 return;
         }
         row = row_json(f, "engine", &r);
         json_object_set_new(row, "pid", json_integer(engine->pid));
-        json_object_set_new(row, "program", json_string(program));
+        json_object_set_new(row, "program", live_json(live_text(answer, "program")));
         json_object_set_new(row, "dirty_pages",
                             json_integer((json_int_t)live_number(file, "dirty_pages")));
         json_object_set_new(row, "writeback_pages",
@@ -326,9 +327,9 @@ static int print_program(struct file_stat *f)
                                   (json_int_t)e->bytes, "at",
                                   e->somewhere ? json_integer((json_int_t)e->at) : json_null()));
         }
-        object = json_pack("{s:s?, s:I, s:s, s:o, s:o}", "file", f->uri, "size",
-                           (json_int_t)f->size, "id", f->id, "in_memory", f->rows, "extents",
-                           f->extents.why_not ? json_null() : extents);
+        object = json_pack("{s:o, s:I, s:o, s:o, s:o}", "file", live_json(f->uri), "size",
+                           (json_int_t)f->size, "id", live_json(f->id), "in_memory", f->rows,
+                           "extents", f->extents.why_not ? json_null() : extents);
         if (f->extents.why_not)
                 json_decref(extents);
         return print_json(stdout, object) ? status : fail(f->uri, "print", "%s", strerror(errno));
@@ -346,6 +347,7 @@ static int run(struct options *o, int argc, char **argv)
 
         if (!f.uri)
                 return status;
+        setlocale(LC_CTYPE, "");
         status = host_path(f.uri) ? look_at_host_file(&f, host_path(f.uri)) : look_at_image(&f);
         if (!status)
                 status = o->json ? print_program(&f) : print_people(&f);

@@ -3,7 +3,6 @@
  * top_lines.c - the lines of `faultline top`: engines, the hottest files, the slowest faults.
  */
 #include <inttypes.h>
-#include <langinfo.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,15 +66,9 @@ static const char *brief_time(char buf[TEXT_MAX], uint64_t ns)
         return buf;
 }
 
-/* As the terminal can show it. */
 static const char *shown(const char *text, char out[NAME_SHOWN])
 {
-        live_printable(text, out, NAME_SHOWN);
-        if (strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
-                for (char *c = out; *c; c++)
-                        if ((unsigned char)*c >= 0x80)
-                                *c = '?';
-        return out;
+        return live_shown(text, out, NAME_SHOWN);
 }
 
 /* ---- engines ---- */

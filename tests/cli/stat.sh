@@ -80,6 +80,12 @@ bar=$(grep -A1 ' holder *file$' out | grep ' 6/1001$')
         fail "the bar: '$bar'"
 "$FAULTLINE" stat file --json >out || fail "stat --json"
 grep -q '"pages": 6, ' out && grep -q '"pages": 1, ' out || fail "--json: $(cat out)"
+# a name that is not UTF-8, and holds what steers a terminal of eight bits
+strange=$(printf 'na\303me\2332J')
+cp file "$strange" && "$FAULTLINE" stat "$strange" --json >out || fail "--json of a strange name"
+grep -q '"file": "na?me?2J"' out || fail "--json of a strange name: $(cat out)"
+LC_ALL=C "$FAULTLINE" stat "$strange" >out || fail "a strange name"
+grep -q 'na?me?2J$' out || fail "a strange name: $(cat out)"
 # by another name
 ln -s file link
 "$FAULTLINE" stat "file:$work/link" -b | grep -q "holder  *file:$work/link" || fail "by a link"
