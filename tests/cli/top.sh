@@ -116,7 +116,9 @@ END
         tmux -S tmux.sock resize-window -x 60 -y 12 || fail "resize-window"
         for _ in $(seq 200); do
                 tmux -S tmux.sock capture-pane -p >screen
-                [ "$(wc -l <screen)" -eq 12 ] && sed -n 12p screen | grep -q '^q end' && break
+                # whole: it may be caught while it is drawn
+                [ "$(wc -l <screen)" -eq 12 ] && sed -n 12p screen | grep -q '^q end' &&
+                        sed -n 1p screen | grep -q '^faultline top' && break
                 sleep 0.05
         done
         sed -n 12p screen | grep -q '^q end' || fail "12 rows: $(cat screen)"
