@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,7 +35,8 @@
 #define READ_NS (2 * SECOND)
 #define WRITE_NS (5 * SECOND)
 #define LINGER_NS SECOND
-#define FILE_NS SECOND /* so often FILE is written */
+#define FILE_NS SECOND        /* so often FILE is written */
+#define REST_NS (SECOND / 10) /* without descriptors nobody is accepted, who stays ready */
 
 struct client {
         int fd; /* -1: free */
@@ -52,7 +55,8 @@ struct live_server {
         int stop; /* an eventfd */
         struct listener listeners[LISTENERS];
         struct client clients[CLIENTS];
-        char *memory; /* of all answers, and one more for the file */
+        uint64_t rest; /* ns; until then nobody is accepted */
+        char *memory;  /* of all answers, and one more for the file */
         char *file, *file_new;
         bool file_failed; /* and it has been said */
 };
@@ -175,8 +179,11 @@ static void accept_client(struct live_server *s, struct listener *l)
         struct client *c = free_client(s);
         int fd = c ? accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
 
-        if (fd < 0)
+        if (fd < 0) {
+                if (c && errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+                        s->rest = now_ns() + REST_NS;
                 return;
+        }
         if (l->local && runtime_peer(fd) < 0) {
                 close(fd);
                 return;
@@ -197,6 +204,8 @@ static int timeout_ms(struct live_server *s, uint64_t next_file)
         for (unsigned i = 0; i < CLIENTS; i++)
                 if (s->clients[i].fd >= 0)
                         first = min_u64(first, s->clients[i].deadline);
+        if (s->rest > now)
+                first = min_u64(first, s->rest);
         if (first == UINT64_MAX)
                 return -1;
         return first <= now ? 0 : (int)((first - now) / 1000000 + 1);
@@ -216,11 +225,12 @@ static void serve_client(struct live_server *s, struct client *c, short events)
                 client_late(s, c);
 }
 
-/* Nobody new while there is no place: they wait in the kernel, and some deadline is near. */
+/* Nobody new while there is no place, or has been no descriptor: they wait in the kernel, and some
+ * deadline is near. */
 static void serve_once(struct live_server *s, uint64_t next_file)
 {
         struct pollfd p[1 + LISTENERS + CLIENTS];
-        bool room = free_client(s) != NULL;
+        bool room = free_client(s) != NULL && now_ns() >= s->rest;
 
         p[0] = (struct pollfd){ .fd = s->stop, .events = POLLIN };
         for (unsigned i = 0; i < LISTENERS; i++)
@@ -265,6 +275,8 @@ static void *live_main(void *arg)
 
 /* ---- the file ---- */
 
+#define NEW_MAX 64 /* behind FILE, of the name it has until it is whole */
+
 static const char file_begin[] = "# TYPE faultline";
 
 /* Not over something else that somebody has named by mistake. 0 or -errno. */
@@ -289,15 +301,24 @@ static int check_file(const char *path)
         return error;
 }
 
-static int write_whole(const char *path, const char *text, size_t len)
+/* A file beside FILE that is ours alone; its name goes into file_new. The descriptor or -errno. */
+static int make_new(struct live_server *s)
 {
-        int fd, error = 0;
+        uint64_t random;
+        int fd;
 
-        if (unlink(path) && errno != ENOENT)
-                return -errno;
-        fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
-        if (fd < 0)
-                return -errno;
+        if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
+                random = now_ns();
+        snprintf(s->file_new, strlen(s->file) + NEW_MAX, "%s.%d-%016" PRIx64 ".new", s->file,
+                 (int)getpid(), random);
+        fd = open(s->file_new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+        return fd < 0 ? -errno : fd;
+}
+
+static int write_whole(int fd, const char *text, size_t len)
+{
+        int error = 0;
+
         while (len && !error) {
                 ssize_t n = write(fd, text, len);
 
@@ -319,19 +340,21 @@ static void write_file(struct live_server *s)
         struct http_request rq = { .path = "/metrics" };
         struct out body = { .buf = s->memory + (size_t)CLIENTS * MEMORY_EACH, .size = ANSWER_MAX };
         const char *type;
-        int error;
+        int error, fd;
 
         if (s->ops.get(s->ops.arg, &rq, false, &body, &type) != 200 || body.full)
                 return;
-        error = write_whole(s->file_new, body.buf, body.len);
+        fd = make_new(s);
+        error = fd < 0 ? fd : write_whole(fd, body.buf, body.len);
+        if (!error)
+                error = check_file(s->file);
         if (!error && rename(s->file_new, s->file))
                 error = -errno;
-        if (error) {
+        if (error && fd >= 0)
                 unlink(s->file_new);
-                if (!s->file_failed)
-                        say("faultline: %s: writing metrics: %s; going on without", s->file,
-                            strerror(-error));
-        }
+        if (error && !s->file_failed)
+                say("faultline: %s: writing metrics: %s; going on without", s->file,
+                    strerror(-error));
         s->file_failed = error != 0;
 }
 
@@ -342,8 +365,7 @@ static int use_file(struct live_server *s, const char *path)
         if (error)
                 return error;
         s->file = absolute_path(path);
-        if (s->file && asprintf(&s->file_new, "%s.new", s->file) < 0)
-                s->file_new = NULL;
+        s->file_new = s->file ? malloc(strlen(s->file) + NEW_MAX) : NULL;
         if (s->file_new)
                 return 0;
         free(s->file);

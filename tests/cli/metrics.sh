@@ -19,11 +19,14 @@ make_random file $((4 * 1024 * 1024))
 "$FAULTLINE" cat file >want || fail "cat"
 
 # --- a file: whole whenever it is read, and at the end what --stats says
+echo "a note of the user's" >m.prom.new
 "$FAULTLINE" cat file --cache 1M --metrics m.prom --stats --json >out 2>stats ||
         fail "cat --metrics: $(cat stats)"
 cmp out want || fail "cat --metrics differs"
 "$python" "$here/metrics_check.py" file m.prom stats || fail "the file"
-[ ! -e m.prom.new ] || fail "m.prom.new was left behind"
+[ "$(cat m.prom.new)" = "a note of the user's" ] || fail "m.prom.new was not ours"
+rm m.prom.new
+[ "$(echo m.prom*)" = m.prom ] || fail "left behind: $(echo m.prom*)"
 "$FAULTLINE" cat file --metrics m.prom >out 2>err || fail "over earlier metrics"
 [ ! -s err ] || fail "over earlier metrics: $(cat err)"
 
