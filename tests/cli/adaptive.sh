@@ -39,10 +39,8 @@ expect_sequence out \
         ' cache .*do_page_cache_ra .*start 0, size 6, .*a stream, backward' \
         ' cache .*stream .*step -1, windows 2'
 
-# --- what fits is not asked whether it is in use: once all is there, no touch is a fault any more
-for count in 100000 1000000; do
-        "$FAULTLINE" touch file --pattern random --count $count --cache 18M --json >out || fail "hot set"
-        sed 's/.*"faults_minor": *\([0-9]*\).*/\1/' out >minor.$count
-        grep -q '"evicted_pages": 0[,}]' out || fail "evicted: $(cat out)"
-done
-grep -qx '[0-9]*' minor.100000 && cmp minor.100000 minor.1000000 || fail "minor faults: $(cat out)"
+# --- what fits is not asked whether it is in use: a page has one fault, and none once it is there
+"$FAULTLINE" touch file --pattern random --count 1000000 --cache 18M --json >out || fail "hot set"
+faults=$(($(sed 's/.*"faults_major": *\([0-9]*\).*/\1/' out) + $(sed 's/.*"faults_minor": *\([0-9]*\).*/\1/' out)))
+[ "$faults" -gt 1000 ] && [ "$faults" -le 4096 ] || fail "$faults faults of 4096 pages: $(cat out)"
+grep -q '"evicted_pages": 0[,}]' out || fail "evicted: $(cat out)"
