@@ -325,9 +325,9 @@ static bool take_out(struct page_cache *c, struct prefetch *p)
         mutex_lock(&c->prefetch_lock);
         for (at = &c->prefetches; *at && *at != p; at = &(*at)->next)
                 ;
-        found = *at == p;
+        found = *at != NULL;
         if (found)
-                *at = p->next;
+                *at = (*at)->next;
         mutex_unlock(&c->prefetch_lock);
         return found;
 }
