@@ -16,21 +16,6 @@
 static const struct export_format *const formats[] = { &export_text, &export_perfetto,
                                                        &export_blktrace };
 
-static int load(struct export_input *in, const char *path)
-{
-        const char *why = NULL;
-        int error = trace_reader_open(&in->reader, path, &why);
-
-        if (error)
-                return fail(path, "open", "%s", why ? why : strerror(-error));
-        error = trace_reader_load(in->reader, &in->record, &in->nr);
-        if (!error)
-                error = export_model_build(in);
-        if (error)
-                return fail(path, "read", "%s", strerror(-error));
-        return EXIT_DONE;
-}
-
 /* A name that leads back to the trace would have it overwritten by what was made of it. */
 static bool is_same_file(const char *a, const char *b)
 {
@@ -92,7 +77,7 @@ static int run(struct options *o, int argc, char **argv)
                         format = formats[i];
         if (path && is_same_file(trace, path))
                 return fail(path, "export", "that is the trace itself");
-        status = load(&in, trace);
+        status = export_load(&in, trace);
         if (!status)
                 status = write_out(&in, format, path);
         if (!status)

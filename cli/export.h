@@ -76,6 +76,8 @@ struct export_input {
 
 /* 0 or -errno. What it has allocated is freed by export_model_free() in either case. */
 int export_model_build(struct export_input *in);
+/* Opens and reads the trace at path, and builds that. 0 or an exit status, having said why. */
+int export_load(struct export_input *in, const char *path);
 void export_model_free(struct export_input *in);
 /* export_place.c: of the model, once the faults are known. 0 or -ENOMEM. */
 int export_place_all(struct export_input *in);

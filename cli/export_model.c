@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli.h"
 #include "export.h"
 #include "util/base.h"
 
@@ -230,4 +231,19 @@ void export_model_free(struct export_input *in)
         free(in->place);
         free(in->io);
         free(in->ended);
+}
+
+int export_load(struct export_input *in, const char *path)
+{
+        const char *why = NULL;
+        int error = trace_reader_open(&in->reader, path, &why);
+
+        if (error)
+                return fail(path, "open", "%s", why ? why : strerror(-error));
+        error = trace_reader_load(in->reader, &in->record, &in->nr);
+        if (!error)
+                error = export_model_build(in);
+        if (error)
+                return fail(path, "read", "%s", strerror(-error));
+        return EXIT_DONE;
 }

@@ -18,21 +18,6 @@
 #define FAULTLINE_VERSION "unknown"
 #endif
 
-static int load(struct export_input *in, const char *path)
-{
-        const char *why = NULL;
-        int error = trace_reader_open(&in->reader, path, &why);
-
-        if (error)
-                return fail(path, "open", "%s", why ? why : strerror(-error));
-        error = trace_reader_load(in->reader, &in->record, &in->nr);
-        if (!error)
-                error = export_model_build(in);
-        if (error)
-                return fail(path, "read", "%s", strerror(-error));
-        return EXIT_DONE;
-}
-
 static json_t *about(const struct report *r)
 {
         const struct trace_reader *reader = r->in->reader;
@@ -152,7 +137,7 @@ static int run(struct options *o, int argc, char **argv)
                 return fail(trace, "report", "a page, and this is a terminal: -o FILE.html");
         if (path && is_same_file(trace, path))
                 return fail(path, "report", "that is the trace itself");
-        status = load(&in, trace);
+        status = export_load(&in, trace);
         if (!status)
                 status = make_report(&in, trace, o->json, path);
         if (!status && trace_reader_problem(in.reader))
