@@ -7,6 +7,11 @@
  * whoever releases moves it, then wakes everybody. Critical sections are short, so everybody
  * is rarely more than one.
  *
+ * A reader of a spread lock counts itself in its slot and then looks for a writer; a writer says that
+ * he is there and then looks at the slots (all sequentially consistent): one of them sees the other,
+ * and it is the reader that steps back. A reader that finds a writer before touches nothing, so that
+ * those who wait do not wake each other.
+ *
  * Nothing is checked here: debug builds put that around these functions (lockdep.c).
  */
 #define LOCKS_UNCHECKED
@@ -19,8 +24,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "util/perturb.h"
+
 #ifdef NDEBUG
-_Static_assert(sizeof(struct mutex) == 4 && sizeof(struct rwlock) == 16, "nothing but the words");
+_Static_assert(sizeof(struct mutex) == 4 && sizeof(struct rwlock) == 24, "nothing but the words");
 #endif
 
 #define RW_WRITER 0x80000000u
@@ -96,11 +103,29 @@ static void rwlock_let_in(struct rwlock *l)
         }
 }
 
+static bool has_readers(struct rwlock *l)
+{
+        for (unsigned i = 0; l->slots && i < READER_SLOTS; i++)
+                if (atomic_load(&l->slots[i].readers))
+                        return true;
+        return atomic_load(&l->state) & ~RW_WRITER;
+}
+
 static bool try_write(struct rwlock *l)
 {
         uint32_t free = 0;
 
-        return atomic_compare_exchange_strong(&l->state, &free, RW_WRITER);
+        /* First a look, so that readers are not held off by a writer that cannot get in. */
+        if (l->slots && has_readers(l))
+                return false;
+        if (!atomic_compare_exchange_strong(&l->state, &free, RW_WRITER))
+                return false;
+        perturb();
+        if (!l->slots || !has_readers(l))
+                return true;
+        atomic_fetch_and(&l->state, ~RW_WRITER);
+        rwlock_let_in(l);
+        return false;
 }
 
 /* Sleeps between tries. The sleeper counts itself before its last try and a releaser looks at
@@ -123,10 +148,47 @@ static void rwlock_wait(struct rwlock *l, bool (*try)(struct rwlock *))
         atomic_fetch_sub(&l->sleepers, 1);
 }
 
+void rwlock_spread(struct rwlock *l, struct reader_slot slots[READER_SLOTS])
+{
+        l->slots = slots;
+}
+
+static _Atomic uint32_t *own_slot(struct rwlock *l)
+{
+        return &l->slots[thread_id() % READER_SLOTS].readers;
+}
+
+static bool has_writer(struct rwlock *l)
+{
+        return (atomic_load(&l->state) & RW_WRITER) || atomic_load(&l->writers);
+}
+
+static void leave_slot(struct rwlock *l)
+{
+        if (atomic_fetch_sub(own_slot(l), 1) == 1)
+                rwlock_let_in(l);
+}
+
+static bool enter_slot(struct rwlock *l)
+{
+        if (has_writer(l))
+                return false;
+        perturb_gap();
+        atomic_fetch_add(own_slot(l), 1);
+        perturb_gap();
+        if (likely(!has_writer(l)))
+                return true;
+        leave_slot(l);
+        return false;
+}
+
 bool rwlock_read_trylock(struct rwlock *l)
 {
-        uint32_t state = atomic_load(&l->state);
+        uint32_t state;
 
+        if (l->slots)
+                return enter_slot(l);
+        state = atomic_load(&l->state);
         do {
                 if ((state & RW_WRITER) || atomic_load(&l->writers))
                         return false;
@@ -142,7 +204,9 @@ void rwlock_read_lock(struct rwlock *l)
 
 void rwlock_read_unlock(struct rwlock *l)
 {
-        if (atomic_fetch_sub(&l->state, 1) == 1)
+        if (l->slots)
+                leave_slot(l);
+        else if (atomic_fetch_sub(&l->state, 1) == 1)
                 rwlock_let_in(l);
 }
 
@@ -174,5 +238,5 @@ bool rwlock_is_write_locked(struct rwlock *l)
 
 bool rwlock_is_locked(struct rwlock *l)
 {
-        return atomic_load(&l->state) != 0;
+        return rwlock_is_write_locked(l) || has_readers(l);
 }

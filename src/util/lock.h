@@ -9,6 +9,8 @@
  * struct mutex:  0 free, 1 held, 2 held and somebody sleeps.
  * struct rwlock: readers share, a writer excludes; a waiting writer holds off new readers.
  *                Not recursive in either direction.
+ *                With rwlock_spread() each reader counts itself in a place of its own thread's, so that
+ *                readers on many cores write no line of memory in common; a writer looks at all.
  * Both start valid when zeroed; mutex_init() and rwlock_init() tell debug builds the lock's class,
  * and with it its place in that order (util/lockdep.h). They cost nothing otherwise.
  */
@@ -29,7 +31,15 @@ void mutex_lock(struct mutex *m);
 bool mutex_trylock(struct mutex *m);
 void mutex_unlock(struct mutex *m);
 
+/* Readers of a lock that is spread, by thread; alone in a line of the processor's cache. */
+#define READER_SLOTS 64
+struct reader_slot {
+        _Alignas(64) _Atomic uint32_t readers;
+};
+
 struct rwlock {
+        struct reader_slot
+                *slots;           /* (c) READER_SLOTS of them; NULL: readers are counted in state */
         _Atomic uint32_t state;   /* readers, or RW_WRITER */
         _Atomic uint32_t writers; /* writers that wait */
         _Atomic uint32_t seq;     /* futex word: bumped at each release that may let somebody in */
@@ -48,6 +58,8 @@ bool rwlock_write_trylock(struct rwlock *l);
 void rwlock_write_unlock(struct rwlock *l);
 bool rwlock_is_write_locked(struct rwlock *l);
 bool rwlock_is_locked(struct rwlock *l);
+/* Of a lock that nobody uses yet. Whoever locks for reading unlocks in the same thread. */
+void rwlock_spread(struct rwlock *l, struct reader_slot slots[READER_SLOTS]);
 
 /* Of a lock that nobody uses yet. The asserts are about the calling thread. */
 #ifndef NDEBUG

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -33,7 +34,7 @@ static void find_window(struct mm *mm)
 
 int mm_create(struct mm **out, const struct mm_config *cfg)
 {
-        struct mm *mm = calloc(1, sizeof(*mm));
+        struct mm *mm = aligned_alloc(_Alignof(struct mm), sizeof(*mm));
         struct mmu_config mmu_cfg = { .loop = cfg->loop,
                                       .trace = cfg->trace,
                                       .tables = cfg->tables };
@@ -41,10 +42,12 @@ int mm_create(struct mm **out, const struct mm_config *cfg)
 
         if (!mm)
                 return -ENOMEM;
+        memset(mm, 0, sizeof(*mm));
         mm->loop = cfg->loop;
         mm->trace = cfg->trace;
         mm->quiet = cfg->quiet;
         rwlock_init(&mm->lock, LOCK_MM);
+        rwlock_spread(&mm->lock, mm->readers);
         mutex_init(&mm->park_lock, LOCK_PARK);
         vma_pool_init(&mm->vmas);
         TAILQ_INIT(&mm->mmap);

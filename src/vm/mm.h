@@ -155,8 +155,9 @@ struct mm {
         struct mm_swap swap;
         struct mm_fork fork;
         struct worker watchdog;
-        uint64_t watchdog_ns; /* (c) 0: there is none */
-        bool quiet;           /* (c) */
+        uint64_t watchdog_ns;                     /* (c) 0: there is none */
+        bool quiet;                               /* (c) */
+        struct reader_slot readers[READER_SLOTS]; /* of the lock: each fault is one */
 };
 
 /* One per engine: the engine's view of a process, and of those of its children that it serves. */

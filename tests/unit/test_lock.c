@@ -7,10 +7,12 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "util/lock.h"
+#include "util/perturb.h"
 
 #define THREADS 8
 #define ROUNDS 20000
@@ -107,6 +109,8 @@ static void *read_or_write(void *arg)
         return NULL;
 }
 
+static struct reader_slot slots[READER_SLOTS];
+
 static void *read_once(void *arg)
 {
         rwlock_read_lock(&rwlock);
@@ -114,7 +118,7 @@ static void *read_once(void *arg)
         return arg;
 }
 
-Test(rwlock, excludes_writers_and_lets_readers_share, .timeout = 60)
+static void check_exclusion(void)
 {
         pthread_t reader;
 
@@ -130,6 +134,42 @@ Test(rwlock, excludes_writers_and_lets_readers_share, .timeout = 60)
         cr_assert_eq(atomic_load(&rwlock.sleepers), 0);
 }
 
+Test(rwlock, excludes_writers_and_lets_readers_share, .timeout = 60)
+{
+        check_exclusion();
+}
+
+Test(rwlock, spread_excludes_writers_too, .timeout = 60)
+{
+        rwlock_spread(&rwlock, slots);
+        for (uint64_t seed = 1; seed <= 12; seed++) {
+                plain_a = plain_b = 0;
+                perturb_get(seed);
+                check_exclusion();
+                perturb_put(seed);
+        }
+        for (unsigned i = 0; i < READER_SLOTS; i++)
+                cr_assert_eq(atomic_load(&slots[i].readers), 0);
+}
+
+Test(rwlock, readers_of_a_spread_one_write_nothing_in_common)
+{
+        struct rwlock before;
+
+        rwlock_spread(&rwlock, slots);
+        memcpy(&before, &rwlock, sizeof(before));
+        rwlock_read_lock(&rwlock);
+        cr_assert_eq(memcmp(&before, &rwlock, sizeof(before)), 0);
+        cr_assert_eq(atomic_load(&slots[thread_id() % READER_SLOTS].readers), 1);
+        cr_assert(rwlock_is_locked(&rwlock));
+        cr_assert_not(rwlock_write_trylock(&rwlock));
+        rwlock_read_unlock(&rwlock);
+        cr_assert_eq(memcmp(&before, &rwlock, sizeof(before)), 0);
+        cr_assert(rwlock_write_trylock(&rwlock));
+        cr_assert_not(rwlock_read_trylock(&rwlock));
+        rwlock_write_unlock(&rwlock);
+}
+
 static void *write_once(void *arg)
 {
         (void)arg;
@@ -139,7 +179,7 @@ static void *write_once(void *arg)
         return NULL;
 }
 
-Test(rwlock, waiting_writer_holds_off_readers, .timeout = 10)
+static void check_held_off(void)
 {
         pthread_t writer;
 
@@ -153,6 +193,17 @@ Test(rwlock, waiting_writer_holds_off_readers, .timeout = 10)
         pthread_join(writer, NULL);
         cr_assert_eq(plain_a, 1);
         cr_assert(rwlock_read_trylock(&rwlock));
+}
+
+Test(rwlock, waiting_writer_holds_off_readers, .timeout = 10)
+{
+        check_held_off();
+}
+
+Test(rwlock, waiting_writer_holds_off_readers_of_a_spread_one, .timeout = 10)
+{
+        rwlock_spread(&rwlock, slots);
+        check_held_off();
 }
 
 Test(futex, times_out_and_keeps_errno, .timeout = 10)
