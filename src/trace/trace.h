@@ -5,7 +5,7 @@
  * Interface:
  *   - trace_emit() is called on the fault path: it allocates nothing, takes no lock, makes no
  *     system call but the vDSO clock and, each time a ring has become half full, one futex wake;
- *     when tracing is off it is a nop and a test of a flag.
+ *     when nobody looks it is one test, and what would be told is not worked out.
  *   - Each thread writes a ring of its own, claimed from a fixed set on its first event.
  *   - A writer thread drains the rings to the file in order of time as far as one drain goes;
  *     a full ring drops events and counts them, it never waits.
@@ -77,17 +77,27 @@ static inline bool trace_on(struct trace *t)
 }
 void trace_write(struct trace *t, enum trace_event ev, uint64_t fault, uint64_t object, uint64_t a,
                  uint64_t b, uint64_t c, uint64_t d);
-/* The event TRACE_<ev>, and the probe of that name. */
+/* Does anybody look at this event: a trace, or one at its probe? Otherwise this test is all it costs. */
+#ifndef FL_NO_EVENTS
+#define trace_wanted(t, ev) unlikely((unsigned)trace_on(t) | TRACE_PROBED(ev))
+#else /* built to measure that test: ./dev cost --events */
+#define trace_wanted(t, ev) ((void)(t), false)
+#endif
+/* The event TRACE_<ev>, and the probe of that name. What is passed is not worked out unless somebody
+ * looks: it must have no effects. */
 #define trace_emit(t, ev, fault, object, a, b, c, d)                                               \
         do {                                                                                       \
                 struct trace *emit_to = (t);                                                       \
-                uint64_t emit_fault = (fault), emit_object = (object), emit_a = (a), emit_b = (b), \
-                         emit_c = (c), emit_d = (d);                                               \
                                                                                                    \
-                TRACE_PROBE(ev, emit_fault, emit_object, emit_a, emit_b, emit_c, emit_d);          \
-                if (trace_on(emit_to))                                                             \
-                        trace_write(emit_to, TRACE_##ev, emit_fault, emit_object, emit_a, emit_b,  \
-                                    emit_c, emit_d);                                               \
+                if (trace_wanted(emit_to, ev)) {                                                   \
+                        uint64_t emit_fault = (fault), emit_object = (object), emit_a = (a),       \
+                                 emit_b = (b), emit_c = (c), emit_d = (d);                         \
+                                                                                                   \
+                        TRACE_PROBE(ev, emit_fault, emit_object, emit_a, emit_b, emit_c, emit_d);  \
+                        if (trace_on(emit_to))                                                     \
+                                trace_write(emit_to, TRACE_##ev, emit_fault, emit_object, emit_a,  \
+                                            emit_b, emit_c, emit_d);                               \
+                }                                                                                  \
         } while (0)
 /* A name as an argument: its first eight bytes, read back by trace_name_of(). */
 uint64_t trace_name(const char *name);

@@ -105,6 +105,43 @@ Test(trace, records_come_back, .init = set_up, .fini = tear_down)
         free(r);
 }
 
+static unsigned worked_out;
+
+static uint64_t work_out(void)
+{
+        return ++worked_out;
+}
+
+/* What would be told is not worked out for nobody. */
+Test(trace, arguments_are_for_whoever_looks, .init = set_up, .fini = tear_down)
+{
+        struct trace *t = &trace[0];
+        uint64_t dropped;
+        size_t n;
+
+        trace_emit(t, PTE, 1, 0, work_out(), 0, 0, 0);
+        cr_assert_eq(worked_out, 0);
+#ifdef FL_PROBES
+        faultline_ACCESS_semaphore = 1; /* as the kernel does, for one who attaches to it */
+        trace_emit(t, PTE, 1, 0, work_out(), 0, 0, 0);
+        cr_assert_eq(worked_out, 0, "somebody looks at another event");
+        trace_emit(t, ACCESS, 1, 0, work_out(), 0, 0, 0);
+        cr_assert_eq(worked_out, 1);
+        faultline_ACCESS_semaphore = 0;
+        trace_emit(t, ACCESS, 1, 0, work_out(), 0, 0, 0);
+        cr_assert_eq(worked_out, 1);
+#endif
+        worked_out = 0;
+        cr_assert_eq(trace_start(t, path[0]), 0);
+        trace_emit(t, PTE, 1, 0, work_out(), 0, 0, 0);
+        cr_assert_eq(worked_out, 1, "not once");
+        cr_assert_eq(trace_stop(t), 0);
+        trace_emit(t, PTE, 1, 0, work_out(), 0, 0, 0);
+        cr_assert_eq(worked_out, 1);
+        free(load(path[0], &n, &dropped));
+        cr_assert_eq(n, 1);
+}
+
 Test(trace, new_file_is_private, .init = set_up, .fini = tear_down)
 {
         struct stat st;
