@@ -22,6 +22,7 @@
 #define THREADS 4
 #define REGION 64 /* pages a thread owns */
 #define BATCH 24
+#define LEAST_ROUNDS 64 /* so many meet every fault and merge, however slow the machine */
 #define PAGE_SECTORS (PAGE_SIZE / SECTOR_SIZE)
 
 struct subject {
@@ -156,7 +157,7 @@ static void *work(void *arg)
 {
         struct worker *w = arg;
 
-        while (now_ns() < w->deadline && !w->broken) {
+        while ((now_ns() < w->deadline || w->rounds < LEAST_ROUNDS) && !w->broken) {
                 run_batch(w);
                 if (w->rounds % 16 == 0 &&
                     submit_bio_wait(w->q, IO_WRITE | REQ_PREFLUSH, 0, NULL, 0, 0))
