@@ -209,6 +209,7 @@ const struct command command_bench = {
                 "\n"
                 "  rand-read-1 -2 -8 -32  4 KiB loads at random, with so many threads\n"
                 "  rand-read-1-inline -8-inline  the same with --mmu sigbus\n"
+                "  rand-read-1-spin -8-spin      and with --spin 100us\n"
                 "  rand-noadvice-1        the same without advice, 1 thread\n"
                 "  rand-write             stores at random, msync after every 64\n"
                 "  rand-write-8           by 8 threads, one msync at the end; the time of both\n"

@@ -71,6 +71,7 @@ struct workload {
         bool far;        /* on a sparse file, as large as they come; SIDE_SMALL: 1 GiB */
         bool remote;     /* the file is the export of an NBD server */
         const char *mmu; /* the best one for this, where --mmu names none; NULL: auto */
+        uint64_t spin;   /* ns, where --spin says nothing or off */
         int (*setup)(struct work *w); /* not measured; 0 or an errno value */
         int (*run)(struct work *w, struct bench_result *result); /* likewise */
         uint64_t (*next)(struct stream *s);                      /* the next page; NULL: none */
@@ -101,6 +102,7 @@ struct bench_result {
         uint64_t warm_pages; /* of the file in the host's page cache at the start */
         uint64_t swapped;    /* bytes that went to the swap area or came back, while measured */
         uint64_t meta;       /* the engine's metadata at the end, in bytes a page that it holds */
+        uint64_t spins, spin_hits, spin_ns; /* as in fl_stats, while measured */
 };
 
 /* In the worker: measures and prints the result. Exit status. */
@@ -311,6 +313,10 @@ void bench_print_html(FILE *out, const struct json_t *document);
 const char *bench_text_rate(char buf[TEXT_MAX], bool bytes, double rate);
 /* CPU time of one operation, or of one MiB: "12.3 us". */
 const char *bench_text_cpu(char buf[TEXT_MAX], bool bytes, const struct json_t *side);
+/* Below the side: what polling before sleeping took of its CPU time, and how often what was waited for came
+ * meanwhile. False: nothing was polled for. */
+bool bench_text_spin(char cpu[TEXT_MAX], char hits[2 * TEXT_MAX], bool bytes,
+                     const struct json_t *side);
 const char *bench_string(const struct json_t *object, const char *key);
 double bench_number(const struct json_t *object, const char *key);
 bool bench_is(const struct json_t *object, const char *key);

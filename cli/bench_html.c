@@ -267,7 +267,7 @@ static void row_figure(FILE *out, const json_t *row, size_t number)
 
 static void table_line(FILE *out, const json_t *row, const json_t *side)
 {
-        char median[TEXT_MAX], least[TEXT_MAX], most[TEXT_MAX], cpu[TEXT_MAX];
+        char median[TEXT_MAX], least[TEXT_MAX], most[TEXT_MAX], cpu[TEXT_MAX], hits[2 * TEXT_MAX];
         bool bytes = counts_bytes(row);
 
         fputs("<tr><th scope=\"row\">", out);
@@ -283,6 +283,11 @@ static void table_line(FILE *out, const json_t *row, const json_t *side)
                 bench_text_rate(least, bytes, bench_number(side, "min")),
                 bench_text_rate(most, bytes, bench_number(side, "max")),
                 bench_text_cpu(cpu, bytes, side));
+        if (bench_text_spin(cpu, hits, bytes, side))
+                fprintf(out,
+                        "<tr><th scope=\"row\">of which polling before sleeping</th>"
+                        "<td colspan=\"4\">%s</td><td>%s</td></tr>\n",
+                        hits, cpu);
 }
 
 static void row_section(FILE *out, const json_t *row, size_t number)

@@ -45,10 +45,11 @@
         }
 
 /* The same where faults are served by the thread that has them. */
-#define RANDOM_READ_INLINE(count)                                                                  \
+#define RANDOM_READ_INLINE(count, kind, text, nanoseconds)                                         \
         {                                                                                          \
-                .name = "rand-read-" #count "-inline",                                             \
-                .title = "random 4 KiB reads, faults served in the thread",                        \
+                .name = "rand-read-" #count "-" kind,                                              \
+                .title = "random 4 KiB reads, faults served in the thread" text,                   \
+                .spin = nanoseconds,                                                               \
                 .sides = BIT(FAULTLINE) | BIT(ADVISED) | BIT(URING) | BIT(FIO_PSYNC),              \
                 .beside = SIDE_ADVISED, .threads = count, AT_RANDOM, .advice = MADV_RANDOM,        \
                 .mmu = "sigbus", .fio = "randread",                                                \
@@ -64,8 +65,10 @@ const struct workload bench_rows[] = {
         RANDOM_READ(2, 0),
         RANDOM_READ(8, 30),
         RANDOM_READ(32, 0),
-        RANDOM_READ_INLINE(1),
-        RANDOM_READ_INLINE(8),
+        RANDOM_READ_INLINE(1, "inline", "", 0),
+        RANDOM_READ_INLINE(8, "inline", "", 0),
+        RANDOM_READ_INLINE(1, "spin", ", which polls before it sleeps", 100000),
+        RANDOM_READ_INLINE(8, "spin", ", which polls before it sleeps", 100000),
         {
                 .name = "rand-noadvice-1",
                 .title = "random 4 KiB reads without advice",

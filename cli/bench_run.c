@@ -36,6 +36,7 @@ struct sample {
         double cpu[BENCH_MAX_ROUNDS];  /* ns an operation, or a MiB */
         unsigned n;
         uint64_t ns, cpu_ns, units, swapped; /* sums */
+        uint64_t spins, spin_hits, spin_ns;  /* likewise */
         uint64_t meta;                       /* most of a round; bytes a page */
 };
 
@@ -89,6 +90,8 @@ static void exec_worker(const struct bench *b, const struct row_run *row, enum b
         }
         if (row->mmu)
                 options.mmu = row->mmu;
+        if (!options.spin)
+                options.spin = row->load->spin;
         options_to_environment(&options);
         if (dup2(out, STDOUT_FILENO) >= 0)
                 execv("/proc/self/exe", (char **)(uintptr_t)argv);
@@ -107,11 +110,12 @@ static bool read_result(int fd, struct bench_result *result)
         }
         fields = fscanf(answer,
                         "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
-                        " %" SCNu64,
+                        " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64,
                         &result->units, &result->ns, &result->cpu_ns, &result->errors,
-                        &result->warm_pages, &result->swapped, &result->meta);
+                        &result->warm_pages, &result->swapped, &result->meta, &result->spins,
+                        &result->spin_hits, &result->spin_ns);
         fclose(answer);
-        return fields == 7 && result->ns;
+        return fields == 10 && result->ns;
 }
 
 static int run_worker(struct bench *b, const struct row_run *row, enum bench_side side,
@@ -163,6 +167,9 @@ static void add_sample(struct row_run *row, enum bench_side side, const struct b
         s->cpu_ns += result->cpu_ns;
         s->units += result->units;
         s->swapped += result->swapped;
+        s->spins += result->spins;
+        s->spin_hits += result->spin_hits;
+        s->spin_ns += result->spin_ns;
         s->meta = result->meta > s->meta ? result->meta : s->meta;
         row->errors += result->errors;
         if (!row->load->hot && result->warm_pages > row->warm_pages)
@@ -263,6 +270,14 @@ static void note_of(const struct row_run *row, enum bench_side side, char note[1
                          used ? "; " : "", (double)s->meta / 1024);
 }
 
+/* Of a sum: for one operation, or MiB. */
+static double per_unit(const struct row_run *row, const struct sample *s, uint64_t sum)
+{
+        double units = (double)s->units / (row->load->unit == UNIT_BYTES ? MIB : 1);
+
+        return units > 0 ? (double)sum / units : 0;
+}
+
 static json_t *side_json(const struct bench *b, struct row_run *row, enum bench_side side,
                          double ours)
 {
@@ -281,6 +296,11 @@ static json_t *side_json(const struct bench *b, struct row_run *row, enum bench_
         json_object_set_new(object, "cpu_ns", integer(median(s->cpu, s->n)));
         json_object_set_new(object, "cpu_ns_all", json_integer((json_int_t)s->cpu_ns));
         json_object_set_new(object, "elapsed_ns_all", json_integer((json_int_t)s->ns));
+        if (s->spins) {
+                json_object_set_new(object, "spin_ns", integer(per_unit(row, s, s->spin_ns)));
+                json_object_set_new(object, "spins", json_integer((json_int_t)s->spins));
+                json_object_set_new(object, "spin_hits", json_integer((json_int_t)s->spin_hits));
+        }
         json_object_set_new(object, "limited", json_boolean(is_limited(b, row->load, side)));
         return object;
 }

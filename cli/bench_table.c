@@ -43,12 +43,30 @@ const char *bench_text_rate(char buf[TEXT_MAX], bool bytes, double rate)
         return buf;
 }
 
-const char *bench_text_cpu(char buf[TEXT_MAX], bool bytes, const json_t *side)
+static const char *text_us(char buf[TEXT_MAX], bool bytes, double ns)
 {
-        double us = bench_number(side, "cpu_ns") / 1e3;
+        double us = ns / 1e3;
 
         snprintf(buf, TEXT_MAX, us < 10 ? "%.2f us%s" : "%.0f us%s", us, bytes ? "/MiB" : "");
         return buf;
+}
+
+const char *bench_text_cpu(char buf[TEXT_MAX], bool bytes, const json_t *side)
+{
+        return text_us(buf, bytes, bench_number(side, "cpu_ns"));
+}
+
+bool bench_text_spin(char cpu[TEXT_MAX], char hits[2 * TEXT_MAX], bool bytes, const json_t *side)
+{
+        double spins = bench_number(side, "spins");
+        char count[TEXT_MAX];
+
+        if (spins <= 0)
+                return false;
+        text_us(cpu, bytes, bench_number(side, "spin_ns"));
+        snprintf(hits, 2 * TEXT_MAX, "%.0f %% of %.24s in time",
+                 bench_number(side, "spin_hits") * 100 / spins, text_count(count, (uint64_t)spins));
+        return true;
 }
 
 /* "12,000-13,000", "1.20-1.25" */
@@ -180,6 +198,8 @@ static void print_side(FILE *out, const json_t *row, const json_t *side)
                 bench_text_rate(rate, bytes, bench_number(side, "median")), both,
                 bench_text_cpu(cpu, bytes, side), bench_string(side, "name"), *note ? " (" : "",
                 note, *note ? ")" : "");
+        if (bench_text_spin(cpu, range, bytes, side))
+                fprintf(out, "%-37s %34s %12s  of which polling before sleeping\n", "", range, cpu);
 }
 
 static void print_verdict(FILE *out, const json_t *row, const char *name, const json_t *beside)
@@ -254,6 +274,9 @@ static void markdown_row(FILE *out, const json_t *row)
                         bench_string(side, "name"), *note ? " (" : "", note, *note ? ")" : "",
                         bench_text_rate(rate, bytes, bench_number(side, "median")),
                         text_range(range, bytes, side), bench_text_cpu(cpu, bytes, side));
+                if (bench_text_spin(cpu, range, bytes, side))
+                        fprintf(out, "|  |  | of which polling before sleeping | %s | %s |\n",
+                                range, cpu);
         }
 }
 

@@ -168,6 +168,7 @@ static uint64_t meta_a_page(const struct work *w)
 static int measure(struct work *w, struct bench_result *result)
 {
         struct busy busy = { 0 };
+        struct fl_stats first, last;
         uint64_t before, used, swapped;
         int error;
 
@@ -176,6 +177,7 @@ static int measure(struct work *w, struct bench_result *result)
         if (!error)
                 error = busy_start(&busy, w->job->busy);
         swapped = swapped_bytes(w);
+        first = engine_stats(w);
         before = cpu_now();
         if (!error)
                 error = w->load->run(w, result);
@@ -183,6 +185,10 @@ static int measure(struct work *w, struct bench_result *result)
         used = cpu_now() - before;
         used -= used > busy.cpu_ns ? busy.cpu_ns : used;
         result->cpu_ns = result->passes ? used / result->passes : used;
+        last = engine_stats(w);
+        result->spins = last.spins - first.spins;
+        result->spin_hits = last.spin_hits - first.spin_hits;
+        result->spin_ns = last.spin_ns - first.spin_ns;
         result->swapped = swapped_bytes(w) - swapped;
         result->meta = meta_a_page(w);
         return error ? fail(w->job->path, w->load->name, "%s", strerror(error)) : 0;
@@ -258,8 +264,8 @@ int bench_work(const struct options *o, const struct bench_job *job)
         if (status)
                 return status;
         printf("%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
-               "\n",
+               " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
                result.units, result.ns, result.cpu_ns, result.errors, result.warm_pages,
-               result.swapped, result.meta);
+               result.swapped, result.meta, result.spins, result.spin_hits, result.spin_ns);
         return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
 }

@@ -65,7 +65,8 @@ struct fl_engine_config {
                              * than an eighth of the cache */
         const char *faults; /* inject errors: faultline(1), --faults; NULL: none */
         const char *trace;  /* write a trace to this file; NULL: none */
-        uint64_t spin;      /* poll this long before sleeping; 0: sleep at once */
+        uint64_t spin;      /* poll up to so many nanoseconds before sleeping, where that has
+                             * been worth it lately; 0: sleep at once */
         unsigned pagers;    /* threads that serve faults; default 1 */
         unsigned flags;     /* FL_ENGINE_ */
         uint64_t perturb;   /* for tests: random yields and sleeps where threads may race, from this
@@ -431,6 +432,8 @@ struct fl_stats {
         uint64_t cache_bytes, cache_bytes_peak, meta_bytes, budget_bytes;
         uint64_t io_errors, fault_ns_p50, fault_ns_p99, fault_ns_max, elapsed_ns;
         uint64_t trace_dropped; /* events that the trace lost */
+        /* Waits that were polled for (spin), those that ended meanwhile, and processor time spent so. */
+        uint64_t spins, spin_hits, spin_ns;
 };
 FL_API int fl_stats(struct fl_engine *engine, struct fl_stats *stats);
 /* What one device has done since it was opened, and with it each kind of operation. */

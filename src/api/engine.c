@@ -141,6 +141,7 @@ static int open_lower(struct fl_engine *e, const struct fl_engine_config *cfg)
                           : strcmp(cfg->driver, "posix") == 0 ? "posix"
                                                               : "auto",
                 .faults = e->faults,
+                .spin.most_ns = cfg->spin,
                 .core = &fl_core_table,
         };
         error = block_pool_create(&e->block_pool, 4 * staging + 256);
@@ -400,6 +401,13 @@ _Static_assert(sizeof(struct fl_stats) == sizeof(size_t) + sizeof(uint64_t) * (0
                "STATS_KEYS lists every member of struct fl_stats");
 #undef X
 
+static void tell_spins(struct fl_stats *v, struct spin *s)
+{
+        v->spins += atomic_load_explicit(&s->spins, memory_order_relaxed);
+        v->spin_hits += atomic_load_explicit(&s->hits, memory_order_relaxed);
+        v->spin_ns += atomic_load_explicit(&s->ns, memory_order_relaxed);
+}
+
 int fl_stats(struct fl_engine *e, struct fl_stats *out)
 {
         struct stats *s = &e->trace.stats;
@@ -423,6 +431,8 @@ int fl_stats(struct fl_engine *e, struct fl_stats *out)
         v.fault_ns_max = atomic_load(&s->fault_ns.max);
         v.elapsed_ns = now_ns() - e->opened_ns;
         v.trace_dropped = trace_dropped(&e->trace);
+        tell_spins(&v, loop_spin(e->loop));
+        tell_spins(&v, &e->drivers.spin);
         memcpy(out, &v, size < sizeof(v) ? size : sizeof(v));
         out->size = size;
         return 0;

@@ -14,6 +14,7 @@
 #include "trace/trace.h"
 #include "util/base.h"
 #include "util/loop.h"
+#include "util/spin.h"
 
 /* Numbers as in Linux's enum req_op. Odd = data goes out.
  * IO_DISCARD: nobody wants these bytes any more; what is read there until it is written again may be
@@ -58,6 +59,7 @@ struct driver_env {
         struct uring *uring; /* the one ring, made on first use; NULL: none yet */
         void *memory;        /* driver_env_add_memory() */
         size_t memory_bytes;
+        struct spin spin; /* of threads that wait for their own reads; set before the first open */
         struct pool_threads *threads; /* posix's workers, made on first use */
         const char *driver;           /* "auto" (or NULL), "uring" or "posix", for host files */
         const char *faults;           /* --faults SPEC, or NULL: every device opened gets wrapped */

@@ -24,7 +24,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
-#include "driver/file.h"
+#include "driver/poll.h"
 #include "util/lock.h"
 
 #define SQ_ENTRIES 256
@@ -50,6 +50,7 @@ struct uring {
         struct mutex handover_lock;
         struct io_list handover; /* [handover] */
         struct loop *loop;       /* (c) */
+        struct pollers *pollers; /* (c) NULL: nobody polls */
         struct loop_source source;
         struct loop_idle idle;
 };
@@ -186,6 +187,24 @@ static void uring_submit(struct device *dev, struct driver_io *io)
 static void uring_commit(struct device *dev)
 {
         loop_kick(dev->env->uring->loop);
+}
+
+/* By the thread that would wait for it. The ring of all is of no use to it (above). */
+static void uring_perform(struct device *dev, struct driver_io *io)
+{
+        struct pollers *p = dev->env->uring->pollers;
+        struct file_part part;
+        int64_t result;
+
+        if (!p || io->op != IO_READ) {
+                file_perform(dev, io);
+                return;
+        }
+        if (!file_io_begin(io, &result))
+                do
+                        file_io_next(io, &part);
+                while (!file_io_end(io, poll_read(p, &part), &result));
+        driver_io_done(io, result);
 }
 
 /* ---- completion ---- */
@@ -385,6 +404,7 @@ static void ring_destroy(struct uring *r)
         loop_remove_idle(r->loop, &r->idle);
         loop_remove(r->loop, &r->source);
         io_uring_queue_exit(&r->ring);
+        pollers_destroy(r->pollers);
         free(r);
 }
 
@@ -414,6 +434,8 @@ static int ring_create(struct driver_env *env, struct uring **out)
         loop_add_idle(r->loop, &r->idle);
         r->files = io_uring_register_files_sparse(&r->ring, FILE_SLOTS) == 0;
         add_memory(r, env->memory, env->memory_bytes);
+        if (env->spin.most_ns)
+                r->pollers = pollers_create(&env->spin);
         *out = r;
         return 0;
 }
@@ -448,7 +470,7 @@ const struct driver_ops uring_ops = {
         .name = "uring",
         .signal_safe = true,
         .submit = uring_submit,
-        .perform = file_perform,
+        .perform = uring_perform,
         .commit = uring_commit,
         .close = uring_close,
         .refresh = file_refresh,

@@ -38,7 +38,10 @@
         TOLD(fault_ns_p99)                                                                         \
         TOLD(fault_ns_max)                                                                         \
         TOLD(elapsed_ns)                                                                           \
-        TOLD(trace_dropped)
+        TOLD(trace_dropped)                                                                        \
+        TOLD(spins)                                                                                \
+        TOLD(spin_hits)                                                                            \
+        TOLD(spin_ns)
 
 #define STATS_NOT_COUNTED(name)
 #define STATS(X) STATS_KEYS(X, STATS_NOT_COUNTED)

@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "util/lock.h"
+#include "util/spin.h"
 
 #define EVENTS 32
 #define KICK_EVENT UINT64_MAX
@@ -55,7 +56,7 @@ struct loop {
         _Atomic uint32_t ended;  /* futex word: bumped when a function ends and somebody waits */
         _Atomic bool stop, kicked, polling;
         _Atomic unsigned sleepers;
-        _Atomic uint64_t spin_ns;
+        struct spin spin;
         unsigned nr_threads; /* (c) set before the first thread runs */
         unsigned started;    /* who opens and closes the loop only */
         char name[16];       /* (c) */
@@ -71,7 +72,12 @@ bool loop_is_current(const struct loop *l)
 
 void loop_set_spin(struct loop *l, uint64_t ns)
 {
-        atomic_store_explicit(&l->spin_ns, ns, memory_order_relaxed);
+        atomic_store_explicit(&l->spin.most_ns, ns, memory_order_relaxed);
+}
+
+struct spin *loop_spin(struct loop *l)
+{
+        return &l->spin;
 }
 
 static void write_eventfd(struct loop *l)
@@ -194,16 +200,21 @@ static bool must_look(struct loop *l)
 /* Polls for at most spin_ns; only one thread of a loop at a time. Returns as epoll_wait(). */
 static int poll_events(struct loop *l, struct epoll_event *events)
 {
-        uint64_t spin = atomic_load_explicit(&l->spin_ns, memory_order_relaxed);
-        uint64_t deadline;
+        uint64_t begin, most, spun;
         int n = 0;
 
-        if (!spin || atomic_exchange(&l->polling, true))
+        if (!atomic_load_explicit(&l->spin.most_ns, memory_order_relaxed) ||
+            atomic_exchange(&l->polling, true))
                 return 0;
-        deadline = now_ns() + spin;
-        do
-                n = epoll_wait(l->epfd, events, EVENTS, 0);
-        while (n <= 0 && !must_look(l) && now_ns() < deadline);
+        most = spin_begin(&l->spin);
+        if (most) {
+                begin = now_ns();
+                do {
+                        n = epoll_wait(l->epfd, events, EVENTS, 0);
+                        spun = now_ns() - begin;
+                } while (n <= 0 && !must_look(l) && spun < most);
+                spin_end(&l->spin, spun, n > 0 || must_look(l));
+        }
         atomic_store(&l->polling, false);
         return n;
 }

@@ -17,6 +17,7 @@
 #include "util/base.h"
 
 struct loop;
+struct spin;
 
 struct loop_source {
         int fd;
@@ -49,5 +50,7 @@ void loop_kick(struct loop *l);
 bool loop_is_current(const struct loop *l);
 /* How long a loop thread polls before it sleeps; 0 = sleeps at once. */
 void loop_set_spin(struct loop *l, uint64_t ns);
+/* What has come of that (util/spin.h), to be read. */
+struct spin *loop_spin(struct loop *l);
 
 #endif

@@ -9,6 +9,7 @@
 need_engine
 
 rows='rand-read-1 rand-read-2 rand-read-8 rand-read-32 rand-read-1-inline rand-read-8-inline
+        rand-read-1-spin rand-read-8-spin
         rand-noadvice-1 rand-write rand-write-8 msync-64 rand-tail-8 seq seq-write
         backward stride stride-noadvice four-streams hot-set zipf-0.9 zipf-1.1 zipf-scan many-maps map-unmap refault anon-random anon-seq
         first-touch map-large map-large-file maps-50000 far-apart pread-hit pread-miss
@@ -63,15 +64,15 @@ fi
 # a pass over four caches swaps (the kernel's side has room enough beside); in its 10 ms the other row may
 # not come to its first store
 grep -q '"note": "[0-9.]* bytes swapped a byte' out || fail "nothing was swapped: $(cat out)"
-expect_count 17 '"side": "mmap-advice"'
+expect_count 19 '"side": "mmap-advice"'
 if "$FAULTLINE" touch faultline-bench-8M.dat --mmu sigbus --count 1 >/dev/null 2>&1; then
-        expect_count 3 '"note": "MMU '
+        expect_count 5 '"note": "MMU '
 fi
 expect_count 2 'KiB of metadata a page'
 expect_count 14 '"side": "pread"'
 expect_count 1 '"side": "malloc"'
-sides_here io_uring 12 '\(io_uring\|O_DIRECT\): '
-sides_here fio-psync 14 '\(fio is not\|O_DIRECT: \)'
+sides_here io_uring 14 '\(io_uring\|O_DIRECT\): '
+sides_here fio-psync 16 '\(fio is not\|O_DIRECT: \)'
 sides_here fio-io_uring 14 '\(fio is not\|io_uring: \|O_DIRECT: \)'
 for word in '"cpu": "..*", "cores": [1-9]' '"kernel": "[0-9]' '"read_ahead_kb": [0-9]' \
         '"debug": \(true\|false\)' '"floor_permille": 250' '"cache_bytes": 1048576' '"file_bytes": 8388608' \
@@ -114,6 +115,16 @@ grep -q -e '<script' -e 'src=' -e 'href="[^#]' -e '@import' -e 'url(' run.html &
 echo '{"rows": [{"name": "low", "comparable": true, "ratio_permille": 40, "sides": []}]}' >low.json
 "$FAULTLINE" bench --from low.json --html low.html >out || fail "--from low.json"
 grep -q 'scale from 0.01 to 10' low.html || fail "the axis ends above the bar"
+# what polling took stands on a line of its own
+echo '{"rows": [{"name": "polls", "comparable": true, "beside": "mmap", "sides": [{"side": "faultline",
+"name": "Faultline", "median": 9, "min": 8, "max": 10, "cpu_ns": 30000, "spin_ns": 24000, "spins": 2000,
+"spin_hits": 1500}]}]}' >polls.json
+"$FAULTLINE" bench --from polls.json --html polls.html >out || fail "--from polls.json"
+grep -q '^ *75 % of 2,000 in time  *24 us  of which polling before sleeping$' out || fail "$(cat out)"
+grep -q '>of which polling before sleeping</th><td colspan="4">75 % of 2,000 in time</td><td>24 us<' \
+        polls.html || fail "$(cat polls.html)"
+"$FAULTLINE" bench --from polls.json --markdown >out || fail "--from polls.json --markdown"
+grep -q '^|  |  | of which polling before sleeping | 75 % of 2,000 in time | 24 us |$' out || fail "$(cat out)"
 echo '{}' >empty.json
 expect_error 1 'not of bench --json' "$FAULTLINE" bench --from empty.json
 expect_error 1 'missing.json: read: ' "$FAULTLINE" bench --from missing.json

@@ -9,7 +9,8 @@ need_engine
 keys="faults_major faults_minor faults_write cow_copies zero_fills swap_ins swap_outs
 readahead_pages readahead_hits readahead_wasted evicted_pages writeback_pages bios requests
 merges_back merges_front flushes read_bytes write_bytes cache_bytes cache_bytes_peak meta_bytes
-budget_bytes io_errors fault_ns_p50 fault_ns_p99 fault_ns_max elapsed_ns trace_dropped"
+budget_bytes io_errors fault_ns_p50 fault_ns_p99 fault_ns_max elapsed_ns trace_dropped spins
+spin_hits spin_ns"
 
 check_keys()
 {
@@ -69,6 +70,18 @@ at_least stats elapsed_ns 1
 for key in $keys; do
         grep -q "^$key  *[0-9][0-9]*\$" stats || fail "--stats without $key"
 done
+
+# what was polled for before sleeping, and with what success; unasked nothing is
+if "$FAULTLINE" touch file --mmu sigbus --count 1 >out 2>&1; then
+        "$FAULTLINE" touch file --mmu sigbus --advice random --pattern random --count 50 --spin 1s \
+                --json >stats || fail "touch --spin"
+        at_least stats spins 1
+        at_least stats spin_hits 1
+        at_least stats spin_ns 1
+        "$FAULTLINE" touch file --mmu sigbus --advice random --count 50 --json >stats || fail "touch"
+        at_most stats spins 0
+        at_most stats spin_ns 0
+fi
 
 # put and explain take them too
 "$FAULTLINE" put file copy --stats --json 2>stats || fail "put"

@@ -2,6 +2,7 @@
  *
  * test_uring.c - what only the driver on io_uring does: batches, files and memory the ring knows.
  */
+#include <pthread.h>
 #include <sys/resource.h>
 
 #include "driver_fixture.h"
@@ -120,4 +121,147 @@ Test(uring, memory_the_ring_knows)
         fixture_close(&f);
         free(memory);
         free(got);
+}
+
+/* ---- reads by the thread that waits for them ---- */
+
+#define LONG 10000000000u /* ns: whatever else runs, the read ends before */
+
+static bool polling_open(struct fixture *f, uint64_t spin, char *buf)
+{
+        struct device *dev;
+
+        if (!ring_open(f))
+                return false;
+        fill(buf, SIZE, 7);
+        cr_assert_eq(do_io(f->dev, IO_WRITE, 0, 0, buf, SIZE), SIZE);
+        device_close(f->dev);
+        driver_env_destroy(&f->env);
+        atomic_store(&f->env.spin.most_ns, spin);
+        cr_assert_eq(device_open_file(&f->env, f->path, O_RDWR, &dev), 0);
+        f->dev = dev;
+        return true;
+}
+
+static int64_t perform_read(struct device *dev, uint64_t offset, char *buf, uint64_t len)
+{
+        struct iovec iov = { .iov_base = buf, .iov_len = len };
+        struct sync_io s = { .io = { .op = IO_READ,
+                                     .offset = offset,
+                                     .len = len,
+                                     .iov = &iov,
+                                     .iovcnt = 1,
+                                     .done = sync_done } };
+
+        device_perform(dev, &s.io);
+        cr_assert(atomic_load(&s.done), "it is over when perform returns");
+        return s.io.result;
+}
+
+/* Aligned, in parts of which the last is through the host's cache, and past the end. */
+Test(uring, a_read_that_is_polled_for)
+{
+        char *wrote = aligned_buffer(), *buf = aligned_buffer();
+        struct fixture f;
+
+        if (!polling_open(&f, LONG, wrote))
+                cr_skip_test("no io_uring");
+        for (unsigned i = 0; i < 100; i++) {
+                uint64_t at = (i * 37 % 256) * 4096;
+
+                memset(buf, 'x', 4096);
+                cr_assert_eq(perform_read(f.dev, at, buf, 4096), 4096);
+                cr_assert_arr_eq(buf, wrote + at, 4096);
+        }
+        cr_expect_eq(atomic_load(&f.env.spin.spins), 100);
+        cr_expect_eq(atomic_load(&f.env.spin.hits), 100);
+        cr_assert_eq(perform_read(f.dev, SIZE - 8192, buf, 8000), 8000);
+        cr_assert_arr_eq(buf, wrote + SIZE - 8192, 8000);
+        cr_assert_eq(perform_read(f.dev, SIZE - 4096, buf, 3 * 4096), 4096);
+        cr_assert_eq(perform_read(f.dev, SIZE, buf, 4096), 0);
+        fixture_close(&f);
+        free(wrote);
+        free(buf);
+}
+
+/* The time is up before any device can answer: the thread sleeps until it has. */
+Test(uring, a_read_polled_for_in_vain)
+{
+        char *wrote = aligned_buffer(), *buf = aligned_buffer();
+        struct fixture f;
+
+        if (!polling_open(&f, 1, wrote))
+                cr_skip_test("no io_uring");
+        for (unsigned i = 0; i < 256; i++) {
+                memset(buf, 'x', 4096);
+                cr_assert_eq(perform_read(f.dev, i * 4096, buf, 4096), 4096);
+                cr_assert_arr_eq(buf, wrote + i * 4096, 4096);
+        }
+        cr_expect_geq(atomic_load(&f.env.spin.spins), 1);
+        fixture_close(&f);
+        free(wrote);
+        free(buf);
+}
+
+struct polling_reader {
+        struct fixture *f;
+        const char *wrote;
+        unsigned seed;
+};
+
+static void *read_at_random(void *arg)
+{
+        struct polling_reader *r = arg;
+        char *buf = aligned_buffer();
+
+        for (unsigned i = 0; i < 300; i++) {
+                uint64_t at = (uint64_t)(rand_r(&r->seed) % 256) * 4096;
+
+                cr_assert_eq(perform_read(r->f->dev, at, buf, 4096), 4096);
+                cr_assert_arr_eq(buf, r->wrote + at, 4096);
+        }
+        free(buf);
+        return NULL;
+}
+
+/* More than there are rings: each gets its own bytes; and when they have gone, a lone one is polled for. */
+Test(uring, many_who_could_poll, .timeout = 60)
+{
+        enum { READERS = 20 };
+        struct polling_reader r[READERS];
+        pthread_t thread[READERS];
+        char *wrote = aligned_buffer(), *buf = aligned_buffer();
+        uint64_t before;
+        struct fixture f;
+
+        if (!polling_open(&f, LONG, wrote))
+                cr_skip_test("no io_uring");
+        for (unsigned i = 0; i < READERS; i++) {
+                r[i] = (struct polling_reader){ &f, wrote, i };
+                cr_assert_eq(pthread_create(&thread[i], NULL, read_at_random, &r[i]), 0);
+        }
+        for (unsigned i = 0; i < READERS; i++)
+                pthread_join(thread[i], NULL);
+        before = atomic_load(&f.env.spin.spins);
+        cr_assert_eq(perform_read(f.dev, 0, buf, 4096), 4096);
+        cr_expect_eq(atomic_load(&f.env.spin.spins), before + 1);
+        fixture_close(&f);
+        free(wrote);
+        free(buf);
+}
+
+/* Off is off: no rings, nothing counted. */
+Test(uring, nobody_polls_unasked)
+{
+        char *wrote = aligned_buffer(), *buf = aligned_buffer();
+        struct fixture f;
+
+        if (!polling_open(&f, 0, wrote))
+                cr_skip_test("no io_uring");
+        cr_assert_eq(perform_read(f.dev, 0, buf, 4096), 4096);
+        cr_assert_arr_eq(buf, wrote, 4096);
+        cr_expect_eq(atomic_load(&f.env.spin.spins), 0);
+        fixture_close(&f);
+        free(wrote);
+        free(buf);
 }
