@@ -16,7 +16,7 @@ struct bench_options {
         const char *seconds, *sides, *html, *from;
         const char *worker, *file; /* for ourselves only */
         uint64_t seed;
-        bool markdown, quick;
+        bool markdown, quick, goals;
 };
 
 static int choose_rows(const struct options *o, int argc, char **argv, const struct workload **rows,
@@ -109,6 +109,22 @@ static int publish(const struct options *o, const struct bench_options *own, jso
         return status;
 }
 
+/* Each run as ever, and what has been reached of the goals. Owns `runs`. */
+static int publish_goals(const struct options *o, const struct bench_options *own, json_t *runs)
+{
+        const json_t *all = json_object_get(runs, "runs");
+
+        for (size_t i = 0; own->markdown && i < json_array_size(all); i++) {
+                bench_print_markdown(stdout, json_array_get(all, i));
+                fputc('\n', stdout);
+        }
+        if (!o->json)
+                bench_print_goals(stdout, all, own->markdown);
+        if (o->json ? !print_json(stdout, runs) : (json_decref(runs), fflush(stdout)))
+                return fail("standard output", "write", "%s", strerror(errno));
+        return 0;
+}
+
 /* What an earlier run said with --json. */
 static int show_again(const struct options *o, const struct bench_options *own)
 {
@@ -116,6 +132,8 @@ static int show_again(const struct options *o, const struct bench_options *own)
         json_t *document = json_load_file(own->from, 0, &error), *rows;
         int status;
 
+        if (json_is_array(json_object_get(document, "runs")))
+                return publish_goals(o, own, document);
         rows = json_object_get(document, "rows");
         if (!json_is_array(rows)) {
                 json_decref(document);
@@ -147,6 +165,21 @@ static int measure(struct bench *b, const struct bench_options *own,
         return status;
 }
 
+static int measure_goals(const struct bench *b, const struct bench_options *own,
+                         const struct workload *const *rows, unsigned n)
+{
+        json_t *runs = NULL;
+        int status;
+
+        if (own->html || b->cache)
+                return fail_usage(b->options, "--goals sets each row's cache, and makes no page");
+        status = bench_goals(b, rows, n, &runs);
+        if (!status)
+                return publish_goals(b->options, own, runs);
+        json_decref(runs);
+        return status;
+}
+
 static int run(struct options *o, int argc, char **argv)
 {
         struct bench b = { .options = o, .rounds = 0 };
@@ -163,6 +196,7 @@ static int run(struct options *o, int argc, char **argv)
                 { "html", OPTION_STRING, &own.html, NULL, 0 },
                 { "markdown", OPTION_FLAG, &own.markdown, NULL, 0 },
                 { "from", OPTION_STRING, &own.from, NULL, 0 },
+                { "goals", OPTION_FLAG, &own.goals, NULL, 0 },
                 /* For ourselves only: */
                 { "worker", OPTION_STRING, &own.worker, NULL, 0 },
                 { "file", OPTION_STRING, &own.file, NULL, 0 },
@@ -186,7 +220,7 @@ static int run(struct options *o, int argc, char **argv)
                 return status;
         if (own.quick && !own.seconds)
                 b.seconds = 1;
-        if (!b.rounds)
+        if (!b.rounds && (own.quick || !own.goals))
                 b.rounds = own.quick ? 3 : 5;
         if (b.rounds > BENCH_MAX_ROUNDS)
                 return fail_usage(o, "--rounds %" PRIu64 ": at most %d", b.rounds,
@@ -197,6 +231,8 @@ static int run(struct options *o, int argc, char **argv)
                 return show_again(o, &own);
         b.cache = o->cache;
         b.live = !o->json && !own.markdown;
+        if (own.goals)
+                return measure_goals(&b, &own, rows, n);
         return measure(&b, &own, rows, n);
 }
 
@@ -230,6 +266,8 @@ const struct command command_bench = {
                 "  map-large              map and unmap 1 GiB of memory, untouched\n"
                 "  map-large-file         the same of a file\n"
                 "  nbd-seq                an NBD server's export in order, beside nbdcopy\n"
+                "  remote-rand-8 -64      loads at random from an export that answers after 1 ms\n"
+                "  remote-seq, -prefetch  in order; 64 at a time by fl_prefetch\n"
                 "  maps-50000             minor faults over so many mappings, beside one\n"
                 "  far-apart              loads over a sparse file of 16 TiB, beside one of 1 GiB\n"
                 "  pread-hit, pread-miss  fl_pread beside pread\n"
@@ -243,7 +281,8 @@ const struct command command_bench = {
                 "Every row runs on each side that has a meaning for it: faultline,\n"
                 "faultline-no-advice (where there is some), mmap (no advice), mmap-advice (the\n"
                 "best), pread, io_uring, fio-psync, fio-io_uring, malloc, faultline-small\n"
-                "(Faultline, the row's small case); --sides names some, separated by commas.\n"
+                "(Faultline, the row's small case), nbdcopy, fio-nbd; --sides names some, "
+                "separated by commas.\n"
                 "A ratio is Faultline's rate through the other's.\n"
                 "\n"
                 "  --seconds N    for each side of each round (2; zipf rows 30)\n"
@@ -255,6 +294,8 @@ const struct command command_bench = {
                 "  --dir FOLDER   where the file is made once and kept ($TMPDIR, /var/tmp)\n"
                 "  --html FILE    also write a page with plots\n"
                 "  --markdown     the table as Markdown\n"
+                "  --goals        the rows that Faultline is held to, beside what it wants to be;\n"
+                "                 file 2 GiB, each with its cache, 3 rounds: about ten minutes\n"
                 "  --from FILE    show again what an earlier run printed with --json\n"
                 "\n"
                 "All rows take about an hour, with --quick about ten minutes.\n"
@@ -263,6 +304,7 @@ const struct command command_bench = {
                 "\n"
                 "Examples:\n"
                 "  faultline bench --quick rand-read-1 rand-read-8\n"
+                "  faultline bench --goals rand-read-1 seq\n"
                 "  faultline bench --json >run.json\n"
                 "  faultline bench --from run.json --html run.html\n"
                 "  faultline bench --size 4G --dir /mnt/disk\n",

@@ -33,6 +33,7 @@ enum bench_side {
         SIDE_FIO_URING,
         SIDE_MALLOC,
         SIDE_NBDCOPY,
+        SIDE_FIO_NBD,
         NR_SIDES
 };
 
@@ -61,17 +62,18 @@ struct workload {
         bool steady;            /* long: 30 s unless --seconds says otherwise */
         bool calls;             /* Faultline by fl_pread() too */
         bool scan;              /* one more thread reads the whole file in order, uncounted */
-        bool sync_last;  /* stores are synced once, at the end, and the time of that counts */
-        bool tail;       /* what counts is the time that 99 of 100 loads stay below, while one
+        bool sync_last;    /* stores are synced once, at the end, and the time of that counts */
+        bool tail;         /* what counts is the time that 99 of 100 loads stay below, while one
                                  * more thread stores and syncs, uncounted */
-        bool anon;       /* memory without a file: `set` of it */
-        unsigned budget; /* what the engine may hold, in caches; 0: one */
-        bool swaps;      /* more than fits: the kernel's sides need a swap file */
-        bool unlimited;  /* the kernel's sides have no memory limit */
-        bool far;        /* on a sparse file, as large as they come; SIDE_SMALL: 1 GiB */
-        bool remote;     /* the file is the export of an NBD server */
-        const char *mmu; /* the best one for this, where --mmu names none; NULL: auto */
-        uint64_t spin;   /* ns, where --spin says nothing or off */
+        bool anon;         /* memory without a file: `set` of it */
+        unsigned budget;   /* what the engine may hold, in caches; 0: one */
+        bool swaps;        /* more than fits: the kernel's sides need a swap file */
+        bool unlimited;    /* the kernel's sides have no memory limit */
+        bool far;          /* on a sparse file, as large as they come; SIDE_SMALL: 1 GiB */
+        bool remote;       /* the file is the export of an NBD server */
+        unsigned delay_ms; /* which waits so long before each read */
+        const char *mmu;   /* the best one for this, where --mmu names none; NULL: auto */
+        uint64_t spin;     /* ns, where --spin says nothing or off */
         int (*setup)(struct work *w); /* not measured; 0 or an errno value */
         int (*run)(struct work *w, struct bench_result *result); /* likewise */
         uint64_t (*next)(struct stream *s);                      /* the next page; NULL: none */
@@ -101,6 +103,7 @@ struct bench_result {
         uint64_t errors;
         uint64_t warm_pages; /* of the file in the host's page cache at the start */
         uint64_t swapped;    /* bytes that went to the swap area or came back, while measured */
+        uint64_t faults;     /* of the engine, while measured */
         uint64_t meta;       /* the engine's metadata at the end, in bytes a page that it holds */
         uint64_t spins, spin_hits, spin_ns; /* as in fl_stats, while measured */
 };
@@ -229,12 +232,14 @@ int bench_fio(const struct bench_job *job, struct bench_result *result);
 /* ---- bench_nbd.c ---- */
 
 /* Serves the bytes of the file at `path` as s->uri. 0 or an exit status. */
-int bench_nbd_start(struct bench_nbd *s, const char *path);
+int bench_nbd_start(struct bench_nbd *s, const char *path, unsigned delay_ms);
 void bench_nbd_stop(struct bench_nbd *s);
 /* In the worker, for SIDE_NBDCOPY. Exit status. */
 int bench_nbdcopy(const struct bench_job *job, struct bench_result *result);
 /* Why no workload that is remote can run here, or NULL. */
 const char *bench_nbd_problem(void);
+/* The same for SIDE_FIO_NBD, where there is a fio. */
+const char *bench_nbd_fio_problem(void);
 
 /* ---- bench_cgroup.c ---- */
 
@@ -281,10 +286,12 @@ struct bench {
         const struct options *options;
         uint64_t cache, size, rounds;
         double seconds; /* 0: each workload's own */
+        double steady;  /* of the long ones; 0: their own */
         bool busy;
         bool pairs;     /* Faultline and the side that the ratio is about, no other */
         unsigned sides; /* asked for; a bit each */
         unsigned here;  /* of those, the ones this machine has */
+        unsigned only;  /* the sides of the next row, if it has them; 0: all that it has */
         const char *folder;
         char path[4096];
         struct bench_cgroup group;
@@ -298,6 +305,15 @@ struct bench {
 int bench_prepare(struct bench *b);
 int bench_measure(struct bench *b, const struct workload *const *rows, unsigned n);
 void bench_finish(struct bench *b);
+
+/* ---- bench_goals.c ---- */
+
+/* Measures those of the rows that a goal is about. The runs go to *out, as an object of documents. Exit
+ * status. */
+int bench_goals(const struct bench *b, const struct workload *const *rows, unsigned n,
+                struct json_t **out);
+/* What has been reached of them in these runs. */
+void bench_print_goals(FILE *out, const struct json_t *runs, bool markdown);
 
 /* What this machine is, as an object. */
 struct json_t *bench_machine(const char *path);

@@ -3,7 +3,7 @@
  * bench_fio.c - the same workload as a job of fio's, where fio is installed.
  *
  * psync runs as many threads as the other sides, io_uring one thread with their depth; both with
- * O_DIRECT. Their numbers are fio's own, from its JSON.
+ * O_DIRECT. nbd is one connection with that depth, to a server as the other side has it. Their numbers are fio's own, from its JSON.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,28 +19,29 @@
 #include "bench.h"
 
 /* In the child: never returns. */
-static void exec_fio(const struct bench_job *job, int out)
+static void exec_fio(const struct bench_job *job, const char *uri, int out)
 {
         const struct workload *load = job->load;
-        bool ring = job->side == SIDE_FIO_URING, pass = load->unit == UNIT_BYTES;
+        bool one = job->side != SIDE_FIO_PSYNC, pass = load->unit == UNIT_BYTES;
         unsigned depth = load->depth ? load->depth : load->threads;
-        char file[4128], pattern[48], block[32], jobs[32], iodepth[32], runtime[48], seed[48];
-        const char *argv[25] = {
-                "fio",         "--name=bench", "--output-format=json",
-                file,          "--direct=1",   "--thread",
-                pattern,       block,          "--allow_file_create=0",
-                jobs,          iodepth,        "--group_reporting",
-                "--eta=never", seed,           ring ? "--ioengine=io_uring" : "--ioengine=psync"
-        };
+        char file[4176], pattern[48], block[32], jobs[32], iodepth[32], runtime[48], seed[48];
+        const char *engine = *uri  ? "--ioengine=nbd"
+                             : one ? "--ioengine=io_uring"
+                                   : "--ioengine=psync";
+        const char *argv[25] = { "fio",         "--name=bench", "--output-format=json",
+                                 engine,        "--direct=1",   "--thread",
+                                 pattern,       block,          "--allow_file_create=0",
+                                 jobs,          iodepth,        "--group_reporting",
+                                 "--eta=never", seed,           file };
         unsigned n = 15;
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        snprintf(file, sizeof(file), "--filename=%s", job->path);
+        snprintf(file, sizeof(file), "--%s=%s", *uri ? "uri" : "filename", *uri ? uri : job->path);
         snprintf(pattern, sizeof(pattern), "--rw=%s", load->fio);
         snprintf(block, sizeof(block), "--bs=%u", load->block);
-        snprintf(jobs, sizeof(jobs), "--numjobs=%u", ring ? 1 : load->threads);
-        snprintf(iodepth, sizeof(iodepth), "--iodepth=%u", ring ? depth : 1);
+        snprintf(jobs, sizeof(jobs), "--numjobs=%u", one ? 1 : load->threads);
+        snprintf(iodepth, sizeof(iodepth), "--iodepth=%u", one ? depth : 1);
         snprintf(seed, sizeof(seed), "--randseed=%" PRIu64, job->seed);
         snprintf(runtime, sizeof(runtime), "--runtime=%.0fms", job->seconds * 1e3);
         if (!pass) {
@@ -94,7 +95,7 @@ static bool take_result(json_t *all, const struct bench_job *job, struct bench_r
         return result->ns > 0;
 }
 
-int bench_fio(const struct bench_job *job, struct bench_result *result)
+static int run_fio(const struct bench_job *job, const char *uri, struct bench_result *result)
 {
         int out[2], child_status = 0;
         json_t *all;
@@ -107,7 +108,7 @@ int bench_fio(const struct bench_job *job, struct bench_result *result)
         if (child < 0)
                 return fail("fio", "fork", "%s", strerror(errno));
         if (!child)
-                exec_fio(job, out[1]);
+                exec_fio(job, uri, out[1]);
         close(out[1]);
         all = read_json(out[0]);
         while (waitpid(child, &child_status, 0) < 0 && errno == EINTR)
@@ -115,4 +116,18 @@ int bench_fio(const struct bench_job *job, struct bench_result *result)
         ok = !child_status && take_result(all, job, result);
         json_decref(all);
         return ok ? 0 : fail("fio", job->load->name, "it gave no result (status %d)", child_status);
+}
+
+int bench_fio(const struct bench_job *job, struct bench_result *result)
+{
+        struct bench_nbd server = { 0 };
+        int status;
+
+        if (job->side != SIDE_FIO_NBD)
+                return run_fio(job, "", result);
+        status = bench_nbd_start(&server, job->path, job->load->delay_ms);
+        if (!status)
+                status = run_fio(job, server.uri, result);
+        bench_nbd_stop(&server);
+        return status;
 }

@@ -462,12 +462,17 @@ int run_steps(struct work *w, struct bench_result *result,
         return error;
 }
 
+/* Only the loads count. */
 static int unmap_and_touch(struct work *w, struct stream *stream, struct bench_result *result)
 {
+        uint64_t started;
+
         if (w->ops->advise(w, w->memory, w->mapped, MADV_DONTNEED))
                 return errno;
+        started = now_ns();
         for (uint64_t i = 0; i < w->pages; i++)
                 (void)*(const volatile uint64_t *)page_at(w, next_forward(stream));
+        w->timed += now_ns() - started;
         result->units += w->pages;
         return 0;
 }
@@ -497,7 +502,10 @@ int run_msync(struct work *w, struct bench_result *result)
 
 int run_refault(struct work *w, struct bench_result *result)
 {
-        return run_steps(w, result, unmap_and_touch);
+        int error = run_steps(w, result, unmap_and_touch);
+
+        result->ns = w->timed;
+        return error;
 }
 
 static int map_and_unmap(struct work *w, struct stream *stream, struct bench_result *result)

@@ -64,10 +64,12 @@ static bool wait_for_socket(struct bench_nbd *s)
         return false;
 }
 
-int bench_nbd_start(struct bench_nbd *s, const char *path)
+int bench_nbd_start(struct bench_nbd *s, const char *path, unsigned delay_ms)
 {
-        char size[32];
-        const char *serve[] = { "nbdkit", "-f", "-U", s->socket, "memory", size, NULL };
+        char size[32], delay[48];
+        const char *serve[] = { "nbdkit",         "-f",     "-U", s->socket, "-t", "64",
+                                "--filter=delay", "memory", size, delay,     NULL };
+        const char *at_once[] = { "nbdkit", "-f", "-U", s->socket, "memory", size, NULL };
         const char *fill[] = { "nbdcopy", path, s->uri, NULL };
         struct stat st;
         struct rusage used;
@@ -77,9 +79,10 @@ int bench_nbd_start(struct bench_nbd *s, const char *path)
         bench_own_name(path, "nbd", s->socket);
         snprintf(s->uri, sizeof(s->uri), "nbd+unix:///?socket=%s", s->socket);
         snprintf(size, sizeof(size), "%jd", (intmax_t)st.st_size);
+        snprintf(delay, sizeof(delay), "rdelay=%ums", delay_ms);
         unlink(s->socket);
         s->size = (uint64_t)st.st_size;
-        s->server = start(serve);
+        s->server = start(delay_ms ? serve : at_once);
         if (s->server > 0 && wait_for_socket(s) && finish(start(fill), &used))
                 return 0;
         bench_nbd_stop(s);
@@ -107,7 +110,7 @@ int bench_nbdcopy(const struct bench_job *job, struct bench_result *result)
         struct bench_nbd s = { 0 };
         const char *copy[] = { "nbdcopy", s.uri, "null:", NULL };
         struct rusage used = { 0 };
-        int status = bench_nbd_start(&s, job->path);
+        int status = bench_nbd_start(&s, job->path, job->load->delay_ms);
         uint64_t begin;
 
         if (status)
@@ -131,4 +134,15 @@ const char *bench_nbd_problem(void)
         if (!bench_is_in_path("nbdkit"))
                 return "nbdkit is not installed";
         return bench_is_in_path("nbdcopy") ? NULL : "nbdcopy is not installed";
+}
+
+const char *bench_nbd_fio_problem(void)
+{
+        const char *ask[] = { "fio", "--enghelp=nbd", NULL };
+        const char *problem = bench_nbd_problem();
+        struct rusage used;
+
+        if (problem)
+                return problem;
+        return finish(start(ask), &used) ? NULL : "fio knows no nbd";
 }

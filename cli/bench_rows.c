@@ -60,6 +60,14 @@
         .set = thousandths, .advice = MADV_RANDOM, .steady = true, .setup = setup_zipf,            \
         .run = run_touches, .next = next_zipf, .title = "Zipf over " text " of the cache"
 
+/* An export that takes a millisecond for each read, as one in the next town does. */
+#define REMOTE_RANDOM(count)                                                                       \
+        .title = "random 4 KiB loads, " #count                                                     \
+                 " threads, of an NBD export that answers after 1 ms",                             \
+        .sides = BIT(FAULTLINE) | BIT(FIO_NBD), .beside = SIDE_FIO_NBD, .threads = count,          \
+        .block = PAGE_SIZE, .remote = true, .delay_ms = 1, .advice = MADV_RANDOM,                  \
+        .setup = setup_map, .run = run_touches, .next = next_random, .fio = "randread"
+
 const struct workload bench_rows[] = {
         RANDOM_READ(1, 50),
         RANDOM_READ(2, 0),
@@ -330,6 +338,38 @@ const struct workload bench_rows[] = {
                 .setup = setup_map,
                 .run = run_pass,
         },
+        { .name = "remote-rand-8", REMOTE_RANDOM(8) },
+        { .name = "remote-rand-64", REMOTE_RANDOM(64) },
+        {
+                .name = "remote-seq",
+                .title = "an NBD export that answers after 1 ms, in order, every byte",
+                .unit = UNIT_BYTES,
+                .sides = BIT(FAULTLINE) | BIT(NBDCOPY),
+                .beside = SIDE_NBDCOPY,
+                .threads = 1,
+                .remote = true,
+                .delay_ms = 1,
+                .advice = MADV_SEQUENTIAL,
+                .setup = setup_map,
+                .run = run_pass,
+        },
+        {
+                .name = "remote-prefetch",
+                .title = "pages of such an export by one fl_prefetch",
+                .sides = BIT(FAULTLINE) | BIT(FIO_NBD),
+                .beside = SIDE_FIO_NBD,
+                .threads = 1,
+                .depth = 64,
+                .block = PAGE_SIZE,
+                .budget = 3,
+                .remote = true,
+                .delay_ms = 1,
+                .advice = MADV_RANDOM,
+                .setup = setup_nothing,
+                .run = run_prefetch,
+                .next = next_random,
+                .fio = "randread",
+        },
         {
                 .name = "mapped",
                 .title = "memory that is all mapped, every byte",
@@ -358,15 +398,15 @@ const struct workload bench_rows[] = {
         },
         {
                 .name = "prefetch",
-                .title = "100,000 pages at random by one fl_prefetch, into a cache of twice the "
-                         "size",
+                .title = "100,000 pages at random by one fl_prefetch, into a cache of three times "
+                         "the size",
                 .sides = BIT(FAULTLINE) | BIT(FIO_URING),
                 .beside = SIDE_FIO_URING,
                 .floor = 95,
                 .threads = 1,
                 .depth = 32,
                 .block = PAGE_SIZE,
-                .budget = 2,
+                .budget = 3,
                 .advice = MADV_RANDOM,
                 .setup = setup_nothing,
                 .run = run_prefetch,

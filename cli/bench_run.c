@@ -35,9 +35,9 @@ struct sample {
         double rate[BENCH_MAX_ROUNDS]; /* units a second */
         double cpu[BENCH_MAX_ROUNDS];  /* ns an operation, or a MiB */
         unsigned n;
-        uint64_t ns, cpu_ns, units, swapped; /* sums */
-        uint64_t spins, spin_hits, spin_ns;  /* likewise */
-        uint64_t meta;                       /* most of a round; bytes a page */
+        uint64_t ns, cpu_ns, units, swapped, faults; /* sums */
+        uint64_t spins, spin_hits, spin_ns;          /* likewise */
+        uint64_t meta;                               /* most of a round; bytes a page */
 };
 
 struct row_run {
@@ -56,7 +56,9 @@ static double seconds_of(const struct bench *b, const struct workload *load)
 {
         if (b->seconds > 0)
                 return b->seconds;
-        return load->steady ? SECONDS_STEADY : SECONDS;
+        if (load->steady)
+                return b->steady > 0 ? b->steady : SECONDS_STEADY;
+        return SECONDS;
 }
 
 static bool is_limited(const struct bench *b, const struct workload *load, enum bench_side side)
@@ -110,12 +112,12 @@ static bool read_result(int fd, struct bench_result *result)
         }
         fields = fscanf(answer,
                         "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
-                        " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64,
+                        " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64,
                         &result->units, &result->ns, &result->cpu_ns, &result->errors,
                         &result->warm_pages, &result->swapped, &result->meta, &result->spins,
-                        &result->spin_hits, &result->spin_ns);
+                        &result->spin_hits, &result->spin_ns, &result->faults);
         fclose(answer);
-        return fields == 10 && result->ns;
+        return fields == 11 && result->ns;
 }
 
 static int run_worker(struct bench *b, const struct row_run *row, enum bench_side side,
@@ -170,6 +172,7 @@ static void add_sample(struct row_run *row, enum bench_side side, const struct b
         s->spins += result->spins;
         s->spin_hits += result->spin_hits;
         s->spin_ns += result->spin_ns;
+        s->faults += result->faults;
         s->meta = result->meta > s->meta ? result->meta : s->meta;
         row->errors += result->errors;
         if (!row->load->hot && result->warm_pages > row->warm_pages)
@@ -301,6 +304,10 @@ static json_t *side_json(const struct bench *b, struct row_run *row, enum bench_
                 json_object_set_new(object, "spins", json_integer((json_int_t)s->spins));
                 json_object_set_new(object, "spin_hits", json_integer((json_int_t)s->spin_hits));
         }
+        if (s->faults) {
+                json_object_set_new(object, "units", json_integer((json_int_t)s->units));
+                json_object_set_new(object, "faults", json_integer((json_int_t)s->faults));
+        }
         json_object_set_new(object, "limited", json_boolean(is_limited(b, row->load, side)));
         return object;
 }
@@ -371,11 +378,13 @@ static int do_row(struct bench *b, const struct workload *load, bool busy)
         row->load = load;
         row->busy = busy;
         row->sides = load->sides & b->here;
+        if (b->only)
+                row->sides &= b->only;
         if (b->pairs)
                 row->sides &= 1u << SIDE_FAULTLINE | 1u << load->beside;
         if (busy) /* fio has no such thread */
-                row->sides &= ~(1u << SIDE_FIO_PSYNC | 1u << SIDE_FIO_URING);
-        if (load->remote && !(b->here & 1u << load->beside))
+                row->sides &= ~(1u << SIDE_FIO_PSYNC | 1u << SIDE_FIO_URING | 1u << SIDE_FIO_NBD);
+        if (load->remote && !(b->here & 1u << SIDE_NBDCOPY))
                 row->sides = 0; /* there is no server */
         if (load->mmu && !b->options->mmu && bench_mmu_works(load->mmu))
                 row->mmu = load->mmu;

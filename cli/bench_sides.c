@@ -199,6 +199,8 @@ static void *plain_map(struct work *w, uint64_t offset, uint64_t len)
 {
         char *memory = aligned_alloc(PAGE_SIZE, len);
 
+        if (memory) /* pages of the size that a mapping of a file has */
+                madvise(memory, len, MADV_NOHUGEPAGE);
         for (uint64_t at = 0; memory && at < len;) {
                 ssize_t got = pread(w->fd, memory + at, len - at, (off_t)(offset + at));
 
@@ -265,13 +267,15 @@ static const char *uring_problem(char why[256])
 
 const char *bench_side_absent(enum bench_side side, const char *path, char why[256])
 {
-        bool fio = side == SIDE_FIO_PSYNC || side == SIDE_FIO_URING;
+        bool fio = side == SIDE_FIO_PSYNC || side == SIDE_FIO_URING || side == SIDE_FIO_NBD;
         const char *problem = NULL;
 
         if (fio && !bench_is_in_path("fio"))
                 return "fio is not installed";
         if (side == SIDE_NBDCOPY)
                 return bench_nbd_problem();
+        if (side == SIDE_FIO_NBD)
+                return bench_nbd_fio_problem();
         if (fio || side == SIDE_URING)
                 problem = direct_problem(path, why);
         if (!problem && (side == SIDE_URING || side == SIDE_FIO_URING))
@@ -381,5 +385,9 @@ const struct side_ops bench_sides[NR_SIDES] = {
         [SIDE_NBDCOPY] = {
                 .key = "nbdcopy",
                 .name = "nbdcopy to nowhere",
+        },
+        [SIDE_FIO_NBD] = {
+                .key = "fio-nbd",
+                .name = "fio nbd",
         },
 };

@@ -157,6 +157,11 @@ static uint64_t swapped_bytes(const struct work *w)
         return (vmstat("pswpin") + vmstat("pswpout")) * PAGE_SIZE;
 }
 
+static uint64_t faults_of(const struct fl_stats *stats)
+{
+        return stats->faults_major + stats->faults_minor;
+}
+
 static uint64_t meta_a_page(const struct work *w)
 {
         struct fl_stats stats = engine_stats(w);
@@ -190,6 +195,7 @@ static int measure(struct work *w, struct bench_result *result)
         result->spin_hits = last.spin_hits - first.spin_hits;
         result->spin_ns = last.spin_ns - first.spin_ns;
         result->swapped = swapped_bytes(w) - swapped;
+        result->faults = faults_of(&last) - faults_of(&first);
         result->meta = meta_a_page(w);
         return error ? fail(w->job->path, w->load->name, "%s", strerror(error)) : 0;
 }
@@ -215,7 +221,7 @@ static int choose_file(struct work *w)
 
         snprintf(w->path, sizeof(w->path), "%s", w->job->path);
         if (w->load->remote) {
-                int status = bench_nbd_start(&w->nbd, w->job->path);
+                int status = bench_nbd_start(&w->nbd, w->job->path, w->load->delay_ms);
 
                 memcpy(w->path, w->nbd.uri, sizeof(w->nbd.uri));
                 return status;
@@ -264,8 +270,9 @@ int bench_work(const struct options *o, const struct bench_job *job)
         if (status)
                 return status;
         printf("%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
-               " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
+               " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
                result.units, result.ns, result.cpu_ns, result.errors, result.warm_pages,
-               result.swapped, result.meta, result.spins, result.spin_hits, result.spin_ns);
+               result.swapped, result.meta, result.spins, result.spin_hits, result.spin_ns,
+               result.faults);
         return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
 }

@@ -13,7 +13,7 @@ rows='rand-read-1 rand-read-2 rand-read-8 rand-read-32 rand-read-1-inline rand-r
         rand-noadvice-1 rand-write rand-write-8 msync-64 rand-tail-8 seq seq-write
         backward stride stride-noadvice four-streams hot-set zipf-0.9 zipf-1.1 zipf-scan many-maps map-unmap refault anon-random anon-seq
         first-touch map-large map-large-file maps-50000 far-apart pread-hit pread-miss
-        nbd-seq mapped block-read-32 prefetch block-ram'
+        nbd-seq remote-rand-8 remote-rand-64 remote-seq remote-prefetch mapped block-read-32 prefetch block-ram'
 
 # expect_count N PATTERN: in out there are N matches.
 expect_count()
@@ -47,11 +47,11 @@ done
 # shellcheck disable=SC2086
 set -- $rows
 if grep -q '{"side": "nbdcopy", "name": "[^"]*", "why": "' out; then
-        expect_count $(($# - 1)) '"side": "faultline"'
-        rows=$(echo "$rows" | sed 's/nbd-seq//') # nobody runs it, so tables have no line for it
+        expect_count $(($# - 5)) '"side": "faultline"'
+        rows=$(echo "$rows" | sed 's/nbd-seq//; s/remote-[a-z0-9-]*//g') # nobody runs it, so tables have no line for it
 else
         expect_count $# '"side": "faultline"'
-        expect_count 1 '{"side": "nbdcopy", "name": "[^"]*", "ratio_permille"'
+        expect_count 2 '{"side": "nbdcopy", "name": "[^"]*", "ratio_permille"'
 fi
 expect_count 3 '"side": "faultline-small"'
 expect_count 13 '"side": "faultline-no-advice"'
@@ -72,6 +72,7 @@ expect_count 2 'KiB of metadata a page'
 expect_count 14 '"side": "pread"'
 expect_count 1 '"side": "malloc"'
 sides_here io_uring 14 '\(io_uring\|O_DIRECT\): '
+sides_here fio-nbd 3 '\(fio \|nbd\|the module\)'
 sides_here fio-psync 16 '\(fio is not\|O_DIRECT: \)'
 sides_here fio-io_uring 14 '\(fio is not\|io_uring: \|O_DIRECT: \)'
 for word in '"cpu": "..*", "cores": [1-9]' '"kernel": "[0-9]' '"read_ahead_kb": [0-9]' \
@@ -128,6 +129,22 @@ grep -q '^|  |  | of which polling before sleeping | 75 % of 2,000 in time | 24 
 echo '{}' >empty.json
 expect_error 1 'not of bench --json' "$FAULTLINE" bench --from empty.json
 expect_error 1 'missing.json: read: ' "$FAULTLINE" bench --from missing.json
+
+# the goals: each row with its cache, every goal of the row with what was found, and the same again from the file
+"$FAULTLINE" bench --goals rand-read-1-inline rand-read-8 msync-64 refault pread-hit \
+        --size 8M --seconds 0.01 --rounds 1 --dir . --json >goals.json ||
+        fail "bench --goals"
+"$FAULTLINE" bench --from goals.json >out || fail "--from goals.json"
+for wanted in 'random read, 1 thread, sigbus, beside mmap *>= 1.25 *[0-9]' \
+        'CPU time of a random fault, 8 threads, uffd *<= 1.30 *[0-9]' \
+        'msync of 64 pages *>= 1.00 *[0-9]' 'refault, a page *<= 350 ns *[1-9][0-9]* ns' \
+        'refault, pages a fault *>= 512 *[1-9]' 'fl_pread of what is cached *>= 1.67 *[0-9]'; do
+        grep -q "^$wanted.*  \(met\|missed\)  .*/s" out || fail "no $wanted in $(cat out)"
+done
+[ "$(grep -c '  \(met\|missed\|-\)   *[0-9n]' out)" -eq 8 ] || fail "goals: $(cat out)"
+"$FAULTLINE" bench --from goals.json --markdown >out || fail "--from goals.json --markdown"
+grep -q '^| msync of 64 pages | >= 1.00 | [0-9.]* | \(met\|missed\) | ' out || fail "$(cat out)"
+expect_error 2 'sets each row' "$FAULTLINE" bench --goals --cache 1M --dir .
 
 # a second thread running beside: the row again, held to no floor
 "$FAULTLINE" bench mapped --busy --size 8M --seconds 0.01 --rounds 1 --dir . --sides malloc >out ||
