@@ -113,7 +113,7 @@ void image_use(struct image *image, const char *path)
 
 int image_check(const struct image *image, const char *options)
 {
-        return run("e2fsck %s %s >%s/log 2>&1", options, image->path, image->folder);
+        return run("exec e2fsck %s %s >%s/log 2>&1", options, image->path, image->folder);
 }
 
 bool image_is_clean(const struct image *image)
@@ -142,22 +142,22 @@ const char *image_log(struct image *image)
         return image->text;
 }
 
-void *image_read(const struct image *image, const char *name, size_t *size)
+/* The bytes of a file of the folder; NULL: there is none. */
+static void *folder_read(const struct image *image, const char *name, size_t *size)
 {
         char path[512];
         struct stat st;
         void *bytes;
         int fd;
 
-        run("rm -f %s/out; debugfs -R 'dump /%s %s/out' %s >%s/log 2>&1", image->folder, name,
-            image->folder, image->path, image->folder);
-        snprintf(path, sizeof(path), "%s/out", image->folder);
+        snprintf(path, sizeof(path), "%s/%s", image->folder, name);
         fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0 || fstat(fd, &st))
+        if (fd < 0)
                 return NULL;
+        require(!fstat(fd, &st), "%s: %s", path, strerror(errno));
         *size = (size_t)st.st_size;
         bytes = malloc(*size + 1);
-        if (read(fd, bytes, *size) != (ssize_t)*size) {
+        if (bytes && read(fd, bytes, *size) != (ssize_t)*size) {
                 free(bytes);
                 bytes = NULL;
         }
@@ -165,12 +165,37 @@ void *image_read(const struct image *image, const char *name, size_t *size)
         return bytes;
 }
 
+void image_read(const struct image *image, unsigned nr, const char *const names[], void *bytes[],
+                size_t sizes[])
+{
+        char path[512], out[16];
+        FILE *commands;
+
+        snprintf(path, sizeof(path), "%s/commands", image->folder);
+        commands = fopen(path, "we");
+        require(commands, "%s: %s", path, strerror(errno));
+        for (unsigned i = 0; i < nr; i++) {
+                fprintf(commands, "dump /%s %s/out%u\n", names[i], image->folder, i);
+                snprintf(path, sizeof(path), "%s/out%u", image->folder, i);
+                unlink(path);
+        }
+        require(!fclose(commands), "commands: %s", strerror(errno));
+        run("exec debugfs -f %s/commands %s >%s/log 2>&1", image->folder, image->path,
+            image->folder);
+        for (unsigned i = 0; i < nr; i++) {
+                snprintf(out, sizeof(out), "out%u", i);
+                bytes[i] = folder_read(image, out, &sizes[i]);
+        }
+}
+
 void image_expect(const struct image *image, const char *name, const void *bytes, size_t size)
 {
         size_t got_size = 0, at = 0;
-        char *got = image_read(image, name, &got_size);
-        const char *want = bytes;
+        const char *want = bytes, *got;
+        void *copy;
 
+        image_read(image, 1, &name, &copy, &got_size);
+        got = copy;
         expect(got, "%s: debugfs cannot read it", name);
         if (!got)
                 return;
@@ -178,7 +203,7 @@ void image_expect(const struct image *image, const char *name, const void *bytes
         while (at < size && at < got_size && got[at] == want[at])
                 at++;
         expect(at == size, "%s: byte %zu of %zu is not what was stored", name, at, size);
-        free(got);
+        free(copy);
 }
 
 void image_debugfs(const struct image *image, const char *command)

@@ -29,8 +29,9 @@ int image_check(const struct image *image, const char *options);
 const char *image_log(struct image *image);
 /* A file holds exactly these bytes. */
 void image_expect(const struct image *image, const char *name, const void *bytes, size_t size);
-/* The bytes of a file, NULL if it cannot be read; free() them. */
-void *image_read(const struct image *image, const char *name, size_t *size);
+/* The bytes of so many files, all by one debugfs; NULL of one that cannot be read. free() them. */
+void image_read(const struct image *image, unsigned nr, const char *const names[], void *bytes[],
+                size_t sizes[]);
 /* A command of debugfs -w. */
 void image_debugfs(const struct image *image, const char *command);
 /* Removes everything. */

@@ -90,7 +90,8 @@ static unsigned fill(int64_t leave, bool write)
 
 static void wait_for_writes(void)
 {
-        while ((atomic_load(&engine->cache->nr_writeback) || atomic_load(&engine->cache->drops)) &&
+        while ((atomic_load(&engine->cache->nr_writeback) || atomic_load(&engine->cache->drops) ||
+                staging_in_use(&engine->cache->staging)) &&
                test_left() > -20)
                 usleep(1000);
 }
