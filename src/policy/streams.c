@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define FIRST 4u                    /* touches of the first window of neighbours */
 #define FIRST_STRIDED 2u            /* and of others */
@@ -15,7 +16,12 @@
 #define SMALLEST_MOST 32u
 #define STRIDED_MOST 64u /* reads at once */
 #define FORGIVEN 8u      /* windows after which a larger one is tried again */
-#define JUDGED 16u       /* streams after which it is asked whether they last */
+#define JUDGED 16u       /* streams that have ended, after which it is asked how long they lasted */
+#define FEW 4u           /* of which nothing can be told */
+#define REMEMBERED 64u   /* after so many half of it is forgotten, so that it can change */
+#define STRIDED_HISTORY 16u
+#define CLOSE 16u  /* touches left out */
+#define LASTING 3u /* windows after which it is likely that more follow */
 
 static const struct stream_window alone = { .nr = 0 };
 
@@ -43,6 +49,104 @@ static struct stream *oldest(struct streams *s)
         return old;
 }
 
+/* Lengths up to four are told apart, and then those up to each power of two. */
+static uint32_t longest_of(unsigned n)
+{
+        return n < 4 ? n + 1 : 1u << (n - 1);
+}
+
+static unsigned length_of(uint32_t touches)
+{
+        unsigned n = 0;
+
+        while (n + 1 < STREAM_LENGTHS && touches > longest_of(n))
+                n++;
+        return n;
+}
+
+static void note_end(struct streams *s, const struct stream *t)
+{
+        unsigned all = 0;
+
+        if (!t->step || t->told)
+                return;
+        s->ended[length_of(t->seen)]++;
+        for (unsigned i = 0; i < STREAM_LENGTHS; i++)
+                all += s->ended[i];
+        for (unsigned i = 0; all >= REMEMBERED && i < STREAM_LENGTHS; i++)
+                s->ended[i] /= 2;
+}
+
+/* How many touches a stream will come to that has had `seen` of them: as half of those did that came as far.
+ * UINT64_MAX: many, or it is not known. */
+static uint64_t likely_length(const struct streams *s, uint32_t seen)
+{
+        unsigned n = length_of(seen), all = 0, alive = 0, reach;
+
+        for (unsigned i = 0; i < STREAM_LENGTHS; i++) {
+                all += s->ended[i];
+                alive += i >= n ? s->ended[i] : 0;
+        }
+        if (all < JUDGED || alive < FEW)
+                return UINT64_MAX;
+        reach = alive - s->ended[n];
+        while (n + 1 < STREAM_LENGTHS && 2 * reach > alive)
+                reach -= s->ended[++n];
+        return n + 1 < STREAM_LENGTHS ? longest_of(n) : UINT64_MAX;
+}
+
+/* A miss that no stream explains has been followed by that of its neighbour, or there has been another one. */
+static void note_lone(struct streams *s, bool followed)
+{
+        s->followed += followed;
+        s->lone += !followed;
+        if (s->lone >= REMEMBERED) {
+                s->lone /= 2;
+                s->followed /= 2;
+        }
+}
+
+/* Do nearly all of them begin a record, of which it is known how long it is? */
+static bool begin_records(struct streams *s)
+{
+        uint64_t length = likely_length(s, 1);
+
+        if (s->lone < JUDGED || 4 * s->followed < 3 * s->lone || length == UINT64_MAX)
+                return false;
+        if (length > 1)
+                return true;
+        s->followed = 0; /* it was so once */
+        return false;
+}
+
+/* What the stream is known to have touched, up to `last`. */
+static void note_touch(struct stream *t, int64_t last)
+{
+        int64_t seen = (last - t->first) / t->step + 1;
+
+        if (seen < 1) { /* what went before it was touched may lie before all that was seen */
+                t->first = last;
+                seen = 1;
+        }
+        t->seen = (uint32_t)min_u64((uint64_t)seen, UINT32_MAX);
+}
+
+/* Touches in the stream's next window. */
+static uint64_t window_size(struct stream *t, uint32_t most)
+{
+        if (t->most && ++t->good % FORGIVEN == 0)
+                t->most *= 2;
+        if (t->most >= most)
+                t->most = 0;
+        if (t->most)
+                most = t->most;
+        if (t->windows)
+                return min_u64(2 * (uint64_t)t->window, most);
+        return min_u64(
+                max_u64(2 * t->window, t->step == 1 || t->step == -1 ? FIRST : FIRST_STRIDED),
+                most);
+}
+
 /* The stream's next window. nr: so many touches at its beginning are wanted now; the one behind them
  * asks for the window after it. */
 static struct stream_window next_window(struct streams *s, struct stream *t,
@@ -50,76 +154,71 @@ static struct stream_window next_window(struct streams *s, struct stream *t,
 {
         uint32_t most = stream_most(pace, t->step);
         struct stream_window w = { .start = t->next, .step = t->step, .most = most };
+        uint64_t asked = (uint64_t)((t->next - t->first) / t->step),
+                 length = likely_length(s, t->seen);
+        uint64_t left = UINT64_MAX, size, mark;
 
-        if (t->most && ++t->good % FORGIVEN == 0)
-                t->most *= 2;
-        if (t->most >= most)
-                t->most = 0;
-        if (t->most)
-                most = t->most;
-        t->before = t->windows ? t->window : 0;
-        if (t->windows == 0)
-                t->window = max_u64(2 * t->window,
-                                    t->step == 1 || t->step == -1 ? FIRST : FIRST_STRIDED);
-        else
-                t->window = (uint32_t)min_u64(2 * (uint64_t)t->window, most);
-        t->window = (uint32_t)max_u64(min_u64(t->window, most), nr);
-        if (t->windows++ == 1)
-                s->lasting++;
-        t->marker = nr < t->window ? t->next + t->step * (int64_t)nr : -1;
-        t->next += t->step * (int64_t)t->window;
         t->used = ++s->clock;
+        t->marker = -1;
+        if (length < UINT64_MAX && !t->told)
+                left = max_u64(length, asked) - asked;
+        if (!left && !nr)
+                return alone;
+        size = max_u64(window_size(t, most), nr);
+        mark = nr;
+        if (size > left) {
+                size = max_u64(left, nr);
+                mark = max_u64(size - 1, nr);
+        }
+        t->before = t->windows ? t->window : 0;
+        t->window = (uint32_t)size;
+        t->windows++;
+        if (mark < size)
+                t->marker = t->next + t->step * (int64_t)mark;
+        t->next += t->step * (int64_t)size;
         w.nr = t->window;
-        w.mark = (uint32_t)nr;
+        w.mark = (uint32_t)mark;
         w.windows = t->windows;
         return w;
 }
 
-/* Streams that are found by chance end at once. Then half of what is known is forgotten, so that it
- * can change. */
-static bool is_doubtful(struct streams *s)
-{
-        if (s->found >= 2 * JUDGED) {
-                s->found /= 2;
-                s->lasting /= 2;
-        }
-        return s->found >= JUDGED && s->lasting < s->found / 4;
-}
-
-/* Behind `index`, whose touch has been answered otherwise. */
-static struct stream *begin(struct streams *s, int64_t index, int64_t step)
+/* Of `touches` by now, of which the last is `index`. */
+static struct stream *begin(struct streams *s, int64_t index, int64_t step, unsigned touches)
 {
         struct stream *t = oldest(s);
 
-        *t = (struct stream){
-                .step = step, .next = index + step, .marker = -1, .used = ++s->clock
-        };
-        s->found++;
+        note_end(s, t);
+        *t = (struct stream){ .step = step,
+                              .first = index - step * (int64_t)(touches - 1),
+                              .next = index,
+                              .marker = -1,
+                              .seen = touches,
+                              .used = ++s->clock };
         return t;
 }
 
 static bool in_history(const struct streams *s, int64_t index)
 {
-        for (unsigned i = 0; i < STREAM_HISTORY; i++)
-                if (s->history[i] == index + 1)
+        for (unsigned i = 0; i < STRIDED_HISTORY; i++)
+                if (s->history[(s->newest - i) % STREAM_HISTORY] == index + 1)
                         return index >= 0;
         return false;
 }
 
 /* Does the touch, with earlier ones, make a stream? Its step; 0: it does not. Latest touches first, so that
- * of two explanations the nearer one is taken. */
-static int64_t find_step(const struct streams *s, int64_t index, unsigned touches)
+ * of two explanations the nearer one is taken. *touches: how many it is made of. */
+static int64_t find_step(const struct streams *s, int64_t index, unsigned *touches)
 {
         for (unsigned i = 0; i < STREAM_HISTORY; i++) {
                 int64_t at = s->history[(s->newest - i) % STREAM_HISTORY] - 1, step = index - at;
-                unsigned seen = 2;
+                bool next = step == 1 || step == -1;
 
                 if (at < 0 || step == 0 || step > FARTHEST || step < -FARTHEST)
                         continue;
-                while (seen < touches && in_history(s, index - step * (int64_t)seen))
-                        seen++;
-                if (seen >= touches || ((step == 1 || step == -1) && seen + 1 >= touches))
-                        return step;
+                if (!next && (i >= STRIDED_HISTORY || !in_history(s, index - 2 * step)))
+                        continue;
+                *touches = next ? 2 : 3;
+                return step;
         }
         return 0;
 }
@@ -130,13 +229,28 @@ static void remember(struct streams *s, int64_t index)
         s->history[s->newest % STREAM_HISTORY] = index + 1;
 }
 
+/* Is the page one of the last `most` touches that have been asked for? */
+static bool is_behind(const struct stream *t, int64_t index, uint64_t most)
+{
+        int64_t back = t->step > 0 ? t->next - index : index - t->next, size = llabs(t->step);
+
+        /* Nearly all are too far away, and that is known without a division. */
+        return back > 0 && (uint64_t)back <= most * (uint64_t)size && back % size == 0;
+}
+
 /* Is the page in what the stream has asked for last? It has gone again, or never came. */
 static bool in_window(const struct stream *t, int64_t index)
 {
-        int64_t back = t->next - t->step - index, touches = back / t->step;
+        return t->windows && is_behind(t, index, 2 * (uint64_t)t->window);
+}
 
-        return t->windows && back % t->step == 0 && touches >= 0 &&
-               touches < 2 * (int64_t)t->window;
+/* Is it the next touch that nobody has asked for, or not far behind that? */
+static bool is_close(const struct stream *t, int64_t index)
+{
+        int64_t on = t->step > 0 ? index - t->next : t->next - index, size = llabs(t->step);
+        uint64_t most = t->windows ? min_u64(2 * (uint64_t)t->window, CLOSE) : 0;
+
+        return on >= 0 && (uint64_t)on <= most * (uint64_t)size && on % size == 0;
 }
 
 /* What was read for nothing is not read again in such amounts. */
@@ -147,6 +261,7 @@ static struct stream_window restart(struct streams *s, struct stream *t,
         t->good = 0;
         t->window = t->most / 2;
         t->next = index;
+        note_touch(t, index + t->step * (int64_t)(nr - 1));
         return next_window(s, t, pace, nr);
 }
 
@@ -154,22 +269,34 @@ struct stream_window streams_miss(struct streams *s, const struct stream_pace *p
                                   uint64_t nr)
 {
         int64_t at = (int64_t)index, step;
+        unsigned touches = 0;
         struct stream *t;
 
         for (t = s->stream; t < s->stream + STREAMS; t++) {
                 if (!t->step)
                         continue;
-                if (t->next == at)
-                        return next_window(s, t, pace, nr);
                 if (in_window(t, at))
                         return restart(s, t, pace, at, nr);
+                if (is_close(t, at)) { /* what lies between was there, or was passed over */
+                        if (t->next != at)
+                                t->window = (uint32_t)max_u64(t->window / 4, 1);
+                        t->next = at;
+                        note_touch(t, at + t->step * (int64_t)(nr - 1));
+                        return next_window(s, t, pace, nr);
+                }
         }
-        step = find_step(s, at, is_doubtful(s) ? 4 : 3);
+        step = find_step(s, at, &touches);
         remember(s, at + (int64_t)nr - 1);
-        if (!step || (nr > 1 && step != 1))
+        if (nr > 1 && step != 1)
+                step = 0;
+        if (!step && begin_records(s))
+                step = touches = 1; /* its length, when it has ended, tells whether it was one */
+        else
+                note_lone(s, step == 1);
+        if (!step)
                 return alone;
         /* The touch itself is read with the rest of them. */
-        t = begin(s, at - step, step);
+        t = begin(s, at, step, touches);
         t->window = (uint32_t)nr;
         return next_window(s, t, pace, nr);
 }
@@ -178,18 +305,26 @@ struct stream_window streams_marker(struct streams *s, const struct stream_pace 
                                     uint64_t index)
 {
         for (struct stream *t = s->stream; t < s->stream + STREAMS; t++)
-                if (t->step && t->marker == (int64_t)index)
+                if (t->step && t->marker == (int64_t)index) {
+                        note_touch(t, (int64_t)index);
                         return next_window(s, t, pace, 0);
+                }
         return alone;
+}
+
+unsigned streams_active(const struct streams *s)
+{
+        unsigned n = 0;
+
+        for (const struct stream *t = s->stream; t < s->stream + STREAMS; t++)
+                n += t->windows >= LASTING && s->clock - t->used < STREAMS;
+        return n;
 }
 
 /* The last window is being read, the one before is being touched. */
 static bool in_last_two(const struct stream *t, int64_t index)
 {
-        int64_t back = t->next - t->step - index, touches = back / t->step;
-
-        return back % t->step == 0 && touches >= 0 &&
-               touches < (int64_t)t->window + (int64_t)t->before;
+        return is_behind(t, index, (uint64_t)t->window + t->before);
 }
 
 int64_t streams_step(const struct streams *s, uint64_t index)
@@ -225,8 +360,8 @@ struct stream_window streams_begin(struct streams *s, const struct stream_pace *
         for (t = s->stream; t < s->stream + STREAMS; t++)
                 if (t->step == 1 && t->next == (int64_t)index)
                         return next_window(s, t, pace, nr);
-        s->found--; /* nobody was taken by chance */
-        t = begin(s, (int64_t)index - 1, 1);
+        t = begin(s, (int64_t)index, 1, 1);
+        t->told = true;
         t->window = SMALLEST_MOST / 2;
         return next_window(s, t, pace, nr);
 }

@@ -5,15 +5,18 @@
  *
  * A stream is a row of touches at equal distances, its step: 1 forward, -1 backward, any other strided.
  * Several at once, from any number of threads, interleave in one file. Three touches in a row make one,
- * two if they are neighbours. What no stream expects and no three touches explain is random, and
+ * two if they are neighbours; of the latest sixteen misses, or, of neighbours, sixty-four. What no stream expects and no three touches explain is random, and
  * reads its page alone.
  *
  * A stream reads windows of touches to come. The first touch of a window's first page asks for the next
  * window, so that a whole one is always ahead, and is twice as large each time, up to what the device
  * needs to be kept busy: some times what it could transfer while it answers one read.
- * Where windows are for nothing (what was read is gone before it is touched), they become smaller; where
- * streams end as soon as they are found, as it happens by chance, one more touch is wanted before
- * anything is read.
+ * Where windows are for nothing (what was read is gone before it is touched), they become smaller.
+ *
+ * Most streams may be short: records of some pages, lists in an index, neighbours by chance. How many touches
+ * those had that have ended is counted, and nothing is read behind where half of those that came as far as
+ * this one had ended. Its last touch carries the mark then, so that what goes on is seen to. Where nearly
+ * every miss has turned out to begin such a record, the first one reads it.
  *
  * Fixed memory, in the open file. Serialised by the caller, like all of struct file_ra_state. Pages.
  */
@@ -22,11 +25,13 @@
 
 #include "util/base.h"
 
-#define STREAMS 16
-#define STREAM_HISTORY 16
+#define STREAMS 64
+#define STREAM_HISTORY 64
+#define STREAM_LENGTHS 13
 
 struct stream {
-        int64_t step; /* 0: there is none */
+        int64_t step;  /* 0: there is none */
+        int64_t first; /* the touch it began with */
         int64_t next; /* where the next window begins: the first touch that has not been asked for */
         int64_t marker;  /* the touch that asks for it; -1: none */
         uint32_t window; /* touches in the last */
@@ -36,14 +41,18 @@ struct stream {
         uint32_t windows; /* so many yet */
         uint32_t good;    /* of them since `most` was last changed */
         uint32_t used;    /* when last: of streams.clock */
+        uint32_t seen;    /* touches that it is known to have made */
+        bool told;        /* by advice: it ends where the file does */
 };
 
 struct streams {
         struct stream stream[STREAMS];
         int64_t history[STREAM_HISTORY]; /* the last touches that no stream expected; + 1 */
         uint32_t newest, clock;
-        uint32_t found,
-                lasting; /* streams of late; those of them that came to their second window */
+        /* Of streams that have ended, of late, how many touches they had: 1, 2, 3, 4, to 8, to 16, ... */
+        uint16_t ended[STREAM_LENGTHS];
+        /* Misses, of late, that no stream explained; those of them behind which the neighbour was missed. */
+        uint16_t lone, followed;
 };
 
 /* What the device can do; 0: not known yet. */
@@ -77,6 +86,9 @@ struct stream_window streams_begin(struct streams *s, const struct stream_pace *
                                    uint64_t index, uint64_t nr);
 /* The largest window that is worth it. step: of the stream. */
 uint32_t stream_most(const struct stream_pace *pace, int64_t step);
+
+/* How many there are that read one window after the other. */
+unsigned streams_active(const struct streams *s);
 
 /* Those that have read ahead, in words, the latest first. */
 void streams_describe(const struct streams *s, char *text, size_t size);

@@ -202,3 +202,69 @@ Test(streams, calls_one_behind_the_other)
         w = streams_marker(&s, &pace, 132);
         cr_assert_geq(w.nr, 64);
 }
+
+static uint64_t records(unsigned nr, int64_t size)
+{
+        uint64_t state = 5, before = pages_read;
+
+        memset(here, 0, sizeof(here));
+        memset(marked, 0, sizeof(marked));
+        for (unsigned i = 0; i < nr; i++) {
+                int64_t at = (int64_t)(draw(&state) % (FILE_PAGES / 100)) * 100;
+
+                for (int64_t k = 0; k < size; k++)
+                        touch(at + k);
+        }
+        before = pages_read - before;
+        memset(here, 0, sizeof(here));
+        memset(marked, 0, sizeof(marked));
+        return before;
+}
+
+/* What lies behind a record is not read, once it is known how long they are; and if others come, that is
+ * forgotten. */
+Test(streams, records_have_a_length)
+{
+        uint64_t few = (STREAMS + 20) * 12; /* have to end first */
+
+        cr_assert_leq(records(400, 4), 400 * 4 + few);
+        cr_assert_leq(records(400, 4), 400 * 4 + 400 / 10);
+        cr_assert_leq(records(400, 32), 400 * 32 + 64 * 64);
+        misses = 0;
+        cr_assert_leq(records(200, 32), 200 * 32 + 200 * 32 / 10);
+        cr_assert_leq(misses, 2 * 200 + 20, "%u misses: a window for each", misses);
+}
+
+/* And yet a stream that goes on is read ahead. */
+Test(streams, a_stream_among_records)
+{
+        records(400, 4);
+        misses = 0;
+        for (int64_t i = 0; i < 5000; i++)
+                touch(20000 + i);
+        cr_assert_leq(misses, 8, "%u misses", misses);
+}
+
+Test(streams, sixty_four_in_turn)
+{
+        for (int64_t i = 0; i < 150; i++)
+                for (int64_t k = 0; k < STREAMS; k++)
+                        touch(1500 * k + k * k * 37 % 400 + i);
+        cr_assert_leq(misses, 2 * STREAMS, "%u misses", misses);
+        cr_assert_eq(streams_active(&s), STREAMS);
+}
+
+/* Some of the pages are there already, also those that would have carried a mark. */
+Test(streams, over_islands)
+{
+        uint64_t state = 6;
+
+        for (int64_t i = 1000; i < 21000; i += 4 + (int64_t)(draw(&state) % 40))
+                for (int64_t k = 0; k < 10; k++)
+                        here[i + k] = true;
+        for (int64_t i = 1000; i < 21000; i++) {
+                if (!here[i] || marked[i])
+                        touch(i);
+        }
+        cr_assert_leq(misses, 20000 / 100, "%u misses", misses);
+}
