@@ -130,7 +130,8 @@ static bool has_begun(struct address_space *m, uint64_t index, enum page_state s
         return now != PAGE_ABSENT && now != s;
 }
 
-/* The page up to date, locked and pinned in *out: reads it if need be, and waits. 0 or -errno. */
+/* The page up to date, locked and pinned in *out: reads it if need be, and waits. req 0: and nothing
+ * else, whatever the policy says to reads. 0 or -errno. */
 static int get_page_for_read(struct file *f, uint64_t index, uint64_t req, uint64_t fault,
                              struct page **out)
 {
@@ -149,8 +150,9 @@ static int get_page_for_read(struct file *f, uint64_t index, uint64_t req, uint6
                         trace_emit(c->trace, FIND_GET_PAGE, fault, m->object, index, hit, s,
                                    p && page_test(p, PG_MARKER));
                 if (hit) {
-                        start_next(f, p, index, req, fault);
-                        if (!tried)
+                        if (req)
+                                start_next(f, p, index, req, fault);
+                        if (req && !tried)
                                 found_page(f, index, fault);
                         if (s != PAGE_READING) {
                                 page_lock(c, p);
@@ -174,10 +176,11 @@ static int get_page_for_read(struct file *f, uint64_t index, uint64_t req, uint6
                 if (p)
                         put_page(m, p);
                 if (!tried) {
-                        start_read(f, index, req, 0, fault);
                         tried = true;
+                        if (req)
+                                start_read(f, index, req, 0, fault);
                         /* Being read, or read by this very thread, well or not. */
-                        if (has_begun(m, index, s))
+                        if (req && has_begun(m, index, s))
                                 continue;
                 }
                 r = read_single(m, index, fault, &on);
@@ -364,7 +367,7 @@ static int get_page_for_write(struct file *f, uint64_t index, bool whole, uint64
                                 return r;
                         continue;
                 }
-                r = get_page_for_read(f, index, 1, fault, out);
+                r = get_page_for_read(f, index, !c->policy->writes_read_alone, fault, out);
                 if (r)
                         return r;
                 page_make_dirty(c, *out);

@@ -170,6 +170,7 @@ const struct vm_policy_ops linux_policy = {
         .writeback_ms = 5000,
         .expire_ms = 30000,
         .swappiness = 60,
+        .writes_read_alone = true,
         .swap_window = 8,
         .refaults_stay_missed = true,
         .mmap_miss = linux_mmap_miss,

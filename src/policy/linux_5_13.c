@@ -146,6 +146,7 @@ const struct vm_policy_ops linux_5_13_policy = {
         .expire_ms = 30000,
         .mandatory = MANDATORY_SHARED,
         .swappiness = 60,
+        .writes_read_alone = true,
         .swap_window = 8,
         .mmap_miss = mmap_miss,
         .mmap_hit = mmap_hit,

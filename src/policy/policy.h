@@ -222,6 +222,7 @@ struct vm_policy_ops {
          * says: those of them that are dirty it writes, others not, unless somebody asks (S33). NULL:
          * by age and amount (L43, L46). */
         uint64_t (*flush_scan)(const struct policy_tune *, uint64_t memory);
+        bool writes_read_alone; /* fl_pwrite reads what it does not overwrite, and nothing ahead */
         bool refaults_stay_missed; /* a page that went too early takes no miss back (L19) */
         /* A read fault or store found no page. Counts mmap_miss. */
         struct ra_window (*mmap_miss)(const struct ra_request *);
@@ -246,7 +247,8 @@ struct vm_policy_ops {
          * nothing. */
         void (*returned)(const struct ra_request *, uint64_t end);
         /* There was no memory for all of the window: what lies from `stop` on has not been asked for, or,
-         * of a stream that goes backward, what lies before. NULL: nobody cares. */
+         * of a stream that goes backward, what lies before; of one that is strided, that touch and what it
+         * would have come to after it. NULL: nobody cares. */
         void (*cut)(struct file_ra_state *, const struct ra_window *, uint64_t stop);
         /* What it makes of the accesses, in words: size bytes at most, with the zero. NULL: nothing. */
         void (*describe)(const struct file_ra_state *, char *text, size_t size);
