@@ -126,6 +126,39 @@ enum filemap_result filemap_lock_page(struct filemap_request *rq, struct page *p
         return filemap_retry_on(rq, p);
 }
 
+/* The pages of a strided window come one by one. Who has to wait for one waits for all of them, since he
+ * would have to for each. The last that is not there yet, pinned; NULL: none, or they are not strided. */
+static struct page *still_coming(struct filemap_request *rq)
+{
+        struct address_space *m = rq->file->mapping;
+        struct page *last = NULL;
+        struct ra_map map;
+
+        if (m->swap_backed || !m->cache->policy->map_ahead)
+                return NULL;
+        map = filemap_map_ahead(rq);
+        if (map.step >= -1 && map.step <= 1)
+                return NULL;
+        for (uint32_t n = 1; n < map.nr; n++) {
+                int64_t at = (int64_t)rq->index + n * map.step;
+                struct page *p = at >= 0 ? find_page(m, (uint64_t)at) : NULL;
+                bool reading = p && page_state(p) == PAGE_READING;
+                bool its = p && (reading || page_uptodate(p)) && !page_test(p, PG_MARKER);
+
+                if (its && reading) {
+                        if (last)
+                                put_page(m, last);
+                        last = p;
+                        continue;
+                }
+                if (p)
+                        put_page(m, p);
+                if (!its)
+                        break;
+        }
+        return last;
+}
+
 enum filemap_result filemap_read_alone(struct filemap_request *rq)
 {
         struct address_space *m = rq->file->mapping;
@@ -168,8 +201,15 @@ enum filemap_result filemap_fault(struct filemap_request *rq)
         trace_emit(c->trace, FIND_GET_PAGE, rq->fault, m->object, rq->index,
                    s != PAGE_ABSENT && s != PAGE_ERROR, s, p && page_test(p, PG_MARKER));
         if (s != PAGE_ABSENT && s != PAGE_ERROR) {
+                struct page *last;
+
                 if (!rq->tried && !m->swap_backed)
                         do_async_mmap_readahead(rq, p);
+                last = rq->tried || s == PAGE_READING ? still_coming(rq) : NULL;
+                if (last) {
+                        put_page(m, p);
+                        return filemap_retry_on(rq, last);
+                }
                 return filemap_lock_page(rq, p);
         }
         if (s == PAGE_ERROR && rq->tried) {

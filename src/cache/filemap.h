@@ -250,6 +250,7 @@ struct io_run {
         unsigned staging_pages;
         uint64_t started_ns;
         bool demand;               /* single page somebody waits for: its failure is an ERROR */
+        bool backward;             /* read for who comes from behind */
         struct prefetch *prefetch; /* that it is a part of; NULL: none */
 };
 struct io_run *io_run_get(struct page_cache *c);

@@ -71,6 +71,44 @@ static void measure(struct address_space *m, uint64_t ns, uint64_t nr)
                 note_pace(&m->read_page_ns, (ns > latency ? ns - latency : ns) / nr);
 }
 
+/* Pages [at, stop) of the run, which lie in one leaf: the first `good` of the run have come. */
+static void end_part(struct io_run *run, uint64_t at, uint64_t stop, uint64_t good, int error)
+{
+        struct address_space *m = run->mapping;
+        struct page *p = find_page(m, run->fs.index + at);
+
+        for (uint64_t n = 0; n < stop - at; n++) {
+                uint64_t k = run->backward ? n : stop - at - 1 - n;
+
+                page_lock(m->cache, p + k);
+                if (at + k < good)
+                        page_end_read(m->cache, p + k);
+                else
+                        page_fail_read(m->cache, p + k, error, run->demand);
+                page_unlock(m->cache, p + k);
+        }
+        put_page(m, p);
+}
+
+/* The page that a reader comes to first is the last: who waits for it finds all of them there when he wakes,
+ * and need not wait again for what comes a moment later. */
+static void end_pages(struct io_run *run, uint64_t good, int error)
+{
+        struct radix *tree = &run->mapping->i_pages;
+        uint64_t first = run->fs.index, nr = run->fs.nr_pages, at, stop;
+
+        for (at = 0; run->backward && at < nr; at = stop) {
+                stop = min_u64(radix_leaf_end(tree, first + at) - first, nr);
+                end_part(run, at, stop, good, error);
+        }
+        for (stop = nr; !run->backward && stop; stop = at) {
+                uint64_t leaf = radix_leaf_first(tree, first + stop - 1);
+
+                at = leaf > first ? leaf - first : 0;
+                end_part(run, at, stop, good, error);
+        }
+}
+
 static void read_end_io(struct fs_run *fs)
 {
         struct io_run *run = container_of(fs, struct io_run, fs);
@@ -94,21 +132,7 @@ static void read_end_io(struct fs_run *fs)
         perturb_gap();
         trace_emit(c->trace, PAGE_UPTODATE, fs->fault, m->object, fs->index, good, (uint64_t)-error,
                    0);
-        for (uint64_t i = 0, stop; i < fs->nr_pages; i = stop) {
-                struct page *p = find_page(m, fs->index + i);
-
-                stop = min_u64(radix_leaf_end(&m->i_pages, fs->index + i) - fs->index,
-                               fs->nr_pages);
-                for (uint64_t k = i; k < stop; k++) {
-                        page_lock(c, p + (k - i));
-                        if (k < good)
-                                page_end_read(c, p + (k - i));
-                        else
-                                page_fail_read(c, p + (k - i), error ? error : -ENXIO, run->demand);
-                        page_unlock(c, p + (k - i));
-                }
-                put_page(m, p);
-        }
+        end_pages(run, good, error ? error : -ENXIO);
         io_run_end(run, false);
         /* These can be evicted now, should somebody wait for room. */
         if (waitq_busy(&c->budget.wq))
@@ -215,6 +239,7 @@ static struct io_run *prepare(struct address_space *m, uint64_t index, unsigned 
         run->fs.end_io = read_end_io;
         run->fs.error = 0;
         run->prefetch = NULL;
+        run->backward = false;
         run->staging_pages = *nr;
         mapping_use(m);
         return run;
@@ -298,19 +323,23 @@ static unsigned start_pages(const struct ra_walk *w, uint64_t first, unsigned nr
 }
 
 /* Reads [first, first + nr), which was absent a moment ago, or as much as there is memory for: of its
- * beginning, or, from_end, of its end. Pages that were begun with, *nr of those that were tried; false: there
- * is no memory. */
+ * beginning, or, from_end, of its end. *nr: how far that is. False: there is no memory for more, or, of a
+ * stream, not in one piece: its reader would wait for each of them. */
 static bool read_run(const struct ra_walk *w, uint64_t first, unsigned *nr, bool from_end)
 {
         struct address_space *m = w->f->mapping;
         struct trace *trace = m->cache->trace;
         uint64_t end = first + *nr;
+        unsigned all = *nr, done;
         struct io_run *run = prepare(m, first, nr);
-        bool wants, full = false;
-        unsigned done;
+        bool wants, cut, full = false;
 
-        if (!run)
+        if (!run) {
+                *nr = 0;
                 return false;
+        }
+        cut = *nr < all && w->win->stream.step;
+        run->backward = from_end;
         if (from_end)
                 run->fs.index = first = end - *nr;
         done = start_pages(w, first, *nr, &full);
@@ -325,8 +354,8 @@ static bool read_run(const struct ra_walk *w, uint64_t first, unsigned *nr, bool
         launch(run, done, IO_READ | (wants ? REQ_SYNC : REQ_RAHEAD) | w->opf, w->fault, w->plug);
         stat_add(&trace->stats, STAT_readahead_pages, done - (wants ? 1 : 0));
         if (!from_end)
-                *nr = done ? done : 1;
-        return done || !full;
+                *nr = done || full ? done : 1;
+        return !cut && (done || !full);
 }
 
 static void note_skipped(const struct ra_walk *w, uint64_t index, uint64_t skipped)
@@ -338,43 +367,62 @@ static void note_skipped(const struct ra_walk *w, uint64_t index, uint64_t skipp
                            0);
 }
 
-/* page_cache_ra_unbounded: reads what of [index, end) is absent, or of each step-th page there. Where it
- * stopped. */
-static uint64_t read_forward(const struct ra_walk *w, uint64_t index, uint64_t end, uint64_t step)
+/* page_cache_ra_unbounded: reads what of [index, end) is absent. Where it stopped. */
+static uint64_t read_forward(const struct ra_walk *w, uint64_t index, uint64_t end)
 {
         struct address_space *m = w->f->mapping;
-        uint64_t longest = step > 1 ? 1 : RUN_PAGES, skipped = 0;
+        uint64_t skipped = 0;
+        bool more = true;
 
-        while (index < end) {
-                unsigned nr = (unsigned)absent_from(m, index, min_u64(longest, end - index));
+        while (more && index < end) {
+                unsigned nr = (unsigned)absent_from(m, index, min_u64(RUN_PAGES, end - index));
 
                 if (nr == 0) {
-                        index += step;
+                        index++;
                         skipped++;
                         continue;
                 }
-                if (!read_run(w, index, &nr, false))
-                        break;
-                index += step > 1 ? step : nr;
+                more = read_run(w, index, &nr, false);
+                index += nr;
                 skipped = 0;
         }
         note_skipped(w, index, skipped);
         return index;
 }
 
+/* The same of single pages, in the order in which the stream will come to them. False: *stop is the first
+ * that has not been asked for. */
+static bool read_strided(const struct ra_walk *w, uint64_t *stop)
+{
+        struct address_space *m = w->f->mapping;
+        uint64_t nr = w->win->nr, pages = mapping_pages(m);
+        bool back = w->win->stream.step < 0, more = true;
+
+        for (uint64_t n = 0; more && n < nr; n++) {
+                uint64_t index = w->win->start + (back ? nr - 1 - n : n) * w->win->step;
+                unsigned one = 1;
+
+                *stop = index;
+                if (index < pages && is_absent(m, index))
+                        more = read_run(w, index, &one, false);
+        }
+        return more;
+}
+
 /* The same for a stream that comes from behind, whose next pages are the last. */
 static uint64_t read_backward(const struct ra_walk *w, uint64_t start, uint64_t end)
 {
         struct address_space *m = w->f->mapping;
+        bool more = true;
 
-        while (end > start) {
+        while (more && end > start) {
                 unsigned nr = 0;
 
                 while (nr < RUN_PAGES && end - nr > start && is_absent(m, end - nr - 1))
                         nr++;
-                if (nr && !read_run(w, end - nr, &nr, true))
-                        break;
-                end -= nr ? nr : 1;
+                if (nr)
+                        more = read_run(w, end - nr, &nr, true);
+                end -= nr || !more ? nr : 1;
         }
         return end;
 }
@@ -385,25 +433,25 @@ void do_page_cache_ra(struct file *f, const struct ra_window *win, uint64_t want
         struct address_space *m = f->mapping;
         struct page_cache *c = m->cache;
         const struct ra_walk w = { f, win, wanted, fault, opf, plug, NULL, NULL };
-        uint64_t step = max_u64(win->step, 1);
-        uint64_t end, stop;
+        uint64_t end = min_u64(win->start + win->nr, mapping_pages(m)), stop;
         unsigned held;
         bool cut;
 
         if (!win->nr)
                 return; /* else it would be all that follows */
-        end = min_u64(win->start + (win->nr - 1) * step + 1, mapping_pages(m));
         held = hold_begin(c);
         trace_emit(c->trace, PAGE_CACHE_RA, fault, m->object, win->start, win->nr, win->async,
                    win->why);
         if (win->stream.step)
                 trace_emit(c->trace, STREAM, fault, m->object, (uint64_t)win->stream.step,
                            win->stream.windows, win->stream.most, 0);
-        if (win->stream.step < 0 && step == 1) {
+        if (win->step > 1) {
+                cut = !read_strided(&w, &stop);
+        } else if (win->stream.step < 0) {
                 stop = read_backward(&w, win->start, end);
                 cut = stop > win->start;
         } else {
-                stop = read_forward(&w, win->start, end, step);
+                stop = read_forward(&w, win->start, end);
                 cut = stop < end;
         }
         hold_end(c, held);
@@ -434,7 +482,7 @@ uint64_t prefetch_read(struct prefetch *p, uint64_t first, uint64_t end, uint64_
         rwlock_assert_held(&m->i_rwsem);
         *begun = 0;
         trace_emit(c->trace, PAGE_CACHE_RA, 0, m->object, first, end - first, 0, RA_FORCED);
-        stop = read_forward(&w, first, min_u64(end, mapping_pages(m)), 1);
+        stop = read_forward(&w, first, min_u64(end, mapping_pages(m)));
         hold_end(c, held);
         return stop;
 }

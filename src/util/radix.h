@@ -48,6 +48,10 @@ static inline uint64_t radix_leaf_end(const struct radix *r, uint64_t index)
 {
         return ((index >> radix_leaf_bits(r)) + 1) << radix_leaf_bits(r);
 }
+static inline uint64_t radix_leaf_first(const struct radix *r, uint64_t index)
+{
+        return index >> radix_leaf_bits(r) << radix_leaf_bits(r);
+}
 static inline uint64_t radix_index(const struct radix *r, const void *entry)
 {
         return table_header_of(r->pool, entry)->base +
