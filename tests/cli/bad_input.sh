@@ -80,7 +80,7 @@ expect_error 2 'least 4 KiB' "$FAULTLINE" cat file --readahead 4095
 expect_error 1 'power of two' "$FAULTLINE" cat file --policy solaris --pagesize 12K
 expect_error 1 'of this policy is 4096' "$FAULTLINE" cat file --policy linux --pagesize 8K
 for wrong in autoup autoup= autoup=x autoup=0 autoup=10s lotsfree=0 lotsfree=4T desfree=2K,lotsfree=1 \
-        minfree=900 slowscan=9,fastscan=8 autoup=5,tune_t_fsflushr=6 autoup=5,autoup=6 nosuch=1 maxpgio=0 \
+        minfree=900 doiflush=0 pageout_reserve=9 slowscan=9,fastscan=8 autoup=5,tune_t_fsflushr=6 autoup=5,autoup=6 nosuch=1 maxpgio=0 \
         handspreadpages=1G min_percent_cpu=90,max_percent_cpu=50 max_percent_cpu=101 freebehind=2 dopageflush=2 =5 autoup=5, ; do
         expect_error 1 "choosing the policy's parameters: .*\(no parameter\|must\|twice\)" \
                 "$FAULTLINE" cat file --cache 8M --policy solaris --tune "$wrong"

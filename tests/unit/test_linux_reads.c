@@ -58,3 +58,21 @@ Test(linux_reads, cached_pages_before_make_a_context)
         expect(&m, "0-17"); /* the whole prefix is cached: 2 * 5 + 2 */
         model_end(&m);
 }
+
+/* L20: only reads leave behind where they ended. */
+Test(linux_reads, L20_a_fault_is_no_read_to_go_on_from)
+{
+        struct model m;
+
+        model_start(&m, 32, 24576);
+        m.advice = ADVICE_RANDOM;
+        touch(&m, 1999, false);
+        expect(&m, "1999-2000");
+        m.advice = ADVICE_NORMAL;
+        pread_pages(&m, 2000, 1);
+        cr_assert_eq(m.last.why, RA_STANDALONE);
+        expect(&m, "1999-2001");
+        pread_pages(&m, 2001, 1);
+        cr_assert_eq(m.last.why, RA_INITIAL, "but one read is, for the next");
+        model_end(&m);
+}

@@ -5,6 +5,7 @@
  */
 #include <criterion/criterion.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "policy/policy.h"
 
@@ -292,6 +293,35 @@ Test(reclaim, adaptive_gives_up_what_a_stream_read_too_far)
         }
         cr_expect_eq(misses, 0, "%u in the last round", misses);
         end();
+}
+
+/* A set that was read in order, once, and is mapped and in use since: no page of it goes for pages that are
+ * used once. Where streams still pass by, it does: that is free-behind. */
+Test(reclaim, adaptive_tries_what_streams_have_left)
+{
+        enum { MEMORY = 1000, SET = 900, OTHERS = 400 };
+
+        for (unsigned streams = 0; streams < 2; streams++) {
+                unsigned gone = 0;
+
+                memset(slots, 0, sizeof(slots));
+                begin(&adaptive_reclaim, MEMORY);
+                for (uint32_t n = 1; n <= SET + OTHERS; n++) {
+                        struct slot *s = &slots[n - 1];
+
+                        if (atomic_load(&r.nr) >= MEMORY)
+                                gone += go() <= SET;
+                        s->ahead = n <= SET || streams;
+                        s->hot = n <= SET;
+                        come(n);
+                        s->ahead = s->referenced = false;
+                }
+                if (streams)
+                        cr_expect_gt(gone, OTHERS / 2, "%u of the set behind a stream", gone);
+                else
+                        cr_expect_leq(gone, MEMORY / 100, "%u of the set", gone);
+                end();
+        }
 }
 
 /* MADV_COLD: those go first, the one that was said first before the others, wherever they were. */
