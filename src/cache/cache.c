@@ -67,6 +67,12 @@ static unsigned staging_pages(uint64_t bytes)
         return pages < STAGING_MIN_PAGES ? STAGING_MIN_PAGES : (unsigned)pages;
 }
 
+/* As many pages as are dirty at once, and what is kept of them is a third of a percent of the budget. */
+static uint64_t guess_places(uint64_t bytes)
+{
+        return min_u64(max_u64((bytes >> PAGE_SHIFT) / 4, CACHE_MIN_PAGES), GUESSES_MAX);
+}
+
 static void init_locks(struct page_cache *c)
 {
         mutex_init(&c->lock, LOCK_CACHE);
@@ -114,6 +120,8 @@ int cache_create(struct page_cache **out, const struct cache_config *cfg)
             staging_init(&c->staging, staging_pages(cfg->bytes)))
                 goto fail;
         budget_set_limit(c, cfg->bytes);
+        if (guesses_init(&c->guesses, guess_places(cfg->bytes)))
+                goto fail;
         runs = c->staging.pages;
         c->runs = calloc(runs, sizeof(*c->runs));
         if (!c->runs)
@@ -153,6 +161,7 @@ void cache_destroy(struct page_cache *c)
         worker_stop(&c->roomer);
         cache_stop(c);
         staging_destroy(&c->staging);
+        guesses_destroy(&c->guesses);
         lru_destroy(&c->lru);
         lru_destroy(&c->shm_lru);
         free(c->runs);

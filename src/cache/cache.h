@@ -13,6 +13,7 @@
 
 #include "cache/address_space.h"
 #include "cache/frame.h"
+#include "cache/guess.h"
 #include "policy/policy.h"
 
 #define PAGE_WAITQS 256
@@ -96,6 +97,7 @@ struct page_cache {
         void *p_arg; /* (c) of p_ops; set before it */
         struct budget budget;
         struct staging staging;
+        struct guesses guesses;
         struct lru lru;     /* pages of files */
         struct lru shm_lru; /* pages of shmem */
         struct waitq page_wq[PAGE_WAITQS];

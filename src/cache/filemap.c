@@ -244,8 +244,10 @@ int filemap_page_mkwrite(struct filemap_request *rq, struct page *page, bool thr
         int error = 0;
 
         page_assert_locked(page);
-        if (page_may_write(page))
+        if (page_may_write(page)) {
+                page_make_dirty(c, page); /* a guess no more */
                 return 0;
+        }
         trace_emit(c->trace, PAGE_MKWRITE, rq->fault, m->object, rq->index, 0, 0, 0);
         if (m->swap_backed && page_state(page) == PAGE_WRITEBACK) {
                 page_make_dirty(c, page);

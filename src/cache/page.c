@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "cache/cache.h"
+#include "cache/guess.h"
 #include "util/perturb.h"
 
 static struct waitq *wq_of(struct page_cache *c, const struct page *p)
@@ -196,6 +197,8 @@ void page_make_dirty(struct page_cache *c, struct page *p)
         struct address_space *m;
 
         page_assert_locked(p);
+        if (page_test(p, PG_GUESSED))
+                guess_forget(c, p);
         if (s == PAGE_WRITEBACK) {
                 page_set(p, PG_REDIRTY);
         } else if (s == PAGE_CLEAN) {
@@ -226,6 +229,8 @@ bool page_end_writeback(struct page_cache *c, struct page *p, int error)
         bool again = error || page_test(p, PG_REDIRTY);
 
         assert(page_state(p) == PAGE_WRITEBACK);
+        if (page_test(p, PG_GUESSED)) /* it could not be compared */
+                guess_forget(c, p);
         if (again)
                 count_dirty(c, m, p);
         perturb_gap();
@@ -242,6 +247,8 @@ void page_cancel_dirty(struct page_cache *c, struct page *p)
         struct address_space *m = page_mapping(c, p);
 
         assert(page_state(p) == PAGE_DIRTY);
+        if (page_test(p, PG_GUESSED))
+                guess_forget(c, p);
         set_state(p, PAGE_CLEAN, 0);
         uncount_dirty(c, m, p);
         release_memory(c, m);
@@ -304,6 +311,7 @@ void page_check(struct page_cache *c, struct page *p)
         enum page_state s = page_state_of(w);
 
         if ((unsigned)s > PAGE_ERROR || ((w & PG_REDIRTY) && s != PAGE_WRITEBACK) ||
+            ((w & PG_GUESSED) && s != PAGE_DIRTY && s != PAGE_WRITEBACK) ||
             ((w & PG_MAPPED) && (s == PAGE_ABSENT || s == PAGE_READING || s == PAGE_ERROR)) ||
             ((w & PG_LRU) && (s == PAGE_ABSENT || s == PAGE_READING || s == PAGE_ERROR))) {
                 fprintf(stderr, "faultline: page %llu: impossible word %#x (%s)\n",

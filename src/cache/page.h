@@ -11,7 +11,8 @@
  *
  * Invariants: only READING, CLEAN, DIRTY, WRITEBACK and EVICTING are charged to the budget; the
  * frame is filled in CLEAN, DIRTY and WRITEBACK; DIRTY and only DIRTY is tagged in the tree;
- * REDIRTY only with WRITEBACK; a mapping shows the page writable only while DIRTY or REDIRTY.
+ * REDIRTY only with WRITEBACK; GUESSED only with DIRTY, or with WRITEBACK until it has been compared;
+ * a mapping shows the page writable only while DIRTY or REDIRTY.
  *
  * Every transition needs the LOCK bit, which is also held across every ioctl that installs or
  * relaxes a translation of the page, and never across I/O (DESIGN facts 2 and 3).
@@ -47,6 +48,7 @@ enum page_state {
 #define PG_DROP (1u << 13)       /* asked to go as soon as it is clean (putpage.c) */
 #define PG_ASKED (1u << 14)      /* brought in by a call that asked for it */
 #define PG_PROBED (1u << 15)     /* unmapped to see if it is touched: not shown with others */
+#define PG_GUESSED (1u << 16) /* [LOCK] DIRTY before it was stored to, if ever it was (guess.h) */
 #define PG_MARKS (PG_MARKER | PG_MARK_HEAD)
 /* What is known of the page that is in memory: gone with it. */
 #define PG_KNOWN                                                                                   \
@@ -138,8 +140,8 @@ void page_end_read(struct page_cache *c, struct page *p);
 void page_fail_read(struct page_cache *c, struct page *p, int error, bool sticky);
 /* A page made whole by fl_pwrite, without a read. ABSENT or ERROR -> DIRTY. Charged before. */
 void page_create_dirty(struct page_cache *c, struct page *p);
-/* CLEAN -> DIRTY, WRITEBACK -> +REDIRTY; nothing if it is already so. A page of shmem has been counted
- * among the private ones before, and is until it is clean again. */
+/* CLEAN -> DIRTY, WRITEBACK -> +REDIRTY; nothing if it is already so, but that it is no guess any more.
+ * A page of shmem has been counted among the private ones before, and is until it is clean again. */
 void page_make_dirty(struct page_cache *c, struct page *p);
 void page_start_writeback(struct page_cache *c, struct page *p);
 /* Returns true if it is dirty again (stored to meanwhile, or failed). */

@@ -39,6 +39,8 @@ int zero_behind(struct address_space *m, uint64_t edge)
                 wait_on_page(&on, m, p, s == PAGE_WRITEBACK);
                 wait_on(c, &on);
         }
+        /* The disk's page may change with it: that it is as it was would say nothing. */
+        guess_forget(c, p);
         if (page_uptodate(p))
                 error = m->frames->ops->copy_in(m->frames, edge, zeros, PAGE_SIZE - off);
         page_unlock(c, p);

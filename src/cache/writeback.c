@@ -36,27 +36,47 @@ int64_t dirty_background(struct page_cache *c)
         return bg >= limit ? limit / 2 : bg; /* L43 */
 }
 
+/* The page's write is over. True: it is dirty again. *drop counts those that are to go now. => page locked */
+static bool end_page(struct address_space *m, struct page *p, int error, uint64_t *drop)
+{
+        struct page_cache *c = m->cache;
+        bool dirty = page_end_writeback(c, p, error);
+
+        if (m->swap_backed && !dirty && !page_test(p, PG_MAPPED))
+                lru_cold(c, p, false); /* it was written to be evicted */
+        if (dirty) /* stored to since it was asked to go, or the only copy there is */
+                page_clear(p, PG_DROP);
+        *drop += page_test(p, PG_DROP) != 0;
+        return dirty;
+}
+
+/* Pages have become clean, if nothing failed: who waits for that? drop: those that are to go now. */
+static void tell_of_clean(struct address_space *m, uint64_t index, uint64_t nr, uint64_t drop)
+{
+        struct page_cache *c = m->cache;
+
+        if (drop)
+                putpage_written(m, index, nr);
+        if (atomic_load(&c->nr_dirty) + atomic_load(&c->nr_writeback) < dirty_limit(c))
+                waitq_wake(&c->dirty_wq, NULL);
+        if (m->swap_backed || budget_free(c) < atomic_load(&c->budget.low))
+                reclaim_kick(c);
+}
+
 static void write_end_io(struct fs_run *fs)
 {
         struct io_run *run = container_of(fs, struct io_run, fs);
         struct address_space *m = run->mapping;
         struct page_cache *c = run->cache;
-        uint64_t again = 0, drop = 0;
+        uint64_t index = fs->index, nr = fs->nr_pages, again = 0, drop = 0;
 
         if (fs->error && !m->swap_backed)
                 note_write_error(m, fs->error, fs->index, fs->nr_pages);
         for (uint64_t i = 0; i < fs->nr_pages; i++) {
                 struct page *p = find_page(m, fs->index + i);
-                bool dirty;
 
                 page_lock(c, p);
-                dirty = page_end_writeback(c, p, fs->error);
-                again += dirty;
-                if (m->swap_backed && !dirty && !page_test(p, PG_MAPPED))
-                        lru_cold(c, p, false); /* it was written to be evicted */
-                if (dirty) /* stored to since it was asked to go, or the only copy there is */
-                        page_clear(p, PG_DROP);
-                drop += page_test(p, PG_DROP) != 0;
+                again += end_page(m, p, fs->error, &drop);
                 page_unlock(c, p);
                 put_page(m, p);
         }
@@ -71,13 +91,8 @@ static void write_end_io(struct fs_run *fs)
         }
         if (m->swap_backed)
                 atomic_fetch_sub(&c->nr_swapping_out, fs->nr_pages);
-        if (drop)
-                putpage_written(m, fs->index, fs->nr_pages);
         io_run_end(run, true);
-        if (atomic_load(&c->nr_dirty) + atomic_load(&c->nr_writeback) < dirty_limit(c))
-                waitq_wake(&c->dirty_wq, NULL);
-        if (m->swap_backed || budget_free(c) < atomic_load(&c->budget.low))
-                reclaim_kick(c);
+        tell_of_clean(m, index, nr, drop);
         mapping_unuse(m);
 }
 
@@ -162,60 +177,123 @@ static char *wait_for_staging(struct page_cache *c, unsigned *nr, struct blk_plu
         return buf;
 }
 
-/* Write one run from index on, by way of buf, for `got` pages; how many pages it took, 0 if none was
- * dirty any more. */
-static unsigned write_run(struct address_space *m, uint64_t index, char *buf, unsigned got,
-                          uint32_t opf, enum writeback_why why, uint64_t fault,
-                          struct blk_plug *plug)
+/* What a write is for. */
+struct write_order {
+        uint32_t opf;
+        enum writeback_why why;
+        uint64_t fault;
+        struct blk_plug *plug;
+};
+
+/* The pages' bytes are in buf, or could not be had (error). */
+static void send_run(struct address_space *m, uint64_t index, char *buf, unsigned nr, int error,
+                     const struct write_order *order)
 {
         struct page_cache *c = m->cache;
-        unsigned done;
-        struct io_run *run;
+        struct io_run *run = io_run_get(c);
 
-        run = io_run_get(c);
-        done = start_pages(m, index, got);
-        if (done == 0) {
-                run->fs.buf = buf;
-                run->staging_pages = got;
-                io_run_end(run, true);
-                return 0;
-        }
-        if (done < got)
-                staging_put(&c->staging, buf + ((size_t)done << PAGE_SHIFT), got - done, true);
         mapping_use(m);
         if (m->swap_backed)
-                atomic_fetch_add(&c->nr_swapping_out, done);
+                atomic_fetch_add(&c->nr_swapping_out, nr);
         run->mapping = m;
-        run->staging_pages = done;
+        run->staging_pages = nr;
         run->fs = (struct fs_run){
                 .inode = m->host,
                 .index = index,
-                .nr_pages = done,
-                .opf = IO_WRITE | opf,
+                .nr_pages = nr,
+                .opf = IO_WRITE | order->opf,
                 .buf = buf,
-                .fault = fault,
+                .fault = order->fault,
                 .end_io = write_end_io,
         };
-        trace_emit(c->trace, WRITEBACK, fault, m->object, index, done, why, 0);
+        trace_emit(c->trace, WRITEBACK, order->fault, m->object, index, nr, order->why, 0);
+        run->fs.error = error;
+        if (error)
+                write_end_io(&run->fs);
+        else
+                m->host->a_ops->writepages(&run->fs, order->plug);
+}
+
+/* Was the page dirty by guess, and nobody stored to it? Then it is clean, without being written. */
+static bool end_wrong_guess(struct address_space *m, uint64_t index, const char *bytes)
+{
+        struct page_cache *c = m->cache;
+        struct page *p = find_page(m, index);
+        uint64_t drop = 0;
+        bool wrong = false;
+
+        if (page_test(p, PG_GUESSED)) {
+                page_lock(c, p);
+                wrong = guess_was_wrong(m, p, bytes);
+                if (wrong)
+                        end_page(m, p, 0, &drop);
+                else if (page_clear(p, PG_READAHEAD)) /* what was read ahead has been used */
+                        stat_add(&c->trace->stats, STAT_readahead_hits, 1);
+                page_unlock(c, p);
+        }
+        put_page(m, p);
+        if (wrong) {
+                atomic_fetch_add(&c->writeback_done, 1);
+                tell_of_clean(m, index, 1, drop);
+        }
+        return wrong;
+}
+
+/* Those of the pages that are to be written, in runs; the staging memory of the others goes back. */
+static void send_stored(struct address_space *m, uint64_t index, char *buf, unsigned nr,
+                        const struct write_order *order)
+{
+        unsigned run = 0;
+
+        for (unsigned i = 0; i <= nr; i++) {
+                char *bytes = buf + ((size_t)i << PAGE_SHIFT);
+                bool wrong = i < nr && end_wrong_guess(m, index + i, bytes);
+
+                if (run && (wrong || i == nr)) {
+                        send_run(m, index + i - run, bytes - ((size_t)run << PAGE_SHIFT), run, 0,
+                                 order);
+                        run = 0;
+                } else if (!wrong) {
+                        run++;
+                }
+                if (wrong)
+                        staging_put(&m->cache->staging, bytes, 1, true);
+        }
+}
+
+/* Write one run from index on, by way of buf, for `got` pages; how many pages it took, 0 if none was
+ * dirty any more. */
+static unsigned write_run(struct address_space *m, uint64_t index, char *buf, unsigned got,
+                          const struct write_order *order)
+{
+        struct page_cache *c = m->cache;
+        unsigned done = start_pages(m, index, got);
+        int error;
+
+        if (done < got)
+                staging_put(&c->staging, buf + ((size_t)done << PAGE_SHIFT), got - done, true);
+        if (done == 0)
+                return 0;
         perturb_gap();
         if (mapping_protect(m, index, done))
                 keep_dirty(m, index, done);
         perturb_gap();
-        run->fs.error = m->frames->ops->copy_out(m->frames, index << PAGE_SHIFT, buf,
-                                                 (size_t)done << PAGE_SHIFT);
+        error = m->frames->ops->copy_out(m->frames, index << PAGE_SHIFT, buf,
+                                         (size_t)done << PAGE_SHIFT);
         perturb_gap();
-        if (run->fs.error)
-                write_end_io(&run->fs);
+        if (error)
+                send_run(m, index, buf, done, error, order);
         else
-                m->host->a_ops->writepages(&run->fs, plug);
+                send_stored(m, index, buf, done, order);
         return done;
 }
 
 unsigned writeback_row(struct address_space *m, uint64_t index, unsigned nr, struct blk_plug *plug)
 {
+        const struct write_order order = { .why = WB_RECLAIM, .plug = plug };
         char *buf = staging_get(&m->cache->staging, &nr, true);
 
-        return buf ? write_run(m, index, buf, nr, 0, WB_RECLAIM, 0, plug) : 0;
+        return buf ? write_run(m, index, buf, nr, &order) : 0;
 }
 
 uint64_t writeback_start(struct address_space *m, uint64_t first, uint64_t end, uint64_t max,
@@ -223,6 +301,7 @@ uint64_t writeback_start(struct address_space *m, uint64_t first, uint64_t end, 
 {
         uint64_t index = first, started = 0;
         struct blk_plug plug;
+        const struct write_order order = { opf, why, fault, &plug };
         struct page *leaf;
 
         blk_start_plug(&plug);
@@ -240,7 +319,7 @@ uint64_t writeback_start(struct address_space *m, uint64_t first, uint64_t end, 
                         if (nr) {
                                 char *buf = wait_for_staging(m->cache, &nr, &plug);
 
-                                done = write_run(m, index, buf, nr, opf, why, fault, &plug);
+                                done = write_run(m, index, buf, nr, &order);
                         }
                         started += done;
                         index += done ? done : 1;

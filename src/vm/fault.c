@@ -301,6 +301,8 @@ static enum vm_fault_result do_wp_page_shared(struct vm_fault *vmf)
         if (vmf->kind != MMU_FAULT_WP || pte_state(vmf->pte) != PTE_CACHE)
                 return show_page(vmf);
         page_set(p, PG_REFERENCED);
+        if (vmf->vma->vm_ops->map_more)
+                vmf->vma->vm_ops->map_more(vmf);
         perturb_gap();
         error = mmu->ops->unprotect(mmu, vmf->address, 1);
         trace_fault(vmf, SET_PTE, vmf->address, 1, vmf->index << PAGE_SHIFT, 1);

@@ -132,6 +132,9 @@ bool file_vma_map_pages(struct vm_fault *vmf, uint64_t first, uint64_t end);
 /* map_ahead.c: before the page of a load is shown, what the policy wants to be shown with it. => the page
  * is locked */
 void file_vma_map_ahead(struct vm_fault *vmf);
+/* store_ahead.c: before a page can be stored to, those behind it, where stores come in order. => the page
+ * is locked */
+void file_vma_store_ahead(struct vm_fault *vmf);
 
 /* swapin.c, swapout.c */
 enum vm_fault_result do_swap_page(struct vm_fault *vmf);

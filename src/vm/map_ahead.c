@@ -211,8 +211,12 @@ void file_vma_map_ahead(struct vm_fault *vmf)
         struct ra_map map;
         unsigned shown;
 
-        if (vmf->write || !vmf->mm->cache->policy->map_ahead)
+        if (!vmf->mm->cache->policy->map_ahead)
                 return;
+        if (vmf->write) {
+                file_vma_store_ahead(vmf);
+                return;
+        }
         map = filemap_map_ahead(&vmf->rq);
         if (!map.nr)
                 return;
