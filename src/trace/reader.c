@@ -38,7 +38,7 @@ struct trace_reader {
         int name_event; /* NAME in this file; -1: it has none */
         struct reader_name *name;
         size_t nr_names, room_names;
-        bool sorted; /* the names, for bsearch */
+        bool sorted; /* the names */
         bool ended;
         char problem[160]; /* "" = none */
         size_t start, end; /* of what is unread in buffer */
@@ -391,20 +391,27 @@ static int by_object_and_position(const void *a, const void *b)
         return order ? order : (x->position > y->position) - (x->position < y->position);
 }
 
+/* Of those that stand for it the last; there may be any number. */
 static const struct reader_name *find_name(struct trace_reader *r, enum trace_kind kind,
                                            uint64_t object)
 {
-        const struct reader_name key = { .kind = kind, .object = object }, *found;
+        const struct reader_name key = { .kind = kind, .object = object };
+        size_t from = 0, to = r->nr_names; /* the first that comes behind it is in [from, to] */
 
-        if (!r->nr_names)
-                return NULL;
-        if (!r->sorted)
+        if (!r->sorted && r->nr_names)
                 qsort(r->name, r->nr_names, sizeof *r->name, by_object_and_position);
         r->sorted = true;
-        found = bsearch(&key, r->name, r->nr_names, sizeof *r->name, by_object);
-        while (found && found + 1 < r->name + r->nr_names && !by_object(found + 1, found))
-                found++;
-        return found;
+        while (from < to) {
+                size_t middle = from + (to - from) / 2;
+
+                if (by_object(&r->name[middle], &key) <= 0)
+                        from = middle + 1;
+                else
+                        to = middle;
+        }
+        if (!from || by_object(&r->name[from - 1], &key))
+                return NULL;
+        return &r->name[from - 1];
 }
 
 const char *trace_reader_object(struct trace_reader *r, uint64_t object, enum trace_kind *kind)

@@ -12,8 +12,9 @@
 #include "util/lock.h"
 
 #define RINGS 128
-#define RING_RECORDS 16384 /* a power of two */
-#define BUFFER_SIZE (64u << 10)
+#define RING_RECORDS 32768              /* a power of two */
+#define WAKE_RECORDS (RING_RECORDS / 4) /* so many wait: the writer is woken */
+#define BUFFER_SIZE (256u << 10)
 #define THREADS_KNOWN 4096u /* a power of two */
 
 struct ring {
@@ -35,6 +36,7 @@ struct trace_sink {
         int error;              /* the first failed write, -errno */
         uint64_t written, size; /* records and bytes in the file, the head's too */
         uint64_t buffered;      /* records in the buffer, */
+        uint64_t events;        /* those of them that are no words of the writer's own, */
         size_t used;            /* and bytes */
         uint64_t round;         /* ns, when this drain began: the time of what it adds */
         uint64_t lost_told;     /* drops that LOST has told of */

@@ -94,14 +94,13 @@ static struct ring *find_ring(struct trace_sink *s)
         return ring;
 }
 
-/* A free place of the ring, or NULL. Where half of it is waiting, the writer is to look now: it may be
- * asleep for longer than the rest lasts. */
+/* A free place of the ring, or NULL. Where a part of it is waiting, the writer is to look now: it may be
+ * asleep for longer than the rest lasts. It is told again only when as much has come on top. */
 static struct trace_record *reserve(struct trace_sink *s, struct ring *ring, uint64_t head)
 {
-        if (unlikely(head - ring->tail_seen >= RING_RECORDS / 2)) {
+        if (unlikely(head - ring->tail_seen >= WAKE_RECORDS)) {
                 ring->tail_seen = atomic_load_explicit(&ring->tail, memory_order_acquire);
-                if (head - ring->tail_seen >= RING_RECORDS / 2 &&
-                    head - ring->woken >= RING_RECORDS / 4) {
+                if (head - ring->tail_seen >= WAKE_RECORDS && head - ring->woken >= WAKE_RECORDS) {
                         ring->woken = head;
                         atomic_fetch_add_explicit(&s->turn, 1, memory_order_relaxed);
                         futex_wake(&s->turn, 1);

@@ -4,7 +4,7 @@
  *
  * Interface:
  *   - trace_emit() is called on the fault path: it allocates nothing, takes no lock, makes no
- *     system call but the vDSO clock and, each time a ring has become half full, one futex wake;
+ *     system call but the vDSO clock and, each time a quarter of a ring waits, one futex wake;
  *     when nobody looks it is one test, and what would be told is not worked out.
  *   - Each thread writes a ring of its own, claimed from a fixed set on its first event.
  *   - A writer thread drains the rings to the file in order of time as far as one drain goes;

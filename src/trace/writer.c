@@ -2,7 +2,7 @@
  *
  * writer.c - the thread that drains the rings to the file, and the life of a trace.
  *
- * It sleeps for DRAIN_NS at a time, or until a ring is half full. What it writes besides the events:
+ * It sleeps for DRAIN_NS at a time, or until a ring is a quarter full. What it writes besides the events:
  * names (names.c), every COUNTERS_NS what the engine holds, if that has changed, and where events were
  * lost. Whatever happens to the file, nobody waits for it: after the first failed write tracing is off,
  * the file ends with the last whole record, and a trailer if there is room for one.
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -24,6 +25,8 @@
 
 #define DRAIN_NS 2000000
 #define COUNTERS_NS 10000000
+#define AHEAD 5      /* of nice(2) */
+#define GIVE_BACK 64 /* records */
 
 static _Atomic uint64_t generations;
 
@@ -79,8 +82,9 @@ static void flush_buffer(struct trace_sink *s)
                 }
         }
         if (s->error)
-                trace_drop(s->trace, s->buffered);
+                trace_drop(s->trace, s->events);
         s->buffered = 0;
+        s->events = 0;
         s->used = 0;
 }
 
@@ -102,10 +106,12 @@ static void put_record(struct trace_sink *s, const struct trace_record *record)
 {
         struct trace_record *place = sink_place(s, sizeof *record);
 
-        if (place)
+        if (place) {
                 *place = *record;
-        else
+                s->events++;
+        } else {
                 trace_drop(s->trace, 1);
+        }
 }
 
 /* An event of the writer's own: no loss if it cannot be written. */
@@ -126,6 +132,7 @@ static void put_own(struct trace_sink *s, enum trace_event event, const uint64_t
 struct pending {
         struct ring *ring;
         uint64_t tail, head;
+        uint64_t time; /* of the first */
 };
 
 static struct trace_record *first_of(struct pending *p)
@@ -144,8 +151,10 @@ static unsigned collect(struct trace_sink *s, struct pending *pending)
                         continue;
                 p.tail = atomic_load_explicit(&p.ring->tail, memory_order_relaxed);
                 p.head = atomic_load_explicit(&p.ring->head, memory_order_acquire);
-                if (p.tail != p.head)
-                        pending[n++] = p;
+                if (p.tail == p.head)
+                        continue;
+                p.time = first_of(&p)->time;
+                pending[n++] = p;
         }
         return n;
 }
@@ -158,8 +167,25 @@ static void name_thread_of(struct trace_sink *s, const struct trace_record *reco
                 sink_name_thread(s, (uint32_t)record->arg[2]);
 }
 
-/* Merges what the rings hold now into the file: each is in order of time already.
- * True if there was anything. */
+/* Puts what one ring holds up to `until` into the file, its first record in any case. */
+static void put_run(struct trace_sink *s, struct pending *p, uint64_t until)
+{
+        do {
+                const struct trace_record *record = first_of(p);
+
+                name_thread_of(s, record);
+                put_record(s, record);
+                if (++p->tail == p->head)
+                        break;
+                if (p->tail % GIVE_BACK == 0) /* a write may take long */
+                        atomic_store_explicit(&p->ring->tail, p->tail, memory_order_release);
+                p->time = first_of(p)->time;
+        } while (p->time <= until);
+        atomic_store_explicit(&p->ring->tail, p->tail, memory_order_release);
+}
+
+/* Merges what the rings hold now into the file: each is in order of time already, and mostly some go on
+ * for a while before another has an event. True if there was anything. */
 static bool drain(struct trace_sink *s)
 {
         struct pending pending[RINGS];
@@ -173,13 +199,17 @@ static bool drain(struct trace_sink *s)
         sink_write_names(s);
         while (n) {
                 struct pending *oldest = &pending[0];
+                uint64_t until = UINT64_MAX; /* the first time of the others */
 
-                for (unsigned i = 1; i < n; i++)
-                        if (first_of(&pending[i])->time < first_of(oldest)->time)
+                for (unsigned i = 1; i < n; i++) {
+                        if (pending[i].time < oldest->time) {
+                                until = oldest->time;
                                 oldest = &pending[i];
-                name_thread_of(s, first_of(oldest));
-                put_record(s, first_of(oldest));
-                atomic_store_explicit(&oldest->ring->tail, ++oldest->tail, memory_order_release);
+                        } else {
+                                until = min_u64(until, pending[i].time);
+                        }
+                }
+                put_run(s, oldest, until);
                 if (oldest->tail == oldest->head)
                         *oldest = pending[--n];
         }
@@ -302,10 +332,23 @@ static void write_trailer(struct trace_sink *s)
                 s->error = error;
 }
 
+/* It needs little time, but that before a ring is full, however busy the machine is: where it may it goes
+ * a little before those that it serves. */
+static void go_before_others(void)
+{
+        int now;
+
+        errno = 0;
+        now = getpriority(PRIO_PROCESS, 0);
+        if (!errno)
+                (void)setpriority(PRIO_PROCESS, 0, now - AHEAD);
+}
+
 static void *writer_main(void *arg)
 {
         struct trace_sink *s = arg;
 
+        go_before_others();
         while (!atomic_load(&s->stop)) {
                 uint32_t turn = atomic_load(&s->turn);
 

@@ -264,17 +264,17 @@ Test(trace, full_rings_drop_and_count, .init = set_up, .fini = tear_down, .timeo
         check_numbered(0);
 }
 
-Test(trace, ring_holds_16384_before_it_drops, .init = set_up, .fini = tear_down, .timeout = 60)
+Test(trace, ring_holds_32768_before_it_drops, .init = set_up, .fini = tear_down, .timeout = 60)
 {
         uint64_t dropped;
         size_t n;
 
         cr_assert_eq(trace_start(&trace[0], path[0]), 0);
-        for (unsigned i = 0; i < 16384; i++)
+        for (unsigned i = 0; i < 32768; i++)
                 trace_emit(&trace[0], PTE, i, 0, 0, 0, 0, 0);
         cr_assert_eq(trace_stop(&trace[0]), 0);
         free(load(path[0], &n, &dropped));
-        cr_assert_eq(n, 16384);
+        cr_assert_eq(n, 32768);
         cr_assert_eq(dropped, 0);
 }
 
@@ -446,24 +446,28 @@ Test(trace, full_disk_ends_the_trace, .init = set_up, .fini = tear_down, .timeou
         struct trace_record record;
         struct trace_reader *r;
         const char *why;
-        uint64_t n = 0;
+        uint64_t n = 0, emitted = 0;
 
         signal(SIGXFSZ, SIG_IGN);
         cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
         trace[0].quiet = true;
         cr_assert_eq(trace_start(&trace[0], path[0]), 0);
-        for (unsigned i = 0; trace_on(&trace[0]); i++) {
-                trace_emit(&trace[0], PTE, i, 0, 0, 0, 0, 0);
-                if (i % 100 == 0)
+        for (; trace_on(&trace[0]); emitted++) {
+                trace_emit(&trace[0], PTE, emitted, 0, 0, 0, 0, 0);
+                if (emitted % 3 == 0) /* names are no events, and are not counted with them */
+                        trace_object(&trace[0], TRACE_OF_FILE, "name");
+                if (emitted % 100 == 0)
                         usleep(1000);
         }
         cr_assert_eq(trace_stop(&trace[0]), -EFBIG);
         cr_assert_eq(trace_reader_open(&r, path[0], &why), 0, "%s", why);
         while (trace_reader_next(r, &record) > 0)
                 cr_assert_eq(record.fault, n++, "out of order, or not whole");
-        cr_assert_gt(n, 500);
+        cr_assert_gt(n, 300);
         cr_assert_null(trace_reader_problem(r), "%s", trace_reader_problem(r));
         cr_assert_gt(trace_reader_dropped(r), 0);
+        n += trace_reader_dropped(r); /* the last may have come when it was off */
+        cr_assert(n == emitted || n == emitted - 1, "%lu of %lu", n, emitted);
         trace_reader_close(r);
 }
 

@@ -319,6 +319,51 @@ Test(reader, damaged_names_are_left_out, .init = set_up, .fini = tear_down)
         }
 }
 
+/* However many names one thing has got: the last holds, and is found at once. */
+#define MANY 200000u
+
+Test(reader, many_names_of_one_thing, .init = set_up, .fini = tear_down, .timeout = 15)
+{
+        struct {
+                struct trace_record record;
+                char name[8];
+        } * name;
+        struct trace_record trailer = { .event = TRACE_TRAILER,
+                                        .size = sizeof trailer,
+                                        .arg = { 0, MANY } };
+        size_t size = head_size + MANY * sizeof *name + sizeof trailer, nr;
+        struct trace_record *records;
+        struct trace_reader *r;
+        char *file = calloc(1, size), last[8];
+        const char *why;
+
+        cr_assert(file);
+        memcpy(file, good, head_size);
+        name = (void *)(file + head_size);
+        for (unsigned i = 0; i < MANY; i++) {
+                name[i].record = (struct trace_record){ .event = TRACE_NAME,
+                                                        .size = sizeof *name,
+                                                        .arg = { TRACE_OF_FILE, 7 },
+                                                        .object = 5 };
+                snprintf(name[i].name, sizeof name[i].name, "%07u", i);
+        }
+        memcpy(name + MANY, &trailer, sizeof trailer);
+        write_file(file, size);
+        free(file);
+        cr_assert_eq(trace_reader_open(&r, path, &why), 0);
+        cr_assert_eq(trace_reader_load(r, &records, &nr), 0);
+        cr_assert_null(trace_reader_problem(r), "%s", trace_reader_problem(r));
+        cr_assert_eq(nr, 0);
+        snprintf(last, sizeof last, "%07u", MANY - 1);
+        for (unsigned i = 0; i < MANY; i++)
+                cr_assert_str_eq(trace_reader_object(r, 5, NULL), last);
+        cr_assert_null(trace_reader_object(r, 4, NULL));
+        cr_assert_null(trace_reader_object(r, 6, NULL));
+        cr_assert_null(trace_reader_thread(r, 5));
+        free(records);
+        trace_reader_close(r);
+}
+
 Test(reader, what_is_not_a_trace, .init = set_up, .fini = tear_down, .timeout = 10)
 {
         struct trace_reader *r;
