@@ -25,6 +25,7 @@ enum bench_side {
         SIDE_FAULTLINE,
         SIDE_UNADVISED,
         SIDE_SMALL,
+        SIDE_UNTRACED,
         SIDE_MMAP,
         SIDE_ADVISED,
         SIDE_PREAD,
@@ -72,6 +73,8 @@ struct workload {
         bool far;          /* on a sparse file, as large as they come; SIDE_SMALL: 1 GiB */
         bool remote;       /* the file is the export of an NBD server */
         unsigned delay_ms; /* which waits so long before each read */
+        bool traced;       /* Faultline writes a trace, but for SIDE_UNTRACED */
+        unsigned rate;     /* accesses a second, if it can; 0: as fast as they go */
         const char *mmu;   /* the best one for this, where --mmu names none; NULL: auto */
         uint64_t spin;     /* ns, where --spin says nothing or off */
         int (*setup)(struct work *w); /* not measured; 0 or an errno value */
@@ -106,6 +109,7 @@ struct bench_result {
         uint64_t faults;     /* of the engine, while measured */
         uint64_t meta;       /* the engine's metadata at the end, in bytes a page that it holds */
         uint64_t spins, spin_hits, spin_ns; /* as in fl_stats, while measured */
+        uint64_t events, lost; /* that a trace took while measured, and those that it could not */
 };
 
 /* In the worker: measures and prints the result. Exit status. */
@@ -135,6 +139,8 @@ struct work {
         char path[4160];        /* of the file */
         struct bench_nbd nbd;   /* if that is remote */
         char swap[4160];        /* the engine's own swap area; "": none */
+        char trace[4096];       /* and its trace, */
+        int trace_fd;           /* which has no name any more; -1: there is none */
         int fd;                 /* the others' */
         uint64_t size;          /* of the file */
         uint64_t pages;         /* the pattern's */
@@ -159,6 +165,7 @@ struct side_ops {
         bool memory;                              /* loads and stores; else calls */
         bool ring;                                /* calls by io_uring, past the host's cache */
         bool small;                               /* the workload's small case */
+        bool untraced;                            /* without the trace of the others */
         int (*open)(struct work *w);              /* 0 or an exit status, having said why */
         int (*close)(struct work *w, int status); /* likewise, status if nothing fails */
         void *(*map)(struct work *w, uint64_t offset, uint64_t len); /* MAP_FAILED and errno */
@@ -179,7 +186,7 @@ bool bench_is_in_path(const char *program);
 /* NR_SIDES: no such key. */
 enum bench_side bench_find_side(const char *key, size_t length);
 
-/* ---- bench_loads.c, bench_memory.c, bench_ring.c, bench_block.c, bench_zipf.c, bench_fio.c: what the
+/* ---- bench_loads.c, bench_memory.c, bench_trace.c, bench_ring.c, bench_block.c, bench_zipf.c, bench_fio.c: what the
  * table is made of ---- */
 
 int setup_nothing(struct work *w);
@@ -189,6 +196,7 @@ int setup_parts(struct work *w);
 int setup_zipf(struct work *w);
 int setup_stored(struct work *w); /* maps all, and stores to all of it */
 int setup_maps(struct work *w);
+int setup_paced(struct work *w);
 
 int run_touches(struct work *w, struct bench_result *result);
 int run_pass(struct work *w, struct bench_result *result);
@@ -199,6 +207,7 @@ int run_mapped(struct work *w, struct bench_result *result);
 int run_map_large(struct work *w, struct bench_result *result);
 int run_first_touch(struct work *w, struct bench_result *result);
 int run_maps(struct work *w, struct bench_result *result);
+int run_paced(struct work *w, struct bench_result *result);
 int run_touches_ring(struct work *w, struct bench_result *result);
 int run_block_ram(struct work *w, struct bench_result *result);
 int run_block_reads(struct work *w, struct bench_result *result);
@@ -228,6 +237,14 @@ uint64_t zipf_next(const struct zipf *z, uint64_t *state);
 
 /* In the worker, for the fio sides. Exit status. */
 int bench_fio(const struct bench_job *job, struct bench_result *result);
+
+/* ---- bench_trace.c ---- */
+
+/* Before the engine is opened: names its trace, if it is to write one; after: takes the name away. */
+void bench_trace_name(struct work *w);
+void bench_trace_hide(struct work *w);
+/* What has gone into it so far, and what was lost. */
+void bench_trace_count(const struct work *w, uint64_t *events, uint64_t *lost);
 
 /* ---- bench_nbd.c ---- */
 

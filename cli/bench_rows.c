@@ -55,6 +55,9 @@
                 .mmu = "sigbus", .fio = "randread",                                                \
         }
 
+/* With a trace beside itself without: what it costs, and what it loses. */
+#define TRACED .sides = BIT(FAULTLINE) | BIT(UNTRACED), .beside = SIDE_UNTRACED, .traced = true
+
 #define ZIPF(text, thousandths)                                                                    \
         .sides = MAPPINGS | BIT(PREAD), .beside = SIDE_ADVISED, .threads = 1, .block = PAGE_SIZE,  \
         .set = thousandths, .advice = MADV_RANDOM, .steady = true, .setup = setup_zipf,            \
@@ -324,6 +327,29 @@ const struct workload bench_rows[] = {
                 .calls = true,
                 .advice = MADV_RANDOM,
                 .fio = "randread",
+        },
+        {
+                .name = "rand-read-8-traced",
+                .title = "random 4 KiB reads while a trace is written, beside those without",
+                TRACED,
+                .floor = 95,
+                .threads = 8,
+                AT_RANDOM,
+                .advice = MADV_RANDOM,
+        },
+        {
+                .name = "minor-60000-traced",
+                .title = "60,000 minor faults a second while a trace is written: none may be lost",
+                TRACED,
+                .floor = 95,
+                .threads = 1,
+                .set = 500,
+                .hot = true,
+                .setup = setup_paced,
+                .rate = 60000,
+                .advice = MADV_NORMAL,
+                .mmu = "sigbus",
+                .run = run_paced,
         },
         {
                 .name = "nbd-seq",

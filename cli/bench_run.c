@@ -38,6 +38,8 @@ struct sample {
         uint64_t ns, cpu_ns, units, swapped, faults; /* sums */
         uint64_t spins, spin_hits, spin_ns;          /* likewise */
         uint64_t meta;                               /* most of a round; bytes a page */
+        uint64_t events;                             /* of a trace, sum, */
+        double lost[BENCH_MAX_ROUNDS];               /* and those that were lost */
 };
 
 struct row_run {
@@ -110,14 +112,15 @@ static bool read_result(int fd, struct bench_result *result)
                 close(fd);
                 return false;
         }
-        fields = fscanf(answer,
-                        "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
-                        " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64,
-                        &result->units, &result->ns, &result->cpu_ns, &result->errors,
-                        &result->warm_pages, &result->swapped, &result->meta, &result->spins,
-                        &result->spin_hits, &result->spin_ns, &result->faults);
+        fields = fscanf(
+                answer,
+                "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
+                " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64,
+                &result->units, &result->ns, &result->cpu_ns, &result->errors, &result->warm_pages,
+                &result->swapped, &result->meta, &result->spins, &result->spin_hits,
+                &result->spin_ns, &result->faults, &result->events, &result->lost);
         fclose(answer);
-        return fields == 11 && result->ns;
+        return fields == 13 && result->ns;
 }
 
 static int run_worker(struct bench *b, const struct row_run *row, enum bench_side side,
@@ -161,6 +164,8 @@ static void add_sample(struct row_run *row, enum bench_side side, const struct b
         struct sample *s = &row->sample[side];
         double units = (double)result->units;
 
+        s->lost[s->n] = (double)result->lost;
+        s->events += result->events;
         s->rate[s->n] = units * 1e9 / (double)result->ns;
         if (row->load->unit == UNIT_BYTES)
                 units /= MIB;
@@ -250,11 +255,11 @@ static json_t *side_names(enum bench_side side)
 }
 
 /* What else there is to say of a side, for people; "": nothing. */
-static void note_of(const struct row_run *row, enum bench_side side, char note[128])
+static void note_of(struct row_run *row, enum bench_side side, char note[128])
 {
-        const struct sample *s = &row->sample[side];
+        struct sample *s = &row->sample[side];
         bool bytes = row->load->unit == UNIT_BYTES;
-        bool ours = side <= SIDE_SMALL;
+        bool ours = side <= SIDE_UNTRACED;
         int used = 0;
 
         note[0] = '\0';
@@ -269,8 +274,15 @@ static void note_of(const struct row_run *row, enum bench_side side, char note[1
                 used += snprintf(note + used, 128 - (size_t)used, "%s99 of 100 below %.0f us",
                                  used ? "; " : "", (double)s->ns / s->n / 1000);
         if (s->meta)
-                snprintf(note + used, 128 - (size_t)used, "%s%.1f KiB of metadata a page",
-                         used ? "; " : "", (double)s->meta / 1024);
+                used += snprintf(note + used, 128 - (size_t)used, "%s%.1f KiB of metadata a page",
+                                 used ? "; " : "", (double)s->meta / 1024);
+        if (s->events) {
+                double lost = median(s->lost, s->n); /* sorts */
+
+                snprintf(note + used, 128 - (size_t)used,
+                         "%s%.0f events lost (%.0f-%.0f) of %.0f a round", used ? "; " : "", lost,
+                         s->lost[0], s->lost[s->n - 1], (double)s->events / s->n + lost);
+        }
 }
 
 /* Of a sum: for one operation, or MiB. */
@@ -312,6 +324,14 @@ static json_t *side_json(const struct bench *b, struct row_run *row, enum bench_
         return object;
 }
 
+/* More often than not. */
+static bool loses_events(struct row_run *row)
+{
+        struct sample *s = &row->sample[SIDE_FAULTLINE];
+
+        return row->load->traced && s->n && median(s->lost, s->n) > 0;
+}
+
 static json_t *row_json(const struct bench *b, struct row_run *row)
 {
         const struct workload *load = row->load;
@@ -341,7 +361,7 @@ static json_t *row_json(const struct bench *b, struct row_run *row)
         json_object_set_new(object, "seconds", json_real(seconds_of(b, load)));
         json_object_set_new(object, "ratio_permille", integer(ratio));
         json_object_set_new(object, "floor_permille", integer(floor));
-        json_object_set_new(object, "met", json_boolean(ratio >= floor));
+        json_object_set_new(object, "met", json_boolean(ratio >= floor && !loses_events(row)));
         json_object_set_new(object, "comparable", json_boolean(!*row->problem));
         if (*row->problem)
                 json_object_set_new(object, "problem", json_string(row->problem));

@@ -53,18 +53,22 @@ static int engine_open(struct work *w)
         w->engine = *w->options;
         w->engine.cache = w->job->cache * (w->load->budget ? w->load->budget : 1);
         choose_swap(w);
+        bench_trace_name(w);
         if (w->load->anon)
                 status = session_open_anon(&w->session, &w->engine, anon_bytes(w));
         else
                 status = session_open(&w->session, &w->engine, w->path,
                                       w->load->write ? O_RDWR : O_RDONLY, &file);
         hide_swap(w);
+        bench_trace_hide(w);
         w->size = w->session.size;
         return status;
 }
 
 static int engine_close(struct work *w, int status)
 {
+        if (w->trace_fd >= 0)
+                close(w->trace_fd);
         return session_close(&w->session, status);
 }
 
@@ -332,6 +336,13 @@ const struct side_ops bench_sides[NR_SIDES] = {
                 .key = "faultline-small",
                 .name = "Faultline, small case",
                 .small = true,
+                .advised = true,
+                ENGINE,
+        },
+        [SIDE_UNTRACED] = {
+                .key = "faultline-untraced",
+                .name = "Faultline, no trace",
+                .untraced = true,
                 .advised = true,
                 ENGINE,
         },

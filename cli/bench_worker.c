@@ -175,6 +175,7 @@ static int measure(struct work *w, struct bench_result *result)
         struct busy busy = { 0 };
         struct fl_stats first, last;
         uint64_t before, used, swapped;
+        uint64_t events, lost;
         int error;
 
         w->pages = pages_used(w->job, w->size);
@@ -183,6 +184,7 @@ static int measure(struct work *w, struct bench_result *result)
                 error = busy_start(&busy, w->job->busy);
         swapped = swapped_bytes(w);
         first = engine_stats(w);
+        bench_trace_count(w, &events, &lost);
         before = cpu_now();
         if (!error)
                 error = w->load->run(w, result);
@@ -197,6 +199,9 @@ static int measure(struct work *w, struct bench_result *result)
         result->swapped = swapped_bytes(w) - swapped;
         result->faults = faults_of(&last) - faults_of(&first);
         result->meta = meta_a_page(w);
+        bench_trace_count(w, &result->events, &result->lost);
+        result->events -= events;
+        result->lost -= lost;
         return error ? fail(w->job->path, w->load->name, "%s", strerror(error)) : 0;
 }
 
@@ -241,6 +246,7 @@ static int work_on_side(const struct options *o, const struct bench_job *job,
                 .load = job->load,
                 .ops = &bench_sides[job->side],
                 .fd = -1,
+                .trace_fd = -1,
         };
         int status = choose_file(&work);
 
@@ -270,9 +276,9 @@ int bench_work(const struct options *o, const struct bench_job *job)
         if (status)
                 return status;
         printf("%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
-               " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
+               " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
                result.units, result.ns, result.cpu_ns, result.errors, result.warm_pages,
                result.swapped, result.meta, result.spins, result.spin_hits, result.spin_ns,
-               result.faults);
+               result.faults, result.events, result.lost);
         return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
 }

@@ -13,7 +13,7 @@ rows='rand-read-1 rand-read-2 rand-read-8 rand-read-32 rand-read-1-inline rand-r
         rand-noadvice-1 rand-write rand-write-8 msync-64 rand-tail-8 seq seq-write
         backward stride stride-noadvice four-streams hot-set zipf-0.9 zipf-1.1 zipf-scan many-maps map-unmap refault anon-random anon-seq
         first-touch map-large map-large-file maps-50000 far-apart pread-hit pread-miss
-        nbd-seq remote-rand-8 remote-rand-64 remote-seq remote-prefetch mapped block-read-32 prefetch block-ram'
+        rand-read-8-traced minor-60000-traced nbd-seq remote-rand-8 remote-rand-64 remote-seq remote-prefetch mapped block-read-32 prefetch block-ram'
 
 # expect_count N PATTERN: in out there are N matches.
 expect_count()
@@ -54,6 +54,9 @@ else
         expect_count 2 '{"side": "nbdcopy", "name": "[^"]*", "ratio_permille"'
 fi
 expect_count 3 '"side": "faultline-small"'
+expect_count 2 '"side": "faultline-untraced"'
+# what a trace loses is told, also if it is nothing
+expect_count 2 '[0-9] events lost ([0-9]*-[0-9]*) of [1-9][0-9]* a round"'
 expect_count 13 '"side": "faultline-no-advice"'
 # those that swap may have nowhere to swap to
 if grep -q 'the kernel has nowhere to swap to: ..*"' out; then
@@ -66,7 +69,7 @@ fi
 grep -q '"note": "[0-9.]* bytes swapped a byte' out || fail "nothing was swapped: $(cat out)"
 expect_count 19 '"side": "mmap-advice"'
 if "$FAULTLINE" touch faultline-bench-8M.dat --mmu sigbus --count 1 >/dev/null 2>&1; then
-        expect_count 5 '"note": "MMU '
+        expect_count 7 '"note": "MMU '
 fi
 expect_count 2 'KiB of metadata a page'
 expect_count 14 '"side": "pread"'
