@@ -101,17 +101,17 @@ faults_counted()
                 >counted 2>err
 }
 fault_end=$(sed -n 's/^FAULT_END //p' ours)
-if [ "$(echo "$fault_end" | wc -l)" -ne 1 ]; then
-        fail "FAULT_END is in several places: $fault_end"
-elif [ "$(id -u)" -ne 0 ] || ! faults_counted "$FAULTLINE" "${fault_end% *}" "${fault_end#* }"; then
-        grep -q -e '^uprobes: ' -e '^perf_event_open: ' err || [ "$(id -u)" -ne 0 ] || fail "$(cat err)"
+# copies, which nobody else runs meanwhile; the kernel wants one counter for a place, hence two
+cp "$FAULTLINE" seen && cp "$FAULTLINE" unseen || fail "copy the command"
+if [ "$(id -u)" -ne 0 ] || [ "$(echo "$fault_end" | wc -l)" -ne 1 ]; then
+        echo "nobody may attach to a probe here, or FAULT_END is in several places" >&2
+elif ! faults_counted "$work/seen" "${fault_end% *}" "${fault_end#* }"; then
+        grep -q -e '^uprobes: ' -e '^perf_event_open: ' err || fail "$(cat err)"
         echo "nobody may attach to a probe here" >&2
 else
         faults=$(($(json_value counted faults_major) + $(json_value counted faults_minor)))
         [ "$faults" -gt 200 ] || fail "$(cat counted)"
         [ "$(tail -n 1 counted)" -eq "$faults" ] || fail "not $faults faults: $(cat counted)"
-        # the place stays the same, so that a counter of 0 is another file's
-        cp "$FAULTLINE" unseen
         faults_counted "$work/unseen" "${fault_end% *}" 0 || fail "$(cat err)"
         [ "$(tail -n 1 counted)" -eq 0 ] || fail "a probe is come by that nobody waits for: $(cat counted)"
 fi
