@@ -94,7 +94,7 @@ done
 [ "$(cut -d' ' -f1,3 ours | sort -u | wc -l)" -eq "$(wc -l <names)" ] || fail "not one counter a probe"
 [ "$(cut -d' ' -f3 ours | sort -u | wc -l)" -eq "$(wc -l <names)" ] || fail "a counter of two probes"
 
-# --- the kernel counts every fault at FAULT_END while it raises the counter, and none if it does not
+# --- the kernel counts each fault at FAULT_END while it raises the counter, and none if it does not
 faults_counted()
 {
         "$HELPERS/probe_count" "$1" "$2" "$3" "$1" touch ram:4M --pattern random --count 300 --json \
@@ -111,7 +111,8 @@ elif ! faults_counted "$work/seen" "${fault_end% *}" "${fault_end#* }"; then
 else
         faults=$(($(json_value counted faults_major) + $(json_value counted faults_minor)))
         [ "$faults" -gt 200 ] || fail "$(cat counted)"
-        [ "$(tail -n 1 counted)" -eq "$faults" ] || fail "not $faults faults: $(cat counted)"
+        # one that another has served meanwhile is neither major nor minor
+        [ "$(tail -n 1 counted)" -ge "$faults" ] || fail "not $faults faults: $(cat counted)"
         faults_counted "$work/unseen" "${fault_end% *}" 0 || fail "$(cat err)"
         [ "$(tail -n 1 counted)" -eq 0 ] || fail "a probe is come by that nobody waits for: $(cat counted)"
 fi
