@@ -150,7 +150,7 @@ static void usage(void)
         fprintf(stderr,
                 "usage: %s [SECONDS [SEED]] [--faults SPEC] [--uri URI] [--driver NAME] "
                 "[--threads N] [--pagers N] [--cache BYTES] [--perturb SEED] [--mmu NAME] "
-                "[--policy NAME]\n",
+                "[--policy NAME] [--spin NANOSECONDS]\n",
                 run.name);
         exit(2);
 }
@@ -188,6 +188,8 @@ static void parse(int argc, char **argv)
                         test.mmu = value;
                 else if (!strcmp(argv[i], "--policy"))
                         test.policy = value;
+                else if (!strcmp(argv[i], "--spin"))
+                        test.spin = strtoull(value, NULL, 0);
                 else if (!strcmp(argv[i], "--pagers"))
                         test.pagers = (unsigned)strtoul(value, NULL, 0);
                 else

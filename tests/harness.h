@@ -34,11 +34,13 @@ struct test {
         unsigned pagers;    /* --pagers N */
         uint64_t cache;     /* --cache BYTES; 0: the test's own size */
         uint64_t perturb;   /* --perturb SEED; 0: off */
+        uint64_t spin;      /* --spin NANOSECONDS; 0: off */
 };
 extern struct test test;
 
 /* usage: NAME [SECONDS [SEED]] [--faults SPEC] [--uri URI] [--driver NAME] [--threads N]
  *        [--pagers N] [--cache BYTES] [--perturb SEED] [--mmu NAME] [--policy NAME]
+ *        [--spin NANOSECONDS]
  * SECONDS: else FAULTLINE_TEST_SECONDS; else `longer` if FAULTLINE_TEST_LONG is set, or `shorter`.
  * A test that is not over `slack` seconds after that hangs: the watchdog says where and aborts. */
 void test_begin(int argc, char **argv, double shorter, double longer, unsigned slack);

@@ -36,6 +36,8 @@ struct fl_engine *open_engine_with(struct fl_engine_config config)
                 config.pagers = test.pagers;
         if (!config.perturb)
                 config.perturb = test.perturb;
+        if (!config.spin)
+                config.spin = test.spin;
         e = fl_engine_open(&config);
         if (!e && (errno == EPERM || errno == ENOSYS || (errno == ENOTSUP && config.fork)))
                 test_skip(fl_strerror());
