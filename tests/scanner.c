@@ -235,6 +235,23 @@ static void s34_by_itself(void)
         close_all();
 }
 
+/* Less is free all at once, and nobody charges anything that would tell of it. */
+static void s34_a_smaller_budget(void)
+{
+        uint64_t less = CACHE - BYTES(400 - LOTSFREE / 2);
+
+        open_all(false);
+        fill(400, false);
+        usleep(100000); /* the reclaimer sleeps */
+        expect(fl_engine_set_cache(engine, less) == 0, "%s", fl_strerror());
+        while (freemem() < atomic_load(&engine->cache->budget.scan_below) && test_left() > -25)
+                usleep(20000);
+        expect(freemem() >= atomic_load(&engine->cache->budget.scan_below), "%lld are free of %lld",
+               (long long)freemem(), (long long)atomic_load(&engine->cache->budget.scan_below));
+        expect(get_stats(engine).evicted_pages > 0, "enough was free all the time");
+        close_all();
+}
+
 int main(int argc, char **argv)
 {
         test_begin(argc, argv, 5, 5, 80);
@@ -251,5 +268,7 @@ int main(int argc, char **argv)
                 s36_what_a_child_stores_to();
         test_at("s34_by_itself");
         s34_by_itself();
+        test_at("s34_a_smaller_budget");
+        s34_a_smaller_budget();
         return test_end();
 }
