@@ -134,7 +134,7 @@ static struct page *still_coming(struct filemap_request *rq)
         struct page *last = NULL;
         struct ra_map map;
 
-        if (m->swap_backed || !m->cache->policy->map_ahead)
+        if (m->swap_backed || rq->advice == ADVICE_RANDOM || !m->cache->policy->map_ahead)
                 return NULL;
         map = filemap_map_ahead(rq);
         if (map.step >= -1 && map.step <= 1)

@@ -9,21 +9,20 @@
 #define MOST_PAGES 2048u /* 8 MiB */
 /* A stream has up to two windows that nobody has touched yet: they must not push out what is in use. */
 #define MEMORY_SHARE 32
-#define STREAM_SHARE 8 /* where there are many: a quarter of it for the windows of all */
+#define STREAMS_SHARE 8 /* of the windows of all, of which there are two each */
 #define LEAST_PAGES 32u
 #define MAP_PAGES 512u /* that are shown at once, at most: a table of the processor's */
 
 static struct stream_pace pace_of(const struct ra_request *rq)
 {
         uint64_t most = min_u64(rq->ra->ra_pages, MOST_PAGES);
-        uint64_t n = streams_active(&rq->ra->streams);
 
         if (rq->memory)
-                most = min_u64(most, max_u64(rq->memory / max_u64(MEMORY_SHARE, STREAM_SHARE * n),
-                                             LEAST_PAGES));
+                most = min_u64(most, max_u64(rq->memory / MEMORY_SHARE, LEAST_PAGES));
         return (struct stream_pace){ .latency_ns = rq->latency_ns,
                                      .page_ns = rq->page_ns,
-                                     .most = (uint32_t)most };
+                                     .most = (uint32_t)most,
+                                     .all = (uint32_t)(rq->memory / STREAMS_SHARE) };
 }
 
 static enum ra_why why_of(int64_t step)

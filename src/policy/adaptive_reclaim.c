@@ -34,8 +34,12 @@
 enum { SMALL, MAIN, TRIED, STREAM };
 #define WAITED 1u /* read ahead, not touched when first looked at: sent round once */
 
-#define NEW_SHARE 10   /* SMALL and TRIED: a tenth of all pages */
-#define STREAM_SHARE 8 /* what streams may keep: an eighth */
+#define NEW_SHARE 10 /* SMALL and TRIED: a tenth of all pages */
+/* What streams may keep: a sixteenth, which is two windows of one; more, up to a quarter, where what they have
+ * read has to go before it is touched. */
+#define STREAM_LEAST 16
+#define STREAM_MOST 4
+#define TOO_EARLY 8 /* a page that would, against so many that were left behind */
 
 /* Streams are there, for this many pages that they have brought in: a window of theirs, also of a small
  * memory's. A page of others counts for two. */
@@ -49,8 +53,9 @@ enum { SMALL, MAIN, TRIED, STREAM };
 #define AGE_MAIN 16  /* memories' worth of looks in which all of MAIN is looked at once */
 
 /* own: looks at other lists since the last at MAIN, weighed by its size; looks while all is within its share;
- * whether it is streams that bring in pages, 0: others do; passes in a row of each list. */
-enum { DUE, TURN, FLOW, PASSED };
+ * whether it is streams that bring in pages, 0: others do; pages that streams may keep besides their least;
+ * passes in a row of each list. */
+enum { DUE, TURN, FLOW, ROOM, PASSED };
 
 /* A page has come in, by a stream or not. */
 static void note_flow(struct reclaim *r, bool stream)
@@ -99,7 +104,7 @@ static unsigned choose(struct reclaim *r)
                 r->own[DUE] = 0;
                 return MAIN;
         }
-        if (may_give(r, STREAM) && r->list[STREAM].nr > nr / STREAM_SHARE &&
+        if (may_give(r, STREAM) && r->list[STREAM].nr > nr / STREAM_LEAST + r->own[ROOM] &&
             (r->own[FLOW] || new <= nr / NEW_SHARE))
                 return STREAM;
         if (new > nr / NEW_SHARE) {
@@ -136,6 +141,17 @@ static uint32_t adaptive_next(struct reclaim *r)
         return reclaim_pop(r, list);
 }
 
+/* A page that streams have read is the next to go. */
+static void note_room(struct reclaim *r, bool too_early)
+{
+        uint64_t nr = atomic_load(&r->nr), most = nr / STREAM_MOST - nr / STREAM_LEAST;
+
+        if (too_early)
+                r->own[ROOM] = min_u64(r->own[ROOM] + TOO_EARLY, most);
+        else
+                r->own[ROOM] -= r->own[ROOM] > 0;
+}
+
 static enum reclaim_choice keep_on(struct reclaim_node *node, unsigned list,
                                    const struct reclaim_page *p)
 {
@@ -153,6 +169,8 @@ static enum reclaim_choice adaptive_look(struct reclaim *r, uint32_t page,
                 node->bits |= WAITED;
                 return keep_on(node, TRIED, p);
         }
+        if (node->list == STREAM)
+                note_room(r, p->readahead);
         if (p->readahead && !(node->bits & WAITED)) {
                 node->bits |= WAITED;
                 return RECLAIM_KEEP;

@@ -78,7 +78,7 @@ struct reclaim {
         _Atomic uint64_t nr; /* on all of them; may be read at any time */
         struct reclaim_ghosts ghosts;
         uint64_t age;                    /* the algorithm's clock */
-        uint64_t own[3 + RECLAIM_LISTS]; /* the algorithm's */
+        uint64_t own[4 + RECLAIM_LISTS]; /* the algorithm's */
 };
 
 struct reclaim_ops {

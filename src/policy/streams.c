@@ -131,6 +131,24 @@ static void note_touch(struct stream *t, int64_t last)
         t->seen = (uint32_t)min_u64((uint64_t)seen, UINT32_MAX);
 }
 
+unsigned streams_active(const struct streams *s)
+{
+        unsigned n = 0;
+
+        for (const struct stream *t = s->stream; t < s->stream + s->nr; t++)
+                n += t->windows >= LASTING && s->clock - t->used < STREAMS;
+        return n;
+}
+
+/* Where there are many, each has a part only of what all of them may have. */
+static uint32_t share_of(const struct streams *s, const struct stream_pace *pace, uint32_t most)
+{
+        if (!pace->all)
+                return most;
+        return (uint32_t)min_u64(most,
+                                 max_u64(pace->all / max_u64(streams_active(s), 1), SMALLEST_MOST));
+}
+
 /* Touches in the stream's next window. */
 static uint64_t window_size(struct stream *t, uint32_t most)
 {
@@ -152,13 +170,14 @@ static uint64_t window_size(struct stream *t, uint32_t most)
 static struct stream_window next_window(struct streams *s, struct stream *t,
                                         const struct stream_pace *pace, uint64_t nr)
 {
-        uint32_t most = stream_most(pace, t->step);
+        uint32_t most = share_of(s, pace, stream_most(pace, t->step));
         struct stream_window w = { .start = t->next, .step = t->step, .most = most };
         uint64_t asked = (uint64_t)((t->next - t->first) / t->step),
                  length = likely_length(s, t->seen);
         uint64_t left = UINT64_MAX, size, mark;
 
         t->used = ++s->clock;
+        t->miss = s->misses;
         t->marker = -1;
         if (length < UINT64_MAX && !t->told)
                 left = max_u64(length, asked) - asked;
@@ -176,6 +195,7 @@ static struct stream_window next_window(struct streams *s, struct stream *t,
         if (mark < size)
                 t->marker = t->next + t->step * (int64_t)mark;
         t->next += t->step * (int64_t)size;
+        t->reach = (int64_t)max_u64(2 * max_u64(t->window, t->before), CLOSE) * llabs(t->step);
         w.nr = t->window;
         w.mark = (uint32_t)mark;
         w.windows = t->windows;
@@ -188,6 +208,7 @@ static struct stream *begin(struct streams *s, int64_t index, int64_t step, unsi
         struct stream *t = oldest(s);
 
         note_end(s, t);
+        s->nr = (uint32_t)max_u64(s->nr, (uint64_t)(t - s->stream) + 1);
         *t = (struct stream){ .step = step,
                               .first = index - step * (int64_t)(touches - 1),
                               .next = index,
@@ -213,9 +234,11 @@ static int64_t find_step(const struct streams *s, int64_t index, unsigned *touch
                 int64_t at = s->history[(s->newest - i) % STREAM_HISTORY] - 1, step = index - at;
                 bool next = step == 1 || step == -1;
 
+                if (!next && i >= STRIDED_HISTORY)
+                        continue;
                 if (at < 0 || step == 0 || step > FARTHEST || step < -FARTHEST)
                         continue;
-                if (!next && (i >= STRIDED_HISTORY || !in_history(s, index - 2 * step)))
+                if (!next && !in_history(s, index - 2 * step))
                         continue;
                 *touches = next ? 2 : 3;
                 return step;
@@ -229,12 +252,17 @@ static void remember(struct streams *s, int64_t index)
         s->history[s->newest % STREAM_HISTORY] = index + 1;
 }
 
+/* Then it has nothing to do with the stream: nearly all are, and that is known without a division. */
+static bool is_far(const struct stream *t, int64_t index)
+{
+        return llabs(index - t->next) > t->reach;
+}
+
 /* Is the page one of the last `most` touches that have been asked for? */
 static bool is_behind(const struct stream *t, int64_t index, uint64_t most)
 {
         int64_t back = t->step > 0 ? t->next - index : index - t->next, size = llabs(t->step);
 
-        /* Nearly all are too far away, and that is known without a division. */
         return back > 0 && (uint64_t)back <= most * (uint64_t)size && back % size == 0;
 }
 
@@ -244,12 +272,15 @@ static bool in_window(const struct stream *t, int64_t index)
         return t->windows && is_behind(t, index, 2 * (uint64_t)t->window);
 }
 
-/* Is it the next touch that nobody has asked for, or not far behind that? */
-static bool is_close(const struct stream *t, int64_t index)
+/* Is it the next touch that nobody has asked for, or not far behind that? Then it is chance, unless the stream
+ * has been heard of lately: where much is missed in a small file, much of it is close to some stream's end. */
+static bool is_close(const struct streams *s, const struct stream *t, int64_t index)
 {
         int64_t on = t->step > 0 ? index - t->next : t->next - index, size = llabs(t->step);
         uint64_t most = t->windows ? min_u64(2 * (uint64_t)t->window, CLOSE) : 0;
 
+        if (on && s->misses - t->miss > STREAMS)
+                return false;
         return on >= 0 && (uint64_t)on <= most * (uint64_t)size && on % size == 0;
 }
 
@@ -272,14 +303,16 @@ struct stream_window streams_miss(struct streams *s, const struct stream_pace *p
         unsigned touches = 0;
         struct stream *t;
 
-        for (t = s->stream; t < s->stream + STREAMS; t++) {
-                if (!t->step)
+        s->misses++;
+        for (t = s->stream; t < s->stream + s->nr; t++) {
+                if (is_far(t, at) || !t->step)
                         continue;
                 if (in_window(t, at))
                         return restart(s, t, pace, at, nr);
-                if (is_close(t, at)) { /* what lies between was there, or was passed over */
+                if (is_close(s, t, at)) { /* what lies between was there, or was passed over */
                         if (t->next != at)
                                 t->window = (uint32_t)max_u64(t->window / 4, 1);
+                        t->first += at - t->next; /* and is none of its touches */
                         t->next = at;
                         note_touch(t, at + t->step * (int64_t)(nr - 1));
                         return next_window(s, t, pace, nr);
@@ -304,21 +337,12 @@ struct stream_window streams_miss(struct streams *s, const struct stream_pace *p
 struct stream_window streams_marker(struct streams *s, const struct stream_pace *pace,
                                     uint64_t index)
 {
-        for (struct stream *t = s->stream; t < s->stream + STREAMS; t++)
+        for (struct stream *t = s->stream; t < s->stream + s->nr; t++)
                 if (t->step && t->marker == (int64_t)index) {
                         note_touch(t, (int64_t)index);
                         return next_window(s, t, pace, 0);
                 }
         return alone;
-}
-
-unsigned streams_active(const struct streams *s)
-{
-        unsigned n = 0;
-
-        for (const struct stream *t = s->stream; t < s->stream + STREAMS; t++)
-                n += t->windows >= LASTING && s->clock - t->used < STREAMS;
-        return n;
 }
 
 /* The last window is being read, the one before is being touched. */
@@ -331,8 +355,8 @@ int64_t streams_step(const struct streams *s, uint64_t index)
 {
         const struct stream *found = NULL;
 
-        for (const struct stream *t = s->stream; t < s->stream + STREAMS; t++)
-                if (t->step && t->windows && in_last_two(t, (int64_t)index) &&
+        for (const struct stream *t = s->stream; t < s->stream + s->nr; t++)
+                if (!is_far(t, (int64_t)index) && t->windows && in_last_two(t, (int64_t)index) &&
                     (!found || s->clock - t->used < s->clock - found->used))
                         found = t;
         return found ? found->step : 0;
@@ -340,7 +364,7 @@ int64_t streams_step(const struct streams *s, uint64_t index)
 
 void streams_cut(struct streams *s, int64_t step, int64_t stop)
 {
-        for (struct stream *t = s->stream; t < s->stream + STREAMS; t++) {
+        for (struct stream *t = s->stream; t < s->stream + s->nr; t++) {
                 int64_t back = step ? (t->next - stop) / step : 0;
 
                 if (t->step != step || !step || (t->next - stop) % step || back <= 0 ||
@@ -357,9 +381,11 @@ struct stream_window streams_begin(struct streams *s, const struct stream_pace *
 {
         struct stream *t;
 
-        for (t = s->stream; t < s->stream + STREAMS; t++)
-                if (t->step == 1 && t->next == (int64_t)index)
+        for (t = s->stream; t < s->stream + s->nr; t++)
+                if (t->step == 1 && t->next == (int64_t)index) {
+                        t->told = true;
                         return next_window(s, t, pace, nr);
+                }
         t = begin(s, (int64_t)index, 1, 1);
         t->told = true;
         t->window = SMALLEST_MOST / 2;
@@ -393,7 +419,7 @@ void streams_describe(const struct streams *s, char *text, size_t size)
         while (n) {
                 const struct stream *latest = NULL;
 
-                for (const struct stream *t = s->stream; t < s->stream + STREAMS; t++)
+                for (const struct stream *t = s->stream; t < s->stream + s->nr; t++)
                         if (t->windows && t->used < below && (!latest || t->used > latest->used))
                                 latest = t;
                 if (!latest)

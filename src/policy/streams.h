@@ -5,8 +5,8 @@
  *
  * A stream is a row of touches at equal distances, its step: 1 forward, -1 backward, any other strided.
  * Several at once, from any number of threads, interleave in one file. Three touches in a row make one,
- * two if they are neighbours; of the latest sixteen misses, or, of neighbours, sixty-four. What no stream expects and no three touches explain is random, and
- * reads its page alone.
+ * two if they are neighbours; of the latest sixteen misses, or, of neighbours, sixty-four. What no stream
+ * expects and no three touches explain is random, and reads its page alone.
  *
  * A stream reads windows of touches to come. The first touch of a window's first page asks for the next
  * window, so that a whole one is always ahead, and is twice as large each time, up to what the device
@@ -33,6 +33,7 @@ struct stream {
         int64_t step;  /* 0: there is none */
         int64_t first; /* the touch it began with */
         int64_t next; /* where the next window begins: the first touch that has not been asked for */
+        int64_t reach;   /* a touch farther from `next` has nothing to do with it */
         int64_t marker;  /* the touch that asks for it; -1: none */
         uint32_t window; /* touches in the last */
         uint32_t before; /* and in the one before */
@@ -41,14 +42,16 @@ struct stream {
         uint32_t windows; /* so many yet */
         uint32_t good;    /* of them since `most` was last changed */
         uint32_t used;    /* when last: of streams.clock */
+        uint32_t miss;    /* and of streams.misses */
         uint32_t seen;    /* touches that it is known to have made */
         bool told;        /* by advice: it ends where the file does */
 };
 
 struct streams {
-        struct stream stream[STREAMS];
+        struct stream stream[STREAMS]; /* the first nr have been used */
+        uint32_t nr;
         int64_t history[STREAM_HISTORY]; /* the last touches that no stream expected; + 1 */
-        uint32_t newest, clock;
+        uint32_t newest, clock, misses;
         /* Of streams that have ended, of late, how many touches they had: 1, 2, 3, 4, to 8, to 16, ... */
         uint16_t ended[STREAM_LENGTHS];
         /* Misses, of late, that no stream explained; those of them behind which the neighbour was missed. */
@@ -60,6 +63,7 @@ struct stream_pace {
         uint32_t latency_ns; /* of a read of one page */
         uint32_t page_ns;    /* and of each page more */
         uint32_t most;       /* largest window there may be */
+        uint32_t all;        /* of all streams together; 0: as many as there are */
 };
 
 /* A window: touches at start, start + step, ... ; nr 0: this page alone. */

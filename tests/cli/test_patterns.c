@@ -284,3 +284,43 @@ Test(patterns, at_random_after_streams)
                 touch(draw(PAGES));
         expect(32000 + 8 * 1024 + 20000 * 11 / 10, 20000);
 }
+
+#define SET (CACHE / 10 * 9)
+#define SCANNED (PAGES - SET)
+
+/* A set that fits, some of it used more than the rest, beside readers of all the rest: after its pages have come
+ * once, few of them are missed; and what is read ahead of many readers is not pushed out before it is touched. */
+static void expect_set_stays(unsigned readers, uint64_t most_misses)
+{
+        struct replay_result r;
+        uint64_t at[4] = { 0 };
+
+        begin();
+        for (unsigned i = 0; in.nr + 1 + 4 <= MOST; i++) {
+                touch(draw(draw(SET) + 1));
+                for (unsigned k = 0; k < 4; k++) {
+                        unsigned reader = k % readers;
+
+                        touch(SET + reader * (SCANNED / readers) + at[reader]++);
+                        at[reader] %= SCANNED / readers;
+                }
+        }
+        in.counted = SET;
+        r = replay("adaptive", 2048);
+        cr_log_info("%lu accesses: misses %lu, wasted %lu", r.counted, r.counted - r.hits,
+                    r.wasted);
+        cr_expect_leq(r.counted - r.hits, most_misses, "%lu of the set are missed",
+                      r.counted - r.hits);
+        cr_expect_leq(r.wasted, CACHE / 4, "%lu pages are wasted", r.wasted);
+        free(in.page);
+}
+
+Test(patterns, a_set_beside_a_scan)
+{
+        expect_set_stays(1, 13500);
+}
+
+Test(patterns, a_set_beside_four_scans)
+{
+        expect_set_stays(4, 14100);
+}

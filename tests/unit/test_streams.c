@@ -245,6 +245,21 @@ Test(streams, a_stream_among_records)
         cr_assert_leq(misses, 8, "%u misses", misses);
 }
 
+/* Whoever says so is believed, however short others are. */
+Test(streams, told_by_advice)
+{
+        struct stream_window w;
+
+        records(400, 4);
+        w = streams_begin(&s, &pace, 50000, 1);
+        cr_assert_geq(w.nr, 32);
+        w = streams_begin(&s, &pace, 50000 + w.nr, 1);
+        cr_assert_geq(w.nr, 64);
+        for (unsigned i = 0; i < 10; i++)
+                w = streams_marker(&s, &pace, (uint64_t)(w.start + w.mark));
+        cr_assert_geq(w.nr, 256);
+}
+
 Test(streams, sixty_four_in_turn)
 {
         for (int64_t i = 0; i < 150; i++)
