@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -61,6 +62,17 @@ static int connect_to(const char *path)
         return fd;
 }
 
+/* A signal of the harness's does not end it. */
+static ssize_t receive(int fd, void *to, size_t size)
+{
+        ssize_t n;
+
+        do
+                n = recv(fd, to, size, 0);
+        while (n < 0 && errno == EINTR);
+        return n;
+}
+
 /* Its whole answer is in `answer`. -1: nobody is there; else the status. */
 static int ask(const char *path, const char *request)
 {
@@ -74,7 +86,7 @@ static int ask(const char *path, const char *request)
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
         (void)!send(fd, request, strlen(request), MSG_NOSIGNAL);
         while (got + 1 < sizeof(answer) &&
-               (n = recv(fd, answer + got, sizeof(answer) - got - 1, 0)) > 0)
+               (n = receive(fd, answer + got, sizeof(answer) - got - 1)) > 0)
                 got += (size_t)n;
         answer[got] = '\0';
         close(fd);
@@ -213,6 +225,81 @@ static void children(void)
         close(ready[1]);
 }
 
+/* Who is connected learns of the end, though a child has been forked meanwhile. */
+static void connected_children(void)
+{
+        struct fl_engine *e = open_published(NULL);
+        struct timeval limit = { .tv_sec = 40 };
+        char path[256] = "", byte;
+        int fd, ready[2], status;
+        pid_t child;
+
+        test_at("a child forked while somebody is connected");
+        count_sockets(path, sizeof(path));
+        require(!pipe2(ready, O_CLOEXEC), "pipe");
+        fd = connect_to(path);
+        require(fd >= 0, "connect: %s", strerror(errno));
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+        expect_eq(ask(path, "GET /metrics HTTP/1.0\r\n\r\n"), 200, "status of who came later");
+        child = fork();
+        if (child == 0) {
+                (void)!write(ready[1], "x", 1);
+                pause();
+                _exit(0);
+        }
+        require(read(ready[0], &byte, 1) == 1, "the child says nothing");
+        fl_engine_close(e);
+        errno = 0;
+        expect(receive(fd, &byte, 1) <= 0 && errno != EAGAIN, "the connection is still there");
+        close(fd);
+        kill(child, SIGKILL);
+        waitpid(child, &status, 0);
+        close(ready[0]);
+        close(ready[1]);
+}
+
+/* A child keeps no connection of a parent that has been killed. */
+static void connected_orphan(void)
+{
+        struct timeval limit = { .tv_sec = 40 };
+        char path[256] = "", byte;
+        int fd, ready[2], go[2], status;
+        pid_t parent, child;
+
+        test_at("a parent killed while somebody is connected");
+        require(!pipe2(ready, O_CLOEXEC) && !pipe2(go, O_CLOEXEC), "pipe");
+        parent = fork();
+        if (parent == 0) {
+                open_published(NULL);
+                (void)!write(ready[1], "x", 1);
+                (void)!read(go[0], &byte, 1);
+                child = fork();
+                if (child)
+                        (void)!write(ready[1], &child, sizeof(child));
+                pause();
+                _exit(0);
+        }
+        require(read(ready[0], &byte, 1) == 1, "the parent says nothing");
+        count_sockets(path, sizeof(path));
+        fd = connect_to(path);
+        require(fd >= 0, "connect: %s", strerror(errno));
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+        expect_eq(ask(path, "GET /metrics HTTP/1.0\r\n\r\n"), 200, "status of who came later");
+        require(write(go[1], "x", 1) == 1 && read(ready[0], &child, sizeof(child)) == sizeof(child),
+                "the parent does not fork");
+        kill(parent, SIGKILL);
+        waitpid(parent, &status, 0);
+        errno = 0;
+        expect(receive(fd, &byte, 1) <= 0 && errno != EAGAIN, "the child has the connection");
+        kill(child, SIGKILL);
+        close(fd);
+        close(ready[0]);
+        close(ready[1]);
+        close(go[0]);
+        close(go[1]);
+        unlink(path);
+}
+
 /* An engine whose process was killed leaves a socket, which the next one removes; and nothing else. */
 static void killed(void)
 {
@@ -328,6 +415,105 @@ static void rude_clients(void)
                         close(fds[i]);
 }
 
+/* ---- nobody takes another's place ---- */
+
+#define PLACES 8 /* of those who ask at one socket */
+
+static unsigned count_open(const int fds[PLACES])
+{
+        unsigned n = 0;
+        char byte;
+
+        for (unsigned i = 0; i < PLACES; i++)
+                n += recv(fds[i], &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
+        return n;
+}
+
+/* Eight who say nothing, and then one who asks: how many of the eight are still connected when that one
+ * has been answered. */
+static unsigned left_beside(const char *silent, const char *path)
+{
+        int fds[PLACES];
+        unsigned n;
+
+        for (unsigned i = 0; i < PLACES; i++) {
+                fds[i] = connect_to(silent);
+                require(fds[i] >= 0, "connect: %s", strerror(errno));
+        }
+        expect_eq(ask(path, "GET /metrics HTTP/1.0\r\n\r\n"), 200, "status");
+        n = count_open(fds);
+        for (unsigned i = 0; i < PLACES; i++)
+                close(fds[i]);
+        return n;
+}
+
+/* All of them go when their time is over; on a machine that is busy that may come first, so it is tried
+ * again. */
+static void places(void)
+{
+        char metrics[128], path[256] = "";
+        struct fl_engine_config c = {
+                .size = sizeof(c), .cache = CACHE, .mmu = test.mmu, .metrics = metrics
+        };
+        struct fl_engine *e;
+        unsigned beside = 0, same = 0;
+
+        test_at("places");
+        snprintf(metrics, sizeof(metrics), "unix:%s/metrics", base);
+        e = fl_engine_open(&c);
+        require(e, "%s", fl_strerror());
+        count_sockets(path, sizeof(path));
+        for (unsigned i = 0; i < 5 && beside != PLACES; i++)
+                beside = left_beside(metrics + 5, path);
+        expect_eq(beside, PLACES, "scrapers, when somebody looked at the engine");
+        for (unsigned i = 0; i < 5 && !same; i++)
+                same = left_beside(path, path);
+        expect(same, "all had to go before the ninth was answered");
+        fl_engine_close(e);
+}
+
+/* ---- a limit on the size of files ---- */
+
+/* In a process of its own: what a limit sends, SIGXFSZ, ends it. */
+static int close_within_a_limit(const char *metrics, const char *said)
+{
+        const struct rlimit limit = { 1000, 1000 };
+        struct fl_engine_config c = {
+                .size = sizeof(c), .cache = CACHE, .mmu = test.mmu, .metrics = metrics
+        };
+        pid_t child = fork();
+        int status = -1;
+
+        if (child == 0) {
+                struct fl_engine *e = fl_engine_open(&c);
+                int err = open(said, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+                if (!e || dup2(err, STDERR_FILENO) < 0 || setrlimit(RLIMIT_FSIZE, &limit))
+                        _exit(2);
+                _exit(fl_engine_close(e) != 0);
+        }
+        waitpid(child, &status, 0);
+        return status;
+}
+
+static void limit_on_files(void)
+{
+        char metrics[64], said[64], text[512] = "";
+        int fd;
+
+        test_at("a limit on the size of files");
+        snprintf(metrics, sizeof(metrics), "%s/m.prom", base);
+        snprintf(said, sizeof(said), "%s/said", base);
+        expect_eq(close_within_a_limit(metrics, said), 0, "how it ends");
+        fd = open(said, O_RDONLY | O_CLOEXEC);
+        expect(read(fd, text, sizeof(text) - 1) > 0 && strstr(text, "going on without\n") &&
+                       strchr(text, '\n') == strrchr(text, '\n'),
+               "not one line: %s", text);
+        close(fd);
+        unlink(said);
+        unlink(metrics);
+}
+
 int main(int argc, char **argv)
 {
         test_begin(argc, argv, 1, 1, 110);
@@ -338,10 +524,14 @@ int main(int argc, char **argv)
         two_engines();
         bad_requests();
         children();
+        connected_children();
+        connected_orphan();
         killed();
         folders();
         rude_clients();
+        places();
+        limit_on_files();
         rmdir(folder);
-        rmdir(base);
+        expect(!rmdir(base), "something is left in %s", base);
         return test_end();
 }

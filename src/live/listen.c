@@ -2,12 +2,9 @@
  *
  * listen.c - sockets to listen on: made, published under a name that nobody else has, removed.
  *
- * A published socket is bound under a name with a dot in front and gets its own by rename(2) when
- * somebody listens: so a name without a dot that refuses connections is that of an engine that has
- * gone, and whoever meets it removes it.
- *
- * A forked child has the descriptors, and nobody there who would answer; while it had them open, a port
- * would stay taken and a dead engine would look alive. So a child closes them at once.
+ * A socket is bound under a name with a dot in front and gets its own by link(2) when somebody listens:
+ * so a name without a dot that refuses connections is that of an engine that has gone, and whoever meets
+ * it removes it. link(2) replaces nothing: of two who want one name one gets it.
  */
 #include "live/listen.h"
 
@@ -16,75 +13,22 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "live/child.h"
+
 #define BACKLOG 16
+#define HIDDEN_MAX 40
+#define LOCK_TRIES 100 /* of a hundredth of a second */
 #define HALF_MADE_S 60 /* a name with a dot that is older belongs to nobody */
-
-/* ---- what a forked child closes ---- */
-
-#define CHILD_SLOTS 1024
-#define NO_SLOT CHILD_SLOTS
-
-/* fork(2) copies the table of descriptors before the memory, so a number may have become another file's:
- * the inode says whether it is still ours. 0 in `used`: free. */
-static struct {
-        _Atomic uint32_t used;
-        _Atomic int fd;
-        _Atomic uint64_t inode;
-} child_closes[CHILD_SLOTS];
-static pthread_once_t at_fork = PTHREAD_ONCE_INIT;
-
-static void close_in_child(void)
-{
-        struct stat st;
-
-        for (unsigned i = 0; i < CHILD_SLOTS; i++) {
-                int fd = atomic_load(&child_closes[i].fd) - 1;
-
-                if (fd >= 0 && !fstat(fd, &st) && S_ISSOCK(st.st_mode) &&
-                    st.st_ino == atomic_load(&child_closes[i].inode))
-                        close(fd);
-        }
-}
-
-static void watch_forks(void)
-{
-        pthread_atfork(NULL, NULL, close_in_child);
-}
-
-static int child_slot_get(int fd)
-{
-        struct stat st;
-
-        pthread_once(&at_fork, watch_forks);
-        if (fstat(fd, &st))
-                return -errno;
-        for (unsigned i = 0; i < CHILD_SLOTS; i++) {
-                uint32_t unused = 0;
-
-                if (!atomic_compare_exchange_strong(&child_closes[i].used, &unused, 1))
-                        continue;
-                atomic_store(&child_closes[i].inode, st.st_ino);
-                atomic_store(&child_closes[i].fd, fd + 1);
-                return (int)i;
-        }
-        return -ENFILE;
-}
-
-static void child_slot_put(unsigned i)
-{
-        atomic_store(&child_closes[i].fd, 0);
-        atomic_store(&child_closes[i].used, 0);
-}
 
 /* ---- where ---- */
 
@@ -158,14 +102,13 @@ int where_parse(const char *text, struct where *out, const char **why)
 
 struct listener listener_none(void)
 {
-        return (struct listener){ .fd = -1, .child_slot = NO_SLOT };
+        return (struct listener){ .fd = -1, .child_slot = CHILD_NO_SLOT };
 }
 
 static void close_socket(struct listener *l)
 {
-        if (l->child_slot != NO_SLOT)
-                child_slot_put(l->child_slot);
-        l->child_slot = NO_SLOT;
+        child_slot_free(l->child_slot);
+        l->child_slot = CHILD_NO_SLOT;
         if (l->fd >= 0)
                 close(l->fd);
         l->fd = -1;
@@ -182,43 +125,138 @@ char *absolute_path(const char *path)
 
 static int make_socket(struct listener *l, int family)
 {
-        int slot;
-
-        *l = (struct listener){ .child_slot = NO_SLOT, .local = family == AF_UNIX };
+        *l = (struct listener){ .child_slot = CHILD_NO_SLOT, .local = family == AF_UNIX };
         l->fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (l->fd < 0)
                 return -errno;
-        slot = child_slot_get(l->fd);
-        if (slot < 0) {
-                close_socket(l);
-                return slot;
-        }
-        l->child_slot = (unsigned)slot;
-        return 0;
+        l->child_slot = child_closes(l->fd);
+        return l->child_slot < 0 ? l->child_slot : 0;
 }
 
-/* Bound and listening. The name gets the mode of the socket's inode, so nobody but its owner may
- * connect from the first moment on. */
-static int bind_local(struct listener *l, const struct sockaddr_un *address, const char *path)
+/* ---- names of sockets ---- */
+
+static char *in_folder(const char *folder, const char *name)
 {
+        char *path = NULL;
+
+        return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
+}
+
+/* Bound to a name that nobody looks for, and listening. The name gets the mode of the socket's inode, so
+ * nobody but its owner may connect from the first moment on. */
+static int bind_hidden(struct listener *l, const char *folder, char hidden[HIDDEN_MAX])
+{
+        struct sockaddr_un address;
+        uint32_t number;
+        int dir, error;
+
+        if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number))
+                number = (uint32_t)now_ns();
+        snprintf(hidden, HIDDEN_MAX, ".%d-%08x.sock", (int)getpid(), number);
+        error = runtime_address(folder, hidden, &address, &dir);
+        if (error)
+                return error;
+        if (fchmod(l->fd, 0600) || bind(l->fd, (struct sockaddr *)&address, sizeof(address))) {
+                error = -errno;
+        } else if (listen(l->fd, BACKLOG)) {
+                error = -errno;
+                unlink(address.sun_path);
+        }
+        if (dir >= 0)
+                close(dir);
+        return error;
+}
+
+/* Held for some system calls only; who holds it longer is none of ours, and is not waited for. */
+static int lock_folder(const char *folder)
+{
+        const struct timespec nap = { .tv_nsec = 10000000 };
+        int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        for (unsigned i = 0; dir >= 0 && i < LOCK_TRIES; i++) {
+                if (!flock(dir, LOCK_EX | LOCK_NB))
+                        return dir;
+                nanosleep(&nap, NULL);
+        }
+        if (dir >= 0)
+                close(dir);
+        return -EADDRINUSE;
+}
+
+/* A child forked meanwhile has the lock, too, but not any more when this end has given it up. */
+static void unlock_folder(int dir)
+{
+        flock(dir, LOCK_UN);
+        close(dir);
+}
+
+/* A socket on which nobody listens any more gives up its name. It is looked at and removed under a lock:
+ * who did that without might remove the socket of another who has just done the same. */
+static int remove_left_over(const char *folder, const char *name, const char *path)
+{
+        int dir = lock_folder(folder), error = 0;
         struct stat st;
 
-        if (fchmod(l->fd, 0600) || bind(l->fd, (const struct sockaddr *)address, sizeof(*address)))
-                return -errno;
-        if (listen(l->fd, BACKLOG) || lstat(address->sun_path, &st)) {
-                int error = -errno;
-
-                unlink(address->sun_path);
-                return error;
-        }
-        l->inode = st.st_ino;
-        l->device = st.st_dev;
-        l->path = absolute_path(path);
-        if (l->path)
-                return 0;
-        unlink(address->sun_path);
-        return -ENOMEM;
+        if (dir < 0)
+                return dir;
+        if (lstat(path, &st)) /* somebody has been here before: see who gets it */
+                error = errno == ENOENT ? 0 : -errno;
+        else if (!S_ISSOCK(st.st_mode) || !runtime_is_dead(folder, name))
+                error = -EADDRINUSE;
+        else if (unlink(path))
+                error = -errno;
+        unlock_folder(dir);
+        return error;
 }
+
+/* The name is there from when somebody listens, and only if nobody else has it. */
+static int take_name(const char *from, const char *folder, const char *name, const char *path)
+{
+        int error;
+
+        if (!link(from, path))
+                return 0;
+        if (errno != EEXIST)
+                return -errno;
+        error = remove_left_over(folder, name, path);
+        if (!error && link(from, path))
+                error = errno == EEXIST ? -EADDRINUSE : -errno;
+        return error;
+}
+
+/* Listens under a name in a folder; NULL: one that nobody has. */
+static int listen_as(struct listener *l, const char *folder, const char *name)
+{
+        char hidden[HIDDEN_MAX], *from, *path;
+        int error = bind_hidden(l, folder, hidden);
+        struct stat st;
+
+        if (error)
+                return error;
+        if (!name)
+                name = hidden + 1;
+        from = in_folder(folder, hidden);
+        path = in_folder(folder, name);
+        if (!from || !path)
+                error = -ENOMEM;
+        else if (lstat(from, &st))
+                error = -errno;
+        if (!error)
+                error = take_name(from, folder, name, path);
+        if (!error) {
+                l->inode = st.st_ino;
+                l->device = st.st_dev;
+                l->path = path;
+                path = NULL;
+        }
+        if (from)
+                unlink(from);
+        free(from);
+        free(path);
+        return error;
+}
+
+/* ---- the engine's own ---- */
 
 static bool is_old(int dir, const char *name)
 {
@@ -246,31 +284,6 @@ static void sweep(const char *folder)
                 closedir(d);
 }
 
-static int publish_in(struct listener *l, const char *folder)
-{
-        char hidden[40], path[RUNTIME_PATH + 48], from[RUNTIME_PATH + 48];
-        struct sockaddr_un address;
-        uint32_t number;
-        int dir, error;
-
-        if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number))
-                number = (uint32_t)now_ns();
-        snprintf(hidden, sizeof(hidden), ".%d-%08x.sock", (int)getpid(), number);
-        snprintf(from, sizeof(from), "%s/%s", folder, hidden);
-        snprintf(path, sizeof(path), "%s/%s", folder, hidden + 1);
-        error = runtime_address(folder, hidden, &address, &dir);
-        if (error)
-                return error;
-        error = bind_local(l, &address, path);
-        if (dir >= 0)
-                close(dir);
-        if (!error && rename(from, path)) {
-                error = -errno;
-                unlink(from);
-        }
-        return error;
-}
-
 int listen_published(struct listener *l)
 {
         char folder[RUNTIME_PATH];
@@ -282,7 +295,7 @@ int listen_published(struct listener *l)
                 sweep(folder);
                 error = make_socket(l, AF_UNIX);
                 if (!error)
-                        error = publish_in(l, folder);
+                        error = listen_as(l, folder, NULL);
                 if (error)
                         close_socket(l);
         }
@@ -292,32 +305,18 @@ int listen_published(struct listener *l)
         return error;
 }
 
-/* A socket, and nobody listens on it. */
-static bool is_left_over(const char *path)
-{
-        struct sockaddr_un address = { .sun_family = AF_UNIX };
-        struct stat st;
-        int fd, error;
-
-        if (lstat(path, &st) || !S_ISSOCK(st.st_mode))
-                return false;
-        memcpy(address.sun_path, path, strlen(path) + 1);
-        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        error = fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) ? errno : 0;
-        if (fd >= 0)
-                close(fd);
-        return error == ECONNREFUSED;
-}
+/* ---- where figures are wanted ---- */
 
 static int listen_unix(struct listener *l, const char *path)
 {
-        struct sockaddr_un address = { .sun_family = AF_UNIX };
-        int error;
+        char *whole = absolute_path(path), *name = whole ? strrchr(whole, '/') : NULL;
+        int error = whole ? -EINVAL : -ENOMEM;
 
-        memcpy(address.sun_path, path, strlen(path) + 1);
-        error = bind_local(l, &address, path);
-        if (error == -EADDRINUSE && is_left_over(path) && !unlink(path))
-                error = bind_local(l, &address, path);
+        if (name) {
+                *name = '\0';
+                error = listen_as(l, whole, name + 1);
+        }
+        free(whole);
         return error;
 }
 
@@ -343,7 +342,6 @@ int listen_at(struct listener *l, const struct where *w)
                 error = w->kind == WHERE_UNIX ? listen_unix(l, w->path) : listen_tcp(l, w);
         if (error) {
                 close_socket(l);
-                free(l->path);
                 *l = listener_none();
         }
         return error;

@@ -29,15 +29,15 @@ struct listener {
         char *path;  /* to be removed; NULL: nothing */
         ino_t inode; /* if it is still this */
         dev_t device;
-        unsigned child_slot; /* of what a forked child closes */
+        int child_slot; /* of what a forked child closes (child.h) */
 };
 
 struct listener listener_none(void);
 /* In the folder of the user's sockets, under a new name; those of engines that have gone are removed
  * from it. 0 or -errno. */
 int listen_published(struct listener *l);
-/* As the words say. A socket in the way on which nobody listens any more is replaced. 0 or -errno:
- * -EADDRINUSE: taken. */
+/* As the words say. A socket in the way on which nobody listens any more is replaced, by one of those who
+ * want its place. 0 or -errno: -EADDRINUSE: taken. */
 int listen_at(struct listener *l, const struct where *w);
 /* The program may change its working directory. From malloc; NULL: no memory. */
 char *absolute_path(const char *path);

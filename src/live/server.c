@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * server.c - one thread, two places to listen on, eight who are served at once.
+ * server.c - one thread, two places to listen on, eight at each who are served at once.
  *
  * A connection: reading (until the request is whole) -> writing (the answer) -> lingering (until the
  * other end has closed, so that the answer is not lost with what it still sends). Each has a
@@ -10,8 +10,6 @@
 #include "live/server.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -20,29 +18,34 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "live/child.h"
+#include "live/file.h"
 #include "live/listen.h"
 #include "util/say.h"
 
-#define CLIENTS 8
 #define LISTENERS 2
+#define CLIENTS_EACH 8 /* of a listener: scrapers take no place from who looks at the engine */
+#define CLIENTS (LISTENERS * CLIENTS_EACH)
 #define ANSWER_MAX (1u << 20)
 #define HEAD_MAX 512
 #define SECOND 1000000000ull
 #define READ_NS (2 * SECOND)
 #define WRITE_NS (5 * SECOND)
 #define LINGER_NS SECOND
-#define FILE_NS SECOND        /* so often FILE is written */
-#define REST_NS (SECOND / 10) /* without descriptors nobody is accepted, who stays ready */
+#define PATIENCE_NS (SECOND / 4) /* who moves nothing for longer makes room when others wait */
+#define FILE_NS SECOND           /* so often FILE is written */
+#define REST_NS (SECOND / 10)    /* without descriptors nobody is accepted, who stays ready */
 
 struct client {
         int fd; /* -1: free */
         enum { READING, WRITING, LINGERING } state;
         bool all;
         uint64_t deadline;
+        uint64_t moved; /* ns; when the last byte came or went */
+        int child_slot;
         char *answer; /* HEAD_MAX + ANSWER_MAX bytes */
         size_t sent, end;
         size_t got;
@@ -54,19 +57,21 @@ struct live_server {
         pthread_t thread;
         int stop; /* an eventfd */
         struct listener listeners[LISTENERS];
-        struct client clients[CLIENTS];
-        uint64_t rest; /* ns; until then nobody is accepted */
-        char *memory;  /* of all answers, and one more for the file */
-        char *file, *file_new;
-        bool file_failed; /* and it has been said */
+        struct client clients[CLIENTS]; /* those of the first listener, then those of the next */
+        uint64_t rest;                  /* ns; until then nobody is accepted */
+        char *memory;                   /* of all answers, and one more for the file */
+        struct metrics_file file;
 };
 
 #define MEMORY_EACH (HEAD_MAX + ANSWER_MAX)
 
 /* ---- one connection ---- */
 
+/* Over for the other end too, whoever else still has the descriptor: a child forked just now. */
 static void client_end(struct client *c)
 {
+        child_slot_free(c->child_slot);
+        shutdown(c->fd, SHUT_RDWR);
         close(c->fd);
         c->fd = -1;
         madvise(c->answer, MEMORY_EACH, MADV_DONTNEED);
@@ -116,7 +121,10 @@ static void client_write(struct client *c)
                 client_end(c);
                 return;
         }
-        c->sent += n > 0 ? (size_t)n : 0;
+        if (n > 0) {
+                c->sent += (size_t)n;
+                c->moved = now_ns();
+        }
         if (c->sent < c->end)
                 return;
         shutdown(c->fd, SHUT_WR);
@@ -137,6 +145,7 @@ static void client_read(struct live_server *s, struct client *c)
                 return;
         }
         c->got += (size_t)n;
+        c->moved = now_ns();
         status = http_parse(c->request, c->got, &rq);
         if (status == -EAGAIN)
                 return;
@@ -166,17 +175,27 @@ static void client_late(struct live_server *s, struct client *c)
 
 /* ---- all of them ---- */
 
-static struct client *free_client(struct live_server *s)
+/* The place for somebody new at the i-th listener: a free one, or that of the slowest, when nothing has
+ * come from him or gone to him for a while. NULL: there will be one at *when. */
+static struct client *place_for(struct live_server *s, unsigned i, uint64_t *when)
 {
-        for (unsigned i = 0; i < CLIENTS; i++)
-                if (s->clients[i].fd < 0)
-                        return &s->clients[i];
-        return NULL;
+        struct client *first = &s->clients[i * CLIENTS_EACH], *slowest = first;
+
+        for (struct client *c = first; c < first + CLIENTS_EACH; c++) {
+                if (c->fd < 0)
+                        return c;
+                if (c->moved < slowest->moved)
+                        slowest = c;
+        }
+        *when = slowest->moved + PATIENCE_NS;
+        return now_ns() >= *when ? slowest : NULL;
 }
 
-static void accept_client(struct live_server *s, struct listener *l)
+static void accept_client(struct live_server *s, unsigned i)
 {
-        struct client *c = free_client(s);
+        struct listener *l = &s->listeners[i];
+        uint64_t when;
+        struct client *c = place_for(s, i, &when);
         int fd = c ? accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
 
         if (fd < 0) {
@@ -188,22 +207,27 @@ static void accept_client(struct live_server *s, struct listener *l)
                 close(fd);
                 return;
         }
+        if (c->fd >= 0)
+                client_end(c);
         c->fd = fd;
+        c->child_slot = child_closes(fd); /* without one a child keeps it; it ends by shutdown(2) */
         c->state = READING;
         c->all = l->all;
         c->got = 0;
-        c->deadline = now_ns() + READ_NS;
+        c->moved = now_ns();
+        c->deadline = c->moved + READ_NS;
 }
-
-static void write_file(struct live_server *s);
 
 static int timeout_ms(struct live_server *s, uint64_t next_file)
 {
-        uint64_t now = now_ns(), first = s->file ? next_file : UINT64_MAX;
+        uint64_t now = now_ns(), first = s->file.path ? next_file : UINT64_MAX, when;
 
         for (unsigned i = 0; i < CLIENTS; i++)
                 if (s->clients[i].fd >= 0)
                         first = min_u64(first, s->clients[i].deadline);
+        for (unsigned i = 0; i < LISTENERS; i++)
+                if (s->listeners[i].fd >= 0 && !place_for(s, i, &when))
+                        first = min_u64(first, when);
         if (s->rest > now)
                 first = min_u64(first, s->rest);
         if (first == UINT64_MAX)
@@ -230,12 +254,15 @@ static void serve_client(struct live_server *s, struct client *c, short events)
 static void serve_once(struct live_server *s, uint64_t next_file)
 {
         struct pollfd p[1 + LISTENERS + CLIENTS];
-        bool room = free_client(s) != NULL && now_ns() >= s->rest;
+        bool rested = now_ns() >= s->rest;
+        uint64_t when;
 
         p[0] = (struct pollfd){ .fd = s->stop, .events = POLLIN };
         for (unsigned i = 0; i < LISTENERS; i++)
-                p[1 + i] =
-                        (struct pollfd){ .fd = room ? s->listeners[i].fd : -1, .events = POLLIN };
+                p[1 + i] = (struct pollfd){
+                        .fd = rested && place_for(s, i, &when) ? s->listeners[i].fd : -1,
+                        .events = POLLIN,
+                };
         for (unsigned i = 0; i < CLIENTS; i++)
                 p[1 + LISTENERS + i] = (struct pollfd){
                         .fd = s->clients[i].fd,
@@ -248,7 +275,7 @@ static void serve_once(struct live_server *s, uint64_t next_file)
                 serve_client(s, &s->clients[i], p[1 + LISTENERS + i].revents);
         for (unsigned i = 0; i < LISTENERS; i++)
                 if (p[1 + i].revents & POLLIN)
-                        accept_client(s, &s->listeners[i]);
+                        accept_client(s, i);
 }
 
 static bool is_stopped(struct live_server *s)
@@ -258,119 +285,32 @@ static bool is_stopped(struct live_server *s)
         return read(s->stop, &n, sizeof(n)) == sizeof(n);
 }
 
+static void write_file(struct live_server *s)
+{
+        struct http_request rq = { .path = "/metrics" };
+        struct out body = { .buf = s->memory + (size_t)CLIENTS * MEMORY_EACH, .size = ANSWER_MAX };
+        const char *type;
+
+        if (s->ops.get(s->ops.arg, &rq, false, &body, &type) == 200 && !body.full)
+                metrics_file_write(&s->file, body.buf, body.len);
+}
+
+/* The last figures are written here too, where signals are blocked: not in the thread that closes. */
 static void *live_main(void *arg)
 {
         struct live_server *s = arg;
         uint64_t next_file = 0;
 
         while (!is_stopped(s)) {
-                if (s->file && now_ns() >= next_file) {
+                if (s->file.path && now_ns() >= next_file) {
                         write_file(s);
                         next_file = now_ns() + FILE_NS;
                 }
                 serve_once(s, next_file);
         }
+        if (s->file.path)
+                write_file(s);
         return NULL;
-}
-
-/* ---- the file ---- */
-
-#define NEW_MAX 64 /* behind FILE, of the name it has until it is whole */
-
-static const char file_begin[] = "# TYPE faultline";
-
-/* Not over something else that somebody has named by mistake. 0 or -errno. */
-static int check_file(const char *path)
-{
-        char head[sizeof(file_begin) - 1];
-        int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-        struct stat st;
-        ssize_t n;
-        int error = 0;
-
-        if (fd < 0)
-                return errno == ENOENT ? 0 : -errno;
-        if (fstat(fd, &st))
-                error = -errno;
-        else if (!S_ISREG(st.st_mode))
-                error = -EINVAL;
-        if (!error && (n = read(fd, head, sizeof(head))) != 0 &&
-            (n != (ssize_t)sizeof(head) || memcmp(head, file_begin, sizeof(head)) != 0))
-                error = n < 0 ? -errno : -EEXIST;
-        close(fd);
-        return error;
-}
-
-/* A file beside FILE that is ours alone; its name goes into file_new. The descriptor or -errno. */
-static int make_new(struct live_server *s)
-{
-        uint64_t random;
-        int fd;
-
-        if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
-                random = now_ns();
-        snprintf(s->file_new, strlen(s->file) + NEW_MAX, "%s.%d-%016" PRIx64 ".new", s->file,
-                 (int)getpid(), random);
-        fd = open(s->file_new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
-        return fd < 0 ? -errno : fd;
-}
-
-static int write_whole(int fd, const char *text, size_t len)
-{
-        int error = 0;
-
-        while (len && !error) {
-                ssize_t n = write(fd, text, len);
-
-                if (n > 0) {
-                        text += n;
-                        len -= (size_t)n;
-                } else if (n == 0 || errno != EINTR) {
-                        error = n == 0 ? -ENOSPC : -errno;
-                }
-        }
-        if (close(fd) && !error)
-                error = -errno;
-        return error;
-}
-
-/* Whole under another name, then put in its place: a reader sees the old figures or the new. */
-static void write_file(struct live_server *s)
-{
-        struct http_request rq = { .path = "/metrics" };
-        struct out body = { .buf = s->memory + (size_t)CLIENTS * MEMORY_EACH, .size = ANSWER_MAX };
-        const char *type;
-        int error, fd;
-
-        if (s->ops.get(s->ops.arg, &rq, false, &body, &type) != 200 || body.full)
-                return;
-        fd = make_new(s);
-        error = fd < 0 ? fd : write_whole(fd, body.buf, body.len);
-        if (!error)
-                error = check_file(s->file);
-        if (!error && rename(s->file_new, s->file))
-                error = -errno;
-        if (error && fd >= 0)
-                unlink(s->file_new);
-        if (error && !s->file_failed)
-                say("faultline: %s: writing metrics: %s; going on without", s->file,
-                    strerror(-error));
-        s->file_failed = error != 0;
-}
-
-static int use_file(struct live_server *s, const char *path)
-{
-        int error = check_file(path);
-
-        if (error)
-                return error;
-        s->file = absolute_path(path);
-        s->file_new = s->file ? malloc(strlen(s->file) + NEW_MAX) : NULL;
-        if (s->file_new)
-                return 0;
-        free(s->file);
-        s->file = NULL;
-        return -ENOMEM;
 }
 
 /* ---- all of it ---- */
@@ -383,8 +323,7 @@ static void server_free(struct live_server *s)
                 close(s->stop);
         if (s->memory != MAP_FAILED)
                 munmap(s->memory, (size_t)(CLIENTS + 1) * MEMORY_EACH);
-        free(s->file);
-        free(s->file_new);
+        metrics_file_end(&s->file);
         free(s);
 }
 
@@ -440,7 +379,7 @@ int live_start(struct live_server **out, bool publish, const char *metrics,
         if (s && publish && listen_published(&s->listeners[0]))
                 publish = false;
         if (s && wanted)
-                error = where.kind == WHERE_FILE ? use_file(s, where.path)
+                error = where.kind == WHERE_FILE ? metrics_file_use(&s->file, where.path)
                                                  : listen_at(&s->listeners[1], &where);
         if (wanted && !s)
                 error = -ENOMEM;
@@ -466,8 +405,6 @@ void live_stop(struct live_server *s)
         pthread_join(s->thread, NULL);
         for (unsigned i = 0; i < CLIENTS; i++)
                 if (s->clients[i].fd >= 0)
-                        close(s->clients[i].fd);
-        if (s->file)
-                write_file(s);
+                        client_end(&s->clients[i]);
         server_free(s);
 }

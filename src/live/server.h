@@ -4,7 +4,8 @@
  *
  * It reads what the engine counts anyway, and nobody ever waits for it: no fault, no call of the
  * library's but closing the engine. Whoever connects has two seconds to say what he wants and five to
- * take the answer; eight are served at once, others wait in the kernel. docs/live.md has what is told.
+ * take the answer; eight at each place are served at once, and when more wait, who has moved nothing for a
+ * while makes room. docs/live.md has what is told.
  */
 #ifndef FL_LIVE_SERVER_H
 #define FL_LIVE_SERVER_H

@@ -49,6 +49,16 @@ for where in 0 99999 example.org:80 unix:; do
         expect_error 1 "choosing where to tell metrics" "$FAULTLINE" cat file --metrics "$where"
 done
 
+# --- a full disk ends no program: one line. (published.c has a limit on the size of files.)
+mkdir small
+if mount -t tmpfs -o size=4k none small 2>/dev/null; then
+        trap 'umount "$work/small"; rm -rf "$work"' EXIT
+        going_on "No space left on device" "$FAULTLINE" cat file --metrics small/m.prom
+        [ "$(echo small/*)" = 'small/*' ] || fail "a full disk: left behind: $(echo small/*)"
+        umount small
+        trap 'rm -rf "$work"' EXIT
+fi
+
 # --- a socket and a port, while it works; taken; and readers that never read
 "$python" "$here/metrics_check.py" serve "$FAULTLINE" file || fail "serving"
 exit 0

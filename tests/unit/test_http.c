@@ -5,7 +5,13 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "live/http.h"
 #include "live/listen.h"
@@ -173,4 +179,86 @@ Test(out, what_does_not_fit_is_told)
         json_text(&o, "a", "b");
         cr_expect(o.full);
         cr_expect_lt(o.len, sizeof(buf));
+}
+
+/* ---- one name, and many who want it ---- */
+
+#define RIVALS 4
+#define ROUNDS 300
+
+static struct {
+        struct where where;
+        pthread_barrier_t all;
+        struct listener listener[RIVALS];
+        int error[RIVALS];
+} rivals;
+
+static void *rival(void *arg)
+{
+        unsigned i = (unsigned)(uintptr_t)arg;
+
+        for (unsigned round = 0; round < ROUNDS; round++) {
+                pthread_barrier_wait(&rivals.all);
+                rivals.error[i] = listen_at(&rivals.listener[i], &rivals.where);
+                pthread_barrier_wait(&rivals.all);
+        }
+        return NULL;
+}
+
+/* What a process that was killed leaves behind. */
+static void leave_socket(const char *path)
+{
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+        cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+        close(fd);
+}
+
+static int connects(const char *path)
+{
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int error;
+
+        snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+        error = connect(fd, (struct sockaddr *)&address, sizeof(address)) ? errno : 0;
+        close(fd);
+        return error;
+}
+
+Test(where, a_socket_left_behind_is_taken_over_by_one)
+{
+        char folder[] = "/var/tmp/fltest-http-XXXXXX", text[64];
+        pthread_t thread[RIVALS];
+        const char *why;
+
+        cr_assert(mkdtemp(folder));
+        snprintf(text, sizeof(text), "unix:%s/m", folder);
+        cr_assert_eq(where_parse(text, &rivals.where, &why), 0);
+        pthread_barrier_init(&rivals.all, NULL, RIVALS + 1);
+        for (uintptr_t i = 0; i < RIVALS; i++)
+                cr_assert_eq(pthread_create(&thread[i], NULL, rival, (void *)i), 0);
+        for (unsigned round = 0; round < ROUNDS; round++) {
+                unsigned have_it = 0;
+
+                leave_socket(rivals.where.path);
+                pthread_barrier_wait(&rivals.all);
+                pthread_barrier_wait(&rivals.all);
+                for (unsigned i = 0; i < RIVALS; i++) {
+                        have_it += !rivals.error[i];
+                        cr_expect(!rivals.error[i] || rivals.error[i] == -EADDRINUSE, "error %d",
+                                  rivals.error[i]);
+                }
+                cr_expect_eq(have_it, 1, "%u have the name, round %u", have_it, round);
+                cr_expect_eq(connects(rivals.where.path), 0, "nobody is there, round %u", round);
+                for (unsigned i = 0; i < RIVALS; i++)
+                        if (!rivals.error[i])
+                                listen_end(&rivals.listener[i]);
+                unlink(rivals.where.path);
+        }
+        for (unsigned i = 0; i < RIVALS; i++)
+                pthread_join(thread[i], NULL);
+        cr_expect_eq(rmdir(folder), 0, "something is left behind: %s", strerror(errno));
 }
