@@ -200,6 +200,34 @@ static void print_io_stats(FILE *stream, const char *device, const char *op,
                         text_exact_time(at_device, s->device_ns / s->requests));
 }
 
+static void print_latency(FILE *stream, const char *device, const char *op, const char *what,
+                          const struct fl_latency *l)
+{
+        char p50[TEXT_MAX], p99[TEXT_MAX], most[TEXT_MAX];
+
+        if (l->max_ns)
+                fprintf(stream, "%-32.32s %-12s %10s %10s %10s %10s\n", device, op, what,
+                        text_exact_time(p50, l->p50_ns), text_exact_time(p99, l->p99_ns),
+                        text_exact_time(most, l->max_ns));
+}
+
+/* The same one by one: in all, and of it at the driver. */
+static void print_device_latencies(FILE *stream, struct fl_engine *engine)
+{
+        struct fl_device_stats s = { .size = sizeof(s) };
+
+        for (unsigned i = 0; !fl_device_stats(engine, i, &s); i++) {
+                if (!i)
+                        fprintf(stream, "\n%-32s %-12s %10s %10s %10s %10s\n", "latency",
+                                "operation", "of", "p50", "p99", "max");
+                text_one_line(s.name);
+                print_latency(stream, s.name, "read", "all", &s.read_total);
+                print_latency(stream, s.name, "read", "driver", &s.read_device);
+                print_latency(stream, s.name, "write", "all", &s.write_total);
+                print_latency(stream, s.name, "write", "driver", &s.write_device);
+        }
+}
+
 /* What each device did, and how long a request waited for it and was there, on average. */
 static void print_device_stats(FILE *stream, struct fl_engine *engine)
 {
@@ -216,6 +244,7 @@ static void print_device_stats(FILE *stream, struct fl_engine *engine)
                 print_io_stats(stream, s.name, "discard", &s.discard);
                 print_io_stats(stream, s.name, "write-zeroes", &s.write_zeroes);
         }
+        print_device_latencies(stream, engine);
 }
 
 /* What locks were waited for and held; of a debug build, others have no rows. */

@@ -449,6 +449,29 @@ static struct fl_io_stats io_stats(const struct blk_op_stats *s)
         };
 }
 
+static struct fl_latency latency(struct histogram *h)
+{
+        return (struct fl_latency){
+                .p50_ns = histogram_quantile(h, 500),
+                .p99_ns = histogram_quantile(h, 990),
+                .max_ns = atomic_load(&h->max),
+        };
+}
+
+static void device_latency(void *arg, const char *device, enum blk_stat op, struct blk_latency *l)
+{
+        struct fl_device_stats *v = arg;
+
+        (void)device;
+        if (op == BLK_READ) {
+                v->read_total = latency(&l->q2c);
+                v->read_device = latency(&l->d2c);
+        } else if (op == BLK_WRITE) {
+                v->write_total = latency(&l->q2c);
+                v->write_device = latency(&l->d2c);
+        }
+}
+
 int fl_device_stats(struct fl_engine *e, unsigned index, struct fl_device_stats *out)
 {
         struct fl_device_stats v = { .size = out->size };
@@ -461,7 +484,8 @@ int fl_device_stats(struct fl_engine *e, unsigned index, struct fl_device_stats 
                 return -1;
         if (size < sizeof(size_t))
                 return fl_fail(EINVAL, NULL, "reading a device's statistics", "size is not set");
-        if (!block_pool_stats(e->block_pool, index, v.name, &s, &state))
+        if (!block_pool_stats(e->block_pool, index, v.name, &s, &state) ||
+            !block_pool_latencies(e->block_pool, index, device_latency, &v))
                 return fl_fail(ENOENT, NULL, "reading a device's statistics",
                                "there are not so many devices");
         v.read = io_stats(&s.op[BLK_READ]);

@@ -129,7 +129,8 @@ static void seconds(struct out *o, uint64_t ns)
         out_printf(o, "%" PRIu64 ".%09" PRIu64 "\n", ns / 1000000000, ns % 1000000000);
 }
 
-static void tell_histogram(struct out *o, const char *kind, struct histogram *h,
+/* name: of the metric; labels: those it has beside `le`. */
+static void tell_histogram(struct out *o, const char *name, const char *labels, struct histogram *h,
                            struct histogram *less)
 {
         uint64_t sum = atomic_load_explicit(&h->sum, memory_order_relaxed), n = 0;
@@ -141,15 +142,13 @@ static void tell_histogram(struct out *o, const char *kind, struct histogram *h,
 
                 n += count_below(h, less, &slot, bound);
                 out_printf(o,
-                           "faultline_fault_seconds_bucket{kind=\"%s\",le=\"%" PRIu64 ".%09" PRIu64
-                           "\"} %" PRIu64 "\n",
-                           kind, bound / 1000000000, bound % 1000000000, n);
+                           "faultline_%s_bucket{%s,le=\"%" PRIu64 ".%09" PRIu64 "\"} %" PRIu64 "\n",
+                           name, labels, bound / 1000000000, bound % 1000000000, n);
         }
         n += count_below(h, less, &slot, UINT64_MAX);
-        out_printf(o, "faultline_fault_seconds_bucket{kind=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", kind,
-                   n);
-        out_printf(o, "faultline_fault_seconds_count{kind=\"%s\"} %" PRIu64 "\n", kind, n);
-        out_printf(o, "faultline_fault_seconds_sum{kind=\"%s\"} ", kind);
+        out_printf(o, "faultline_%s_bucket{%s,le=\"+Inf\"} %" PRIu64 "\n", name, labels, n);
+        out_printf(o, "faultline_%s_count{%s} %" PRIu64 "\n", name, labels, n);
+        out_printf(o, "faultline_%s_sum{%s} ", name, labels);
         seconds(o, sum > out ? sum - out : 0);
 }
 
@@ -159,13 +158,14 @@ static void tell_latencies(struct fl_engine *e, struct out *o)
 
         head(o, "fault_seconds", "histogram", "seconds",
              "From the delivery of a page fault until its thread goes on.");
-        tell_histogram(o, "major", &s->major_ns, NULL);
-        tell_histogram(o, "minor", &s->fault_ns, &s->major_ns);
+        tell_histogram(o, "fault_seconds", "kind=\"major\"", &s->major_ns, NULL);
+        tell_histogram(o, "fault_seconds", "kind=\"minor\"", &s->fault_ns, &s->major_ns);
 }
 
 /* ---- devices ---- */
 
 #define DEVICES_TOLD 64
+#define LABELS_MAX 320
 static const char *const op_names[BLK_STATS] = { "read", "write", "flush", "discard",
                                                  "write-zeroes" };
 
@@ -175,13 +175,19 @@ struct device_row {
         struct blk_queue_state state;
 };
 
-static void device_labels(struct out *o, const char *metric, unsigned index,
-                          const struct device_row *d, const char *op)
+static void device_labels(struct out *o, unsigned index, const char *device, const char *op)
 {
-        out_printf(o, "faultline_device_%s{number=\"%u\",device=", metric, index);
-        out_quoted(o, d->name, false);
+        out_printf(o, "number=\"%u\",device=", index);
+        out_quoted(o, device, false);
         if (op)
                 out_printf(o, ",op=\"%s\"", op);
+}
+
+static void device_sample(struct out *o, const char *metric, unsigned index,
+                          const struct device_row *d, const char *op)
+{
+        out_printf(o, "faultline_device_%s{", metric);
+        device_labels(o, index, d->name, op);
         out_printf(o, "} ");
 }
 
@@ -211,12 +217,57 @@ static void tell_device_metric(struct out *o, const struct device_metric *m,
                         const char *s = (const char *)&rows[i].s.op[op];
                         uint64_t n = *(const uint64_t *)(s + m->at);
 
-                        device_labels(o, name, i, &rows[i], op_names[op]);
+                        device_sample(o, name, i, &rows[i], op_names[op]);
                         if (m->unit && *m->unit == 's')
                                 seconds(o, n);
                         else
                                 out_printf(o, "%" PRIu64 "\n", n);
                 }
+}
+
+static const struct latency_metric {
+        const char *name, *help;
+        size_t at; /* in struct blk_latency */
+} latency_metrics[] = {
+        { "device_request_seconds",
+          "A request, from its first bio until it has ended (what btt calls Q2C).",
+          offsetof(struct blk_latency, q2c) },
+        { "device_service_seconds",
+          "A request, from the driver until it has ended (what btt calls D2C).",
+          offsetof(struct blk_latency, d2c) },
+};
+
+struct latency_out {
+        struct out *o;
+        const struct latency_metric *m;
+        unsigned index;
+};
+
+/* Of what a device has done: most know no discard. */
+static void tell_latency(void *arg, const char *device, enum blk_stat op,
+                         struct blk_latency *latency)
+{
+        const struct latency_out *l = arg;
+        struct histogram *h = (struct histogram *)((char *)latency + l->m->at);
+        char text[LABELS_MAX];
+        struct out labels = { .buf = text, .size = sizeof(text) };
+
+        if (!atomic_load_explicit(&h->count, memory_order_relaxed))
+                return;
+        device_labels(&labels, l->index, device, op_names[op]);
+        tell_histogram(l->o, l->m->name, text, h, NULL);
+}
+
+static void tell_device_latencies(struct fl_engine *e, struct out *o)
+{
+        for (unsigned i = 0; i < ARRAY_SIZE(latency_metrics); i++) {
+                struct latency_out l = { .o = o, .m = &latency_metrics[i] };
+
+                head(o, l.m->name, "histogram", "seconds", l.m->help);
+                while (l.index < DEVICES_TOLD &&
+                       block_pool_latencies(e->block_pool, l.index, tell_latency, &l))
+                        l.index++;
+        }
 }
 
 static void tell_devices(struct fl_engine *e, struct out *o)
@@ -231,14 +282,14 @@ static void tell_devices(struct fl_engine *e, struct out *o)
                 tell_device_metric(o, &device_metrics[i], rows, nr);
         head(o, "device_queued_requests", "gauge", NULL, "Requests that wait for the device.");
         for (unsigned i = 0; i < nr; i++) {
-                device_labels(o, "queued_requests", i, &rows[i], NULL);
+                device_sample(o, "queued_requests", i, &rows[i], NULL);
                 out_printf(o, "%u\n",
                            rows[i].state.queued[0] + rows[i].state.queued[1] +
                                    rows[i].state.queued[2]);
         }
         head(o, "device_requests_in_flight", "gauge", NULL, "Requests that are at the driver.");
         for (unsigned i = 0; i < nr; i++) {
-                device_labels(o, "requests_in_flight", i, &rows[i], NULL);
+                device_sample(o, "requests_in_flight", i, &rows[i], NULL);
                 out_printf(o, "%u\n", rows[i].state.in_flight);
         }
 }
@@ -257,5 +308,6 @@ void metrics_text(struct fl_engine *e, struct out *o)
         tell_gauges(e, o);
         tell_latencies(e, o);
         tell_devices(e, o);
+        tell_device_latencies(e, o);
         out_printf(o, "# EOF\n");
 }

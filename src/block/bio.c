@@ -94,8 +94,8 @@ void block_pool_remove(struct block_pool *p, struct request_queue *q)
         mutex_unlock(&p->lock);
 }
 
-bool block_pool_stats(struct block_pool *p, unsigned index, char name[64],
-                      struct blk_queue_stats *stats, struct blk_queue_state *state)
+/* The index-th of the pool, which stays until it is put; NULL: there are not so many. */
+static struct request_queue *get_queue(struct block_pool *p, unsigned index)
 {
         struct request_queue *q;
 
@@ -106,11 +106,34 @@ bool block_pool_stats(struct block_pool *p, unsigned index, char name[64],
         if (q)
                 blk_queue_get(q, 1);
         mutex_unlock(&p->lock);
+        return q;
+}
+
+bool block_pool_stats(struct block_pool *p, unsigned index, char name[64],
+                      struct blk_queue_stats *stats, struct blk_queue_state *state)
+{
+        struct request_queue *q = get_queue(p, index);
+
         if (!q)
                 return false;
         memcpy(name, q->dev->name, sizeof q->dev->name);
         blk_queue_stats(q, stats);
         *state = blk_queue_state(q);
+        blk_queue_put(q, 1);
+        return true;
+}
+
+bool block_pool_latencies(struct block_pool *p, unsigned index,
+                          void (*tell)(void *arg, const char *device, enum blk_stat op,
+                                       struct blk_latency *latency),
+                          void *arg)
+{
+        struct request_queue *q = get_queue(p, index);
+
+        if (!q)
+                return false;
+        for (unsigned op = 0; op < BLK_STATS; op++)
+                tell(arg, q->dev->name, op, &q->latency[op]);
         blk_queue_put(q, 1);
         return true;
 }

@@ -15,6 +15,7 @@
 #define FL_BLOCK_BLOCK_H
 
 #include "driver/driver.h"
+#include "trace/stats.h"
 
 /* opf: operation (enum io_op) in the low 8 bits, flags above, in Linux's order. */
 #define REQ_OP_MASK 0xffu
@@ -130,6 +131,17 @@ struct blk_queue_stats {
         struct blk_op_stats op[BLK_STATS];
 };
 void blk_queue_stats(struct request_queue *q, struct blk_queue_stats *stats);
+/* How long requests took, each by itself: from the first bio to the end (what btt calls Q2C), and from the
+ * driver to the end (D2C). The sums are those of above. */
+struct blk_latency {
+        struct histogram q2c, d2c;
+};
+/* Calls `tell` for each operation of the index-th queue of a pool, numbered as in block_pool_stats(). False:
+ * there are not so many. */
+bool block_pool_latencies(struct block_pool *p, unsigned index,
+                          void (*tell)(void *arg, const char *device, enum blk_stat op,
+                                       struct blk_latency *latency),
+                          void *arg);
 /* Requests at the drivers of all queues of the pool. */
 unsigned block_pool_in_flight(struct block_pool *p);
 

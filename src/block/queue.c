@@ -154,7 +154,8 @@ static enum blk_stat stat_of(enum io_op op)
 
 void blk_account(struct request_queue *q, const struct request *rq, uint64_t bytes)
 {
-        struct blk_op_stats *s = &q->stats.op[stat_of(opf_op(rq->opf))];
+        enum blk_stat op = stat_of(opf_op(rq->opf));
+        struct blk_op_stats *s = &q->stats.op[op];
 
         mutex_assert_held(&q->lock);
         if (!rq->time[TIME_D]) /* it was to follow a flush, which failed */
@@ -164,6 +165,8 @@ void blk_account(struct request_queue *q, const struct request *rq, uint64_t byt
         s->bytes += bytes;
         s->queue_ns += rq->time[TIME_D] - rq->time[TIME_Q];
         s->device_ns += rq->time[TIME_C] - rq->time[TIME_D];
+        histogram_add(&q->latency[op].q2c, rq->time[TIME_C] - rq->time[TIME_Q]);
+        histogram_add(&q->latency[op].d2c, rq->time[TIME_C] - rq->time[TIME_D]);
 }
 
 void blk_queue_stats(struct request_queue *q, struct blk_queue_stats *stats)

@@ -116,6 +116,7 @@ struct request_queue {
         _Atomic unsigned nr_queued;   /* [queue] to write: requests that the elevator has */
         _Atomic unsigned in_flight;   /* [queue] to write: requests at the driver */
         struct blk_queue_stats stats; /* [queue] */
+        struct blk_latency latency[BLK_STATS];
         LIST_ENTRY(request_queue) of_pool; /* [bios] */
         struct blk_flush flush;            /* [queue] */
         /* Bios not yet ended and calls not yet returned; QUEUE_DYING once somebody waits. */

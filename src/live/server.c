@@ -29,7 +29,7 @@
 #define LISTENERS 2
 #define CLIENTS_EACH 8 /* of a listener: scrapers take no place from who looks at the engine */
 #define CLIENTS (LISTENERS * CLIENTS_EACH)
-#define ANSWER_MAX (1u << 20)
+#define ANSWER_MAX (2u << 20)
 #define HEAD_MAX 512
 #define SECOND 1000000000ull
 #define READ_NS (2 * SECOND)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * stats.c - the latency histogram: a slot a sixteenth of a power of two wide.
+ * stats.c - the latency histogram: a slot a thirty-second of a power of two wide.
  */
 #include "trace/stats.h"
 
-#define STEP_BITS 4
+#define STEP_BITS 5
 _Static_assert(1 << STEP_BITS == HIST_STEPS, "the slot's number is made of bits of the value");
 
-/* Values below HIST_STEPS have a slot each; then 16 slots for every power of two. */
+/* Values below HIST_STEPS have a slot each; then HIST_STEPS for every power of two. */
 static unsigned slot_of(uint64_t value)
 {
         unsigned exponent;

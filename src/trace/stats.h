@@ -53,8 +53,8 @@ enum counter {
                 STAT_NR
 };
 
-/* Latencies: 64 powers of two, 16 steps each; good to 6 percent. */
-#define HIST_STEPS 16
+/* Latencies: 64 powers of two, 32 steps each; good to 2 percent. */
+#define HIST_STEPS 32
 #define HIST_SLOTS (64 * HIST_STEPS)
 struct histogram {
         _Atomic uint64_t slot[HIST_SLOTS];

@@ -57,6 +57,11 @@ awk '
                 exit bad
         }' stats latencies >&2 || fail "$(grep -A 1 '^device' stats) $(grep -e ^D2C -e ^Q2C latencies)"
 
+# --- and what the histograms of the block layer say of each latency by itself
+mkdir each
+(cd each && btt -i ../t.bin -q q2c -l d2c >out 2>err) || fail "btt: $(cat each/err)"
+python3 "$here/latency_check.py" stats each || fail "latencies: what is above"
+
 # --- every slice and every arrow has two ends, and whoever waited has an arrow
 "$FAULTLINE" export trace --format perfetto -o json || fail "perfetto"
 number()

@@ -91,7 +91,7 @@ members()
 }
 members fl_engine_config faultline_engine.3
 members fl_file_config fl_file_open.3
-members 'fl_stats\|fl_io_stats\|fl_device_stats' fl_stats.3
+members 'fl_stats\|fl_io_stats\|fl_device_stats\|fl_latency' fl_stats.3
 members fl_error_info fl_error.3
 members 'fl_mapping_config\|fl_mapping_info' fl_mapping_set.3
 

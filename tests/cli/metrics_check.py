@@ -51,6 +51,18 @@ def check_histogram(families):
         assert least * 0.999 <= total <= most * 1.001, (kind, least, total, most)
 
 
+def check_device_latencies(families):
+    """What took a device long has a bucket: of each request in sum, as the counters have it."""
+    for name, sums in (("faultline_device_request_seconds", ("queue", "busy")),
+                       ("faultline_device_service_seconds", ("busy",))):
+        n = value(families, name + "_count", op="read")
+        assert n and n == value(families, name + "_bucket", op="read", le="+Inf"), (name, n)
+        # The engine goes on while it is looked at, so what is counted later may be more.
+        assert n >= value(families, "faultline_device_requests_total", op="read"), (name, n)
+        total = sum(value(families, f"faultline_device_{s}_seconds_total", op="read") for s in sums)
+        assert value(families, name + "_sum", op="read") >= total * 0.999, (name, total)
+
+
 def check_file(path, stats):
     families = parse(open(path, encoding="utf-8").read())
     stats = json.load(open(stats, encoding="utf-8"))
@@ -142,6 +154,7 @@ def serve_at(command, path, where, connect, address, family):
         reads = value(after, "faultline_device_requests_total", op="read")
         assert value(before, "faultline_requests_total") <= reads, reads
         check_histogram(after)
+        check_device_latencies(after)
         for c in connections:
             c.close()
         # Taken: one line, and the work is done.

@@ -320,6 +320,20 @@ static int64_t keeps_stamps(struct fake_device *f, struct driver_io *io)
         return (int64_t)io->len;
 }
 
+struct seen_latency {
+        uint64_t count, q2c, d2c; /* in sum */
+};
+
+static void add_latency(void *arg, const char *device, enum blk_stat op, struct blk_latency *l)
+{
+        struct seen_latency *seen = arg;
+
+        (void)device;
+        seen[op].count = atomic_load(&l->q2c.count);
+        seen[op].q2c = atomic_load(&l->q2c.sum);
+        seen[op].d2c = atomic_load(&l->d2c.sum);
+}
+
 /*  clock   100  110        120       130         150      180
  *   A       Q G             I                     D        C
  *   B            Q: joins A
@@ -327,6 +341,7 @@ static int64_t keeps_stamps(struct fake_device *f, struct driver_io *io)
  */
 Test(queue, each_step_leaves_its_time)
 {
+        struct seen_latency seen[BLK_STATS] = { 0 };
         struct blk_queue_stats s;
         struct blk_plug plug;
 
@@ -355,6 +370,13 @@ Test(queue, each_step_leaves_its_time)
         cr_expect_eq(s.op[BLK_WRITE].queue_ns, 50);
         cr_expect_eq(s.op[BLK_WRITE].device_ns, 30);
         cr_expect_eq(s.op[BLK_READ].requests, 1, "x");
+        cr_expect(block_pool_latencies(t.q->pool, 0, add_latency, seen));
+        cr_expect_eq(seen[BLK_WRITE].count, 1);
+        cr_expect_eq(seen[BLK_WRITE].q2c, 80);
+        cr_expect_eq(seen[BLK_WRITE].d2c, 30);
+        cr_expect_eq(seen[BLK_READ].count, 1);
+        cr_expect_eq(seen[BLK_FLUSH].count, 0);
+        cr_expect_not(block_pool_latencies(t.q->pool, 1, add_latency, seen));
         close_all();
 }
 
