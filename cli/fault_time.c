@@ -30,10 +30,11 @@ void fault_time_add(struct fault_time *t, const struct trace_reader *r,
 
         if (t->over)
                 return;
-        if (t->any)
+        if (t->any && record->time > t->at)
                 t->ns[t->part] += record->time - t->at;
+        if (!t->any || record->time > t->at)
+                t->at = record->time;
         t->any = true;
-        t->at = record->time;
         t->part = strcmp(name, "RETRY") == 0 ? FAULT_PART_WAIT
                                              : event_depth(trace_reader_layer(r, record->event));
         t->over = strcmp(name, "FAULT_END") == 0;

@@ -52,7 +52,7 @@ struct report_file {
 
 /* More events by their numbers in this trace; -1: not in it. */
 struct report_events {
-        int do_fault, retry, page_cache_ra, kluster, getpage_ra, read_pages, uptodate, set_pte;
+        int do_fault, page_cache_ra, kluster, getpage_ra, read_pages, uptodate, set_pte;
         int find_get_page, reclaim, evict, budget_wait, writeback, fsync, error;
 };
 

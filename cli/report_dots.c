@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "event_text.h"
+#include "fault_time.h"
 #include "report.h"
 #include "util/base.h"
 
@@ -23,10 +24,9 @@
 #define SLOWEST 10
 #define FINEST 1024u /* cells of the grid, either way */
 
-/* Where a fault's time went: what an event's layer does lasts until the next event. */
-enum { WAIT = 6, LAYERS }; /* the layers of event_depth(), and waiting for somebody else */
-static const char *const layer_names[LAYERS] = { "mmu",   "vm",     "cache", "fs",
-                                                 "block", "device", "wait" };
+/* The layers of event_depth(), and waiting for somebody else. */
+static const char *const layer_names[FAULT_PARTS] = { "mmu",   "vm",     "cache", "fs",
+                                                      "block", "device", "wait" };
 
 /* Texts, each once. */
 struct words {
@@ -100,26 +100,21 @@ static json_t *path_of(const struct report *r, const struct report_fault *fault,
         return path;
 }
 
-/* ns by layer; their sum is the time of the fault. What its read-ahead does after it has ended is not
- * its time. */
+/* ns by layer; their sum is the time of the fault. What comes before its beginning is not its time. */
 static json_t *layers_of(const struct report *r, const struct report_fault *fault)
 {
         const struct export_fault *f = fault->f;
-        uint64_t ns[LAYERS] = { 0 }, begin = r->zero + fault->begin, end = begin + fault->ns;
+        struct fault_time time = { .any = false };
         json_t *layers = json_array();
 
         for (size_t i = 0; i < f->nr; i++) {
                 const struct trace_record *e = export_record(r->in, f, i);
-                uint64_t next = i + 1 < f->nr ? export_record(r->in, f, i + 1)->time : end;
-                uint64_t from = e->time > begin ? e->time : begin;
-                unsigned depth = event_depth(trace_reader_layer(r->in->reader, e->event));
 
-                next = next < end ? next : end;
-                if (next > from)
-                        ns[e->event == r->ev.retry ? WAIT : depth] += next - from;
+                if (!f->begin || e >= f->begin)
+                        fault_time_add(&time, r->in->reader, e);
         }
-        for (unsigned i = 0; i < LAYERS; i++)
-                json_array_append_new(layers, report_number(ns[i]));
+        for (unsigned i = 0; i < FAULT_PARTS; i++)
+                json_array_append_new(layers, report_number(time.ns[i]));
         return layers;
 }
 
@@ -316,7 +311,7 @@ json_t *report_events(const struct report *r)
                                               "layer", report_text(layer), "depth",
                                               (int)event_depth(layer)));
         }
-        for (unsigned i = 0; i < LAYERS; i++)
+        for (unsigned i = 0; i < FAULT_PARTS; i++)
                 json_array_append_new(layers, json_string(layer_names[i]));
         return json_pack("{so, so}", "of", events, "layers", layers);
 }

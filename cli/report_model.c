@@ -176,7 +176,6 @@ static struct report_events find_events(const struct trace_reader *reader)
 {
         return (struct report_events){
                 .do_fault = trace_reader_find(reader, "DO_FAULT"),
-                .retry = trace_reader_find(reader, "RETRY"),
                 .page_cache_ra = trace_reader_find(reader, "PAGE_CACHE_RA"),
                 .kluster = trace_reader_find(reader, "PVN_READ_KLUSTER"),
                 .getpage_ra = trace_reader_find(reader, "GETPAGE_RA"),
