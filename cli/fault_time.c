@@ -11,6 +11,8 @@
 
 #define BAR 40
 
+enum { VM = 1, BLOCK = 4, DRIVER = 5 }; /* of event_depth() */
+
 static const struct {
         const char *name, *text;
 } parts[FAULT_PARTS] = {
@@ -22,6 +24,24 @@ static const struct {
         { "driver", "driver and device" },
         { "wait", "waiting for others" },
 };
+
+/* Whose the time is that begins with this event. */
+static unsigned part_of(struct fault_time *t, const char *name, unsigned depth)
+{
+        bool complete = strcmp(name, "COMPLETE") == 0;
+
+        if (strcmp(name, "DRIVER") == 0)
+                t->at_driver++;
+        else if (complete)
+                t->at_driver -= t->at_driver > 0;
+        if (strcmp(name, "RETRY") == 0)
+                t->waits = true;
+        else if (depth <= VM)
+                t->waits = false;
+        if (!t->waits || (depth >= BLOCK && !complete))
+                return depth;
+        return t->at_driver ? DRIVER : FAULT_PART_WAIT;
+}
 
 void fault_time_add(struct fault_time *t, const struct trace_reader *r,
                     const struct trace_record *record)
@@ -35,8 +55,7 @@ void fault_time_add(struct fault_time *t, const struct trace_reader *r,
         if (!t->any || record->time > t->at)
                 t->at = record->time;
         t->any = true;
-        t->part = strcmp(name, "RETRY") == 0 ? FAULT_PART_WAIT
-                                             : event_depth(trace_reader_layer(r, record->event));
+        t->part = part_of(t, name, event_depth(trace_reader_layer(r, record->event)));
         t->over = strcmp(name, "FAULT_END") == 0;
 }
 

@@ -2,8 +2,9 @@
  *
  * fault_time.h - where the time of one fault went: each layer's share of it.
  *
- * What an event's layer does lasts until the next event of the fault; from a RETRY on nobody does
- * anything, unless an event of the fault's own I/O follows. The shares add up to the fault's time.
+ * What an event's layer does lasts until the next event of the fault. From a RETRY until it goes on nobody
+ * does anything for it but the device, while that has a request of its own; the rest it waits for what
+ * others do. The shares add up to the fault's time.
  */
 #ifndef FAULTLINE_CLI_FAULT_TIME_H
 #define FAULTLINE_CLI_FAULT_TIME_H
@@ -21,6 +22,8 @@ struct fault_time {
         /* of the event before: */
         uint64_t at;
         unsigned part;
+        unsigned at_driver; /* requests of its own */
+        bool waits;         /* since a RETRY */
         bool any, over;
 };
 

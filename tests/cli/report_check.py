@@ -29,6 +29,15 @@ for dot in dots + doc['slowest']['list']:
     # What is before the fault's own beginning, and after its end, is not its time.
     if sum(dot['layers']) != dot['ns']:
         bad.append(f'fault {dot["id"]}: layers {dot["layers"]} are not its {dot["ns"]} ns')
+# From VM_FAULT_RETRY until the next event the fault waits, for its device or for somebody, and no other
+# layer works for it.
+work = [i for i, name in enumerate(doc['events']['layers']) if name not in ('wait', 'device')]
+for dot in dots + doc['slowest']['list']:
+    path = list(zip(dot['path'][::3], dot['path'][1::3]))
+    waits = sum(then - at for (at, event), (then, after) in zip(path, path[1:])
+                if event >= 0 and doc['events']['of'][str(event)]['text'] == 'VM_FAULT_RETRY')
+    if -1 not in [event for _, event in path] and sum(dot['layers'][i] for i in work) > dot['ns'] - waits:
+        bad.append(f'fault {dot["id"]}: waits {waits} of {dot["ns"]} ns, but {dot["layers"]} are told')
 ended = [l for l in doc['latency'] if doc['kinds'][l['kind']] != 'call']
 if ended:
     longest = max(l['max'] for l in ended)
