@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # export_nbd.sh - a random and a sequential reader of a server that takes 2 ms for everything: what btt
-# makes of the trace agrees with what the engine counted itself, and whoever waited has an arrow.
+# makes of the trace agrees with what the engine counted itself, and whoever waited has an arrow. The same
+# run is loaded by speedscope, and is a page of which pictures can be taken (FAULTLINE_PICTURES: where to
+# leave them).
 
 here=$(realpath "${0%/*}")
 . "$here/remote_lib.sh"
@@ -70,3 +72,19 @@ number()
 }
 faults=$(($(number faults_major) + $(number faults_minor)))
 python3 "$here/export_check.py" json "$faults" "$(number requests)" || fail "perfetto: what is above"
+
+# --- the same run in a browser: in speedscope, and as a page with the documentation's pictures
+: "${ROOT:=$here/../..}"
+report=$(realpath "$ROOT")/report
+command -v node >/dev/null && [ -d "$report/node_modules/speedscope" ] || exit 0
+node "$report/test/speedscope.mjs" json || fail "speedscope: what is above"
+"$FAULTLINE" report trace -o page.html 2>err || {
+        grep -q 'without the page' err && exit 0
+        fail "report: $(cat err)"
+}
+pictures=${FAULTLINE_PICTURES:-$work/pictures}
+mkdir -p "$pictures"
+node "$report/test/screenshots.mjs" page.html "$pictures" || fail "pictures: what is above"
+for name in overview fault readahead slowest; do
+        [ "$(wc -c <"$pictures/report-$name.png")" -gt 20000 ] || fail "nothing is on report-$name.png"
+done
