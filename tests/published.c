@@ -475,7 +475,7 @@ static void places(void)
 /* ---- a limit on the size of files ---- */
 
 /* In a process of its own: what a limit sends, SIGXFSZ, ends it. */
-static int close_within_a_limit(const char *metrics, const char *said)
+static int work_within_a_limit(const char *metrics, const char *said, const char *file)
 {
         const struct rlimit limit = { 1000, 1000 };
         struct fl_engine_config c = {
@@ -490,7 +490,13 @@ static int close_within_a_limit(const char *metrics, const char *said)
 
                 if (!e || dup2(err, STDERR_FILENO) < 0 || setrlimit(RLIMIT_FSIZE, &limit))
                         _exit(2);
-                _exit(fl_engine_close(e) != 0);
+                if (fl_engine_close(e))
+                        _exit(1);
+                /* The pages of a file have memory that is a file, too. */
+                e = fl_engine_open(
+                        &(struct fl_engine_config){ .size = sizeof(c), .publish = "off" });
+                errno = 0;
+                _exit(!e || fl_file_open(e, file, O_RDONLY, NULL) || errno != EFBIG ? 3 : 0);
         }
         waitpid(child, &status, 0);
         return status;
@@ -498,13 +504,14 @@ static int close_within_a_limit(const char *metrics, const char *said)
 
 static void limit_on_files(void)
 {
+        const char *file = test_file("fltest-published-limit", PAGES * TEST_PAGE);
         char metrics[64], said[64], text[512] = "";
         int fd;
 
         test_at("a limit on the size of files");
         snprintf(metrics, sizeof(metrics), "%s/m.prom", base);
         snprintf(said, sizeof(said), "%s/said", base);
-        expect_eq(close_within_a_limit(metrics, said), 0, "how it ends");
+        expect_eq(work_within_a_limit(metrics, said, file), 0, "how it ends");
         fd = open(said, O_RDONLY | O_CLOEXEC);
         expect(read(fd, text, sizeof(text) - 1) > 0 && strstr(text, "going on without\n") &&
                        strchr(text, '\n') == strrchr(text, '\n'),

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 struct memfd {
@@ -24,7 +25,11 @@ static int memfd_of(struct frames *f)
 static int memfd_resize(struct frames *f, uint64_t size)
 {
         uint64_t bytes = pages_of(size) << PAGE_SHIFT;
+        struct rlimit limit;
 
+        /* The kernel would send SIGXFSZ, which ends the program. */
+        if (!getrlimit(RLIMIT_FSIZE, &limit) && bytes > limit.rlim_cur)
+                return -EFBIG;
         return ftruncate(memfd_of(f), (off_t)bytes) < 0 ? -errno : 0;
 }
 
