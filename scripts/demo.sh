@@ -9,8 +9,7 @@
 
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
-faultline=${FAULTLINE:-$root/build/faultline}
-release=${FAULTLINE:-$root/build-release/faultline} # what is measured
+faultline=${FAULTLINE:-$root/build-release/faultline} # some of it is measured
 folder=${TMPDIR:-/var/tmp}/faultline-demo
 mib=$((1024 * 1024))
 
@@ -28,7 +27,7 @@ title()
 # Shows a command, then runs it.
 run()
 {
-        printf '$ %s\n' "$*" | sed -e "s|$release|faultline|g" -e "s|$faultline|faultline|g"
+        printf '$ %s\n' "$*" | sed "s|$faultline|faultline|g"
         "$@"
 }
 
@@ -73,7 +72,7 @@ bold='' plain=''
 if [ -t 1 ]; then
         bold=$(printf '\033[1m') plain=$(printf '\033[0m')
 fi
-[ -x "$faultline" ] || die "$faultline: not built yet (./dev build)"
+[ -x "$faultline" ] || die "$faultline: not built yet (./dev demo)"
 # Its name can be guessed: it must be ours, or somebody else's links would be followed.
 mkdir -p -m 700 "$folder" || exit 1
 [ ! -L "$folder" ] && [ "$(stat -c %u "$folder")" = "$(id -u)" ] || die "$folder is not ours"
@@ -164,7 +163,7 @@ while [ "$size" -gt 64 ] && [ "$(free_mib)" -lt $((size * 2)) ] &&
         size=$((size / 2))
 done
 # Five rows, each beside the side that its ratio is about; ./dev bench measures all.
-run "$release" bench rand-read-1 rand-read-8 rand-noadvice-1 seq mapped --quick \
+run "$faultline" bench rand-read-1 rand-read-8 rand-noadvice-1 seq mapped --quick \
         --pairs --size "${size}M" --dir "$folder" || exit 1
 
 printf '\ndone in %s; what was made is kept in %s\n' "$(seconds "$started")" "$folder"
