@@ -57,14 +57,14 @@ static const char *short_size(char buf[TEXT_MAX], uint64_t n, bool bytes)
 
 /* ---- rows ---- */
 
+/* As wide as there are parts: a blank at the end is a page that is not in memory. */
 static void print_bar(const struct residency *r, uint64_t pages)
 {
         fputs("  [", stdout);
-        for (uint64_t i = 0; i < STAT_PARTS; i++) {
-                uint64_t first = i * r->each;
-                uint64_t there = first < pages ? min_u64(r->each, pages - first) : 0;
+        for (uint64_t i = 0; i < STAT_PARTS && i * r->each < pages; i++) {
+                uint64_t there = min_u64(r->each, pages - i * r->each);
 
-                putchar(!r->part[i] || !there ? ' ' : r->part[i] < there ? 'o' : 'O');
+                putchar(!r->part[i] ? ' ' : r->part[i] < there ? 'o' : 'O');
         }
         printf("] %" PRIu64 "/%" PRIu64 "\n", r->pages, pages);
 }

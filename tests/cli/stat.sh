@@ -76,7 +76,7 @@ done
 [ "$(cat one.out)" -eq 6 ] && [ "$(cat two.out)" -eq 1 ] || fail "$(cat one.out two.out)"
 # 1001 pages in 60 parts of 17: pages 0 to 2 and 16 lie in the first, 999 and 1000 in the 59th
 bar=$(grep -A1 ' holder *file$' out | grep ' 6/1001$')
-[ "$bar" = "  [o                                                         o ] 6/1001" ] ||
+[ "$bar" = "  [o                                                         o] 6/1001" ] ||
         fail "the bar: '$bar'"
 "$FAULTLINE" stat file --json >out || fail "stat --json"
 grep -q '"pages": 6, ' out && grep -q '"pages": 1, ' out || fail "--json: $(cat out)"
