@@ -114,8 +114,9 @@ static bool in_hole(struct address_space *m, uint64_t index)
         return index < atomic_load(&m->hole_end) && index >= atomic_load(&m->hole_first);
 }
 
-/* DIRTY -> WRITEBACK for up to nr pages from index, as far as they go without a gap. */
-static unsigned start_pages(struct address_space *m, uint64_t index, unsigned nr)
+/* DIRTY -> WRITEBACK for up to nr pages from index, as far as they go without a gap. *guessed: some of
+ * them are dirty by guess. */
+static unsigned start_pages(struct address_space *m, uint64_t index, unsigned nr, bool *guessed)
 {
         struct page_cache *c = m->cache;
         unsigned done = 0;
@@ -128,6 +129,7 @@ static unsigned start_pages(struct address_space *m, uint64_t index, unsigned nr
                         break;
                 page_lock(c, p);
                 if (page_state(p) == PAGE_DIRTY) {
+                        *guessed |= page_test(p, PG_GUESSED);
                         page_start_writeback(c, p);
                         /* Looked at only now: a truncation, or who makes a hole, says so and then
                          * waits for what is in WRITEBACK. What is to go stays dirty until then. */
@@ -267,7 +269,8 @@ static unsigned write_run(struct address_space *m, uint64_t index, char *buf, un
                           const struct write_order *order)
 {
         struct page_cache *c = m->cache;
-        unsigned done = start_pages(m, index, got);
+        bool guessed = false;
+        unsigned done = start_pages(m, index, got, &guessed);
         int error;
 
         if (done < got)
@@ -281,7 +284,7 @@ static unsigned write_run(struct address_space *m, uint64_t index, char *buf, un
         error = m->frames->ops->copy_out(m->frames, index << PAGE_SHIFT, buf,
                                          (size_t)done << PAGE_SHIFT);
         perturb_gap();
-        if (error)
+        if (error || !guessed)
                 send_run(m, index, buf, done, error, order);
         else
                 send_stored(m, index, buf, done, order);
