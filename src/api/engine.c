@@ -16,7 +16,7 @@
 
 #define MAX_PAGE_SIZE 65536
 #define MAX_TABLES (1u << 22) /* 16 GiB of addresses: trees of 64 GiB of cached pages and more */
-#define DRIVER_DEPTH 64
+#define DRIVER_DEPTH 128
 #define MOST_READAHEAD (UINT64_C(1) << 40) /* what is more is no more: windows are clamped */
 #define MAX_PAGERS 64
 
