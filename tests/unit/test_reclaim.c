@@ -370,3 +370,27 @@ Test(reclaim, adaptive_keeps_what_was_asked_for)
         cr_assert_eq(here, ASKED);
         end();
 }
+
+/* Nor does it go with what streams leave behind, which is the first to go while they bring in pages. */
+Test(reclaim, adaptive_lets_streams_pass_what_was_asked_for)
+{
+        enum { MEMORY = 400, ASKED = 100, PASSING = 1200 };
+        unsigned here = 0;
+
+        begin(&adaptive_reclaim, MEMORY);
+        for (uint32_t n = 1; n <= ASKED + PASSING; n++) {
+                struct slot *s = &slots[n - 1];
+
+                if (n > MEMORY)
+                        go();
+                s->ahead = true;
+                s->asked = n <= ASKED;
+                come(n);
+                s->mapped = s->referenced = false;
+                s->ahead = s->asked; /* a stream's reader has been there, and is gone */
+        }
+        for (uint32_t n = 1; n <= ASKED; n++)
+                here += slots[n - 1].here;
+        cr_assert_eq(here, ASKED);
+        end();
+}
