@@ -29,7 +29,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 /* The options every command takes; 0 or NULL: not given. */
 struct options {
-        uint64_t cache, readahead, pagesize, spin, perturb, watchdog;
+        uint64_t cache, readahead, pagesize, spin, pagers, perturb, watchdog;
         const char *mmu, *policy, *driver, *elevator, *error, *faults, *fork, *trace, *swap, *tune;
         const char *metrics, *publish;
         bool stats, json, help;

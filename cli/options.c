@@ -14,7 +14,7 @@
 #include "cli.h"
 
 #define SPIN_ON 50000u /* ns: about what waking an idle core costs */
-#define NR_COMMON 21
+#define NR_COMMON 22
 
 static void common_options(struct options *o, struct option_spec spec[NR_COMMON + 1])
 {
@@ -37,6 +37,7 @@ static void common_options(struct options *o, struct option_spec spec[NR_COMMON 
                 { "metrics", OPTION_STRING, &o->metrics, NULL, 0 },
                 { "publish", OPTION_CHOICE, &o->publish, "on|off", 0 },
                 { "spin", OPTION_SPIN, &o->spin, NULL, 0 },
+                { "pagers", OPTION_COUNT, &o->pagers, NULL, 0 },
                 { "perturb", OPTION_COUNT, &o->perturb, NULL, 0 },
                 { "watchdog", OPTION_TIME, &o->watchdog, NULL, 1 },
                 { "stats", OPTION_FLAG, &o->stats, NULL, 0 },

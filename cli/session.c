@@ -28,6 +28,7 @@ int session_open_engine(struct session *s, const struct options *o, const char *
                 .metrics = o->metrics,
                 .publish = o->publish,
                 .spin = o->spin,
+                .pagers = (unsigned)min_u64(o->pagers, UINT32_MAX),
                 .perturb = o->perturb,
                 .watchdog = o->watchdog,
                 .swap = o->swap,

@@ -147,6 +147,7 @@ static bool prepare(struct uring *r, struct driver_io *io)
                 prepare_transfer(r, sqe, io);
         io_uring_sqe_set_data(sqe, io);
         r->in_ring++;
+        loop_expect(r->loop, 1);
         return true;
 }
 
@@ -231,6 +232,8 @@ static unsigned reap_batch(struct uring *r, struct reaped *batch)
         }
         io_uring_cq_advance(&r->ring, n);
         r->in_ring -= n;
+        if (n)
+                loop_expect(r->loop, -(int)n);
         mutex_unlock(&r->lock);
         return n;
 }
@@ -423,7 +426,9 @@ static int ring_create(struct driver_env *env, struct uring **out)
                 free(r);
                 return err;
         }
-        r->source = (struct loop_source){ .fd = r->ring.ring_fd, .ready = uring_ready, .arg = r };
+        r->source = (struct loop_source){
+                .fd = r->ring.ring_fd, .ready = uring_ready, .arg = r, .edge = true
+        };
         r->idle = (struct loop_idle){ .run = uring_idle, .arg = r };
         err = loop_add(r->loop, &r->source);
         if (err) {

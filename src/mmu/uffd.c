@@ -25,7 +25,8 @@ static void pager_ready(struct loop_source *s)
 {
         struct pager *p = s->arg;
 
-        uffd_deliver(&p->u, p->u.fd, 0);
+        while (uffd_deliver(&p->u, p->u.fd, 0))
+                ;
 }
 
 static int pager_open(struct mmu_config *cfg, struct mmu **out)
@@ -42,7 +43,8 @@ static int pager_open(struct mmu_config *cfg, struct mmu **out)
                 free(p);
                 return error;
         }
-        p->source = (struct loop_source){ .fd = p->u.fd, .ready = pager_ready, .arg = p };
+        p->source =
+                (struct loop_source){ .fd = p->u.fd, .ready = pager_ready, .arg = p, .edge = true };
         error = loop_add(p->loop, &p->source);
         if (error) {
                 uffd_exit(&p->u);

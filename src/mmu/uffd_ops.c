@@ -183,8 +183,8 @@ int uffd_another(const struct uffd *u)
 
 #define EVENT_BATCH 32
 
-/* Level triggered: what is left makes it ready again, after the completions have had their turn. */
-void uffd_deliver(struct uffd *u, int fd, unsigned space)
+/* What is left makes it ready again, after the completions have had their turn. */
+bool uffd_deliver(struct uffd *u, int fd, unsigned space)
 {
         /* Before, not after: an event that is read now may be of an access that is over. */
         uint64_t epoch = atomic_load(&u->client->epoch);
@@ -211,6 +211,7 @@ void uffd_deliver(struct uffd *u, int fd, unsigned space)
         }
         if (n)
                 u->client->faults(u->client, faults, n);
+        return got == sizeof(msg);
 }
 
 /* The descriptor that serves *addr, which becomes an address of its space. -1: there is none, or not

@@ -66,7 +66,7 @@ int uffd_another(const struct uffd *u);
 int uffd_register(int fd, uint64_t addr, uint64_t len, bool file);
 /* Hand the faults among a descriptor's events to the client, at addresses of a space. On a loop
  * thread. */
-void uffd_deliver(struct uffd *u, int fd, unsigned space);
+bool uffd_deliver(struct uffd *u, int fd, unsigned space);
 
 /* The members of struct mmu_ops that both have. */
 int uffd_reserve(struct mmu *m, uint64_t *addr, uint64_t len, int prot, int flags, int fd,

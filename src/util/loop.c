@@ -44,6 +44,7 @@ struct loop_thread {
         pthread_t pthread;        /* (c) */
         const void *running;      /* [loop] the source or idle whose function runs */
         struct loop_idle *cursor; /* [loop] the idle to call next */
+        int fetched;              /* its own: events it has in hand besides the one it handles */
 };
 
 struct loop {
@@ -55,7 +56,8 @@ struct loop {
         unsigned removers;       /* [loop] threads that wait for a function to end */
         _Atomic uint32_t ended;  /* futex word: bumped when a function ends and somebody waits */
         _Atomic bool stop, kicked, polling;
-        _Atomic unsigned sleepers;
+        _Atomic unsigned sleepers, away;
+        _Atomic int expected;
         struct spin spin;
         unsigned nr_threads; /* (c) set before the first thread runs */
         unsigned started;    /* who opens and closes the loop only */
@@ -97,8 +99,36 @@ void loop_kick(struct loop *l)
 {
         if (atomic_exchange(&l->kicked, true) || loop_is_current(l))
                 return;
-        if (atomic_load(&l->sleepers) == l->nr_threads)
+        if (atomic_load(&l->sleepers) + atomic_load(&l->away) >= l->nr_threads)
                 write_eventfd(l);
+}
+
+static bool must_look(struct loop *l)
+{
+        return atomic_load(&l->kicked) || atomic_load(&l->stop);
+}
+
+void loop_expect(struct loop *l, int more)
+{
+        atomic_fetch_add_explicit(&l->expected, more, memory_order_relaxed);
+}
+
+bool loop_leave(struct loop *l)
+{
+        if (!loop_is_current(l) || current->fetched ||
+            atomic_load_explicit(&l->expected, memory_order_relaxed))
+                return false;
+        atomic_fetch_add(&l->away, 1);
+        /* Who sleeps now has not left: of all that leave, the last one would see nobody. */
+        if (atomic_load(&l->sleepers) && !must_look(l))
+                return true;
+        atomic_fetch_sub(&l->away, 1);
+        return false;
+}
+
+void loop_return(struct loop *l)
+{
+        atomic_fetch_sub(&l->away, 1);
 }
 
 /* What ran has ended. => l->lock held */
@@ -192,11 +222,6 @@ static void drain_eventfd(struct loop *l)
                 write_eventfd(l);
 }
 
-static bool must_look(struct loop *l)
-{
-        return atomic_load(&l->kicked) || atomic_load(&l->stop);
-}
-
 /* Polls for at most spin_ns; only one thread of a loop at a time. Returns as epoll_wait(). */
 static int poll_events(struct loop *l, struct epoll_event *events)
 {
@@ -244,6 +269,7 @@ static void *loop_main(void *arg)
                 run_idles(t);
                 n = wait_events(l, events);
                 for (int i = 0; i < n; i++) {
+                        t->fetched = n - 1 - i;
                         if (events[i].data.u64 == KICK_EVENT)
                                 drain_eventfd(l);
                         else
@@ -273,9 +299,9 @@ static int start_threads(struct loop *l)
         return -err;
 }
 
-static int epoll_add(struct loop *l, int fd, uint64_t event)
+static int epoll_add(struct loop *l, int fd, uint64_t event, bool edge)
 {
-        struct epoll_event ev = { .events = EPOLLIN, .data.u64 = event };
+        struct epoll_event ev = { .events = EPOLLIN | (edge ? EPOLLET : 0), .data.u64 = event };
 
         return epoll_ctl(l->epfd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
 }
@@ -297,7 +323,7 @@ int loop_create(struct loop **out, unsigned threads, const char *name)
         l->epfd = epoll_create1(EPOLL_CLOEXEC);
         if (l->epfd >= 0)
                 l->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        err = l->epfd < 0 || l->eventfd < 0 ? -errno : epoll_add(l, l->eventfd, KICK_EVENT);
+        err = l->epfd < 0 || l->eventfd < 0 ? -errno : epoll_add(l, l->eventfd, KICK_EVENT, false);
         if (!err)
                 err = start_threads(l);
         if (err) {
@@ -373,7 +399,8 @@ int loop_add(struct loop *l, struct loop_source *s)
         if (index >= 0) {
                 slot = &l->slots[index];
                 slot->source = s;
-                err = epoll_add(l, s->fd, (uint64_t)slot->generation << 32 | (unsigned)index);
+                err = epoll_add(l, s->fd, (uint64_t)slot->generation << 32 | (unsigned)index,
+                                s->edge);
                 if (err)
                         slot->source = NULL;
         }

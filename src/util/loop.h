@@ -23,6 +23,9 @@ struct loop_source {
         int fd;
         void (*ready)(struct loop_source *); /* fd is readable */
         void *arg;
+        /* Told once when something comes: the handler must leave nothing. Else a second thread is woken
+         * for what the first has in hand. */
+        bool edge;
 };
 
 struct loop_idle {
@@ -48,6 +51,14 @@ void loop_remove_idle(struct loop *l, struct loop_idle *i);
 void loop_kick(struct loop *l);
 /* Is the caller a thread of this loop? */
 bool loop_is_current(const struct loop *l);
+/* A thread of the loop that would sleep in a handler, because it has nothing else to do: may it? True if
+ * another thread waits in its place, nothing is to be looked at, and nothing is on its way whose end only
+ * this thread may see (loop_expect). loop_return() when it is back. Not in an idle function, which
+ * loop_kick() promises to run. */
+bool loop_leave(struct loop *l);
+void loop_return(struct loop *l);
+/* So many more things are on their way that a thread of the loop has to fetch; negative: have come. */
+void loop_expect(struct loop *l, int more);
 /* How long a loop thread polls before it sleeps; 0 = sleeps at once. */
 void loop_set_spin(struct loop *l, uint64_t ns);
 /* What has come of that (util/spin.h), to be read. */

@@ -158,6 +158,20 @@ static bool run_ready(struct loop_idle *idle)
         return true;
 }
 
+/* The end of a batch. One fault that has to wait, and nothing else that does: the pager reads for it
+ * itself, while another one waits for events. Else it would tell the kernel what to read, sleep, be
+ * woken, and ask what it was woken for. */
+static void finish_batch(struct mm *mm, struct blk_plug *plug, unsigned nr)
+{
+        bool reads = nr == 1 && plug->count == 1 && atomic_load(&mm->nr_parked) == 1 &&
+                     loop_leave(mm->loop);
+
+        plug->waits = reads;
+        blk_finish_plug(plug);
+        if (reads)
+                loop_return(mm->loop);
+}
+
 void mm_faults(struct mmu_client *client, const struct mmu_fault *faults, unsigned nr)
 {
         struct mm *mm = client->arg;
@@ -179,7 +193,7 @@ void mm_faults(struct mmu_client *client, const struct mmu_fault *faults, unsign
 
                 do_page_fault(&vmf);
         }
-        blk_finish_plug(&plug);
+        finish_batch(mm, &plug, nr);
 }
 
 int park_init(struct mm *mm)

@@ -376,3 +376,141 @@ Test(loop, bad_descriptor_is_refused)
         loop_destroy(loop);
         cr_assert_eq(loop_create(&loop, 0, "test"), -EINVAL);
 }
+
+/* --- a thread that leaves the loop for a while, another one waiting in its place */
+
+static _Atomic int left; /* 0: no answer yet, 1: it might, 2: it might not */
+static _Atomic bool come_back;
+static int on_its_way;
+static bool kick_first;
+
+static void leave(struct loop_source *s)
+{
+        uint64_t n;
+        bool may;
+
+        if (read(s->fd, &n, sizeof n) != sizeof n)
+                return;
+        /* The others have to be asleep again. */
+        pause_us(20000);
+        loop_expect(loop, on_its_way);
+        if (kick_first)
+                loop_kick(loop);
+        may = loop_leave(loop);
+        loop_expect(loop, -on_its_way);
+        atomic_store(&left, may ? 1 : 2);
+        while (may && !atomic_load(&come_back))
+                pause_us(50);
+        if (may)
+                loop_return(loop);
+}
+
+static void leaver_open(struct counter *c)
+{
+        counter_open(c);
+        loop_remove(loop, &c->source);
+        c->source.ready = leave;
+        c->source.edge = true;
+        atomic_store(&left, 0);
+        atomic_store(&come_back, false);
+        cr_assert_eq(loop_add(loop, &c->source), 0);
+        add_event(c);
+        for (unsigned i = 0; i < 100000 && !atomic_load(&left); i++)
+                pause_us(50);
+}
+
+static void leaver_close(struct counter *c)
+{
+        atomic_store(&come_back, true);
+        loop_remove(loop, &c->source);
+        close(c->source.fd);
+}
+
+Test(loop, who_leaves_is_not_relied_on, .timeout = 30)
+{
+        struct loop_idle idle = { .run = do_asked };
+        static struct counter c, other;
+
+        atomic_store(&done, 0);
+        cr_assert_eq(loop_create(&loop, 2, "test"), 0);
+        loop_add_idle(loop, &idle);
+        for (uint64_t n = 1; n <= 20; n++) {
+                leaver_open(&c);
+                cr_assert_eq(atomic_load(&left), 1, "it might not leave");
+                pause_us(1000);
+                atomic_fetch_add(&asked, 1);
+                loop_kick(loop); /* the other one sleeps, and is all there is */
+                wait_until(&done, n);
+                counter_open(&other);
+                add_event(&other);
+                wait_until(&other.seen, 1);
+                loop_remove(loop, &other.source);
+                close(other.source.fd);
+                leaver_close(&c);
+        }
+        loop_remove_idle(loop, &idle);
+        loop_destroy(loop);
+}
+
+Test(loop, the_last_one_may_not_leave, .timeout = 30)
+{
+        static struct counter first, second;
+
+        for (unsigned threads = 1; threads <= 2; threads++) {
+                cr_assert_eq(loop_create(&loop, threads, "test"), 0);
+                if (threads == 2) {
+                        leaver_open(&first);
+                        cr_assert_eq(atomic_load(&left), 1);
+                }
+                leaver_open(&second);
+                cr_assert_eq(atomic_load(&left), 2, "none of %u is left", threads);
+                leaver_close(&second);
+                if (threads == 2)
+                        leaver_close(&first);
+                loop_destroy(loop);
+        }
+}
+
+Test(loop, nobody_leaves_what_is_on_its_way, .timeout = 30)
+{
+        static struct counter c;
+
+        cr_assert_eq(loop_create(&loop, 2, "test"), 0);
+        on_its_way = 1;
+        leaver_open(&c);
+        cr_assert_eq(atomic_load(&left), 2);
+        leaver_close(&c);
+        on_its_way = 0;
+        kick_first = true; /* costs no system call: this thread would have looked */
+        leaver_open(&c);
+        cr_assert_eq(atomic_load(&left), 2);
+        leaver_close(&c);
+        kick_first = false;
+        leaver_open(&c);
+        cr_assert_eq(atomic_load(&left), 1);
+        leaver_close(&c);
+        cr_assert_not(loop_leave(loop), "no thread of the loop");
+        loop_destroy(loop);
+}
+
+/* A source that tells once wakes one thread for one event, and again for the next. */
+Test(loop, an_edge_is_told_once, .timeout = 30)
+{
+        static struct counter c;
+
+        cr_assert_eq(loop_create(&loop, 3, "test"), 0);
+        counter_open(&c);
+        loop_remove(loop, &c.source);
+        c.source.edge = true;
+        c.source.ready = count_calls;
+        cr_assert_eq(loop_add(loop, &c.source), 0);
+        for (uint64_t n = 1; n <= 200; n++) {
+                add_event(&c);
+                wait_until(&c.seen, 2 * n);
+                pause_us((long)(n % 100));
+        }
+        cr_assert_eq(atomic_load(&c.seen), 400, "called more than once an event");
+        loop_remove(loop, &c.source);
+        close(c.source.fd);
+        loop_destroy(loop);
+}
