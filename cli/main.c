@@ -39,7 +39,7 @@ static const char common_help[] =
         "(127.0.0.1)\n"
         "  --publish on|off   let faultline top and stat of the same user ask the engine (on)\n"
         "  --spin on|off|TIME poll this long before sleeping\n"
-        "  --pagers N         threads that serve faults (2)\n"
+        "  --pagers N         threads that serve faults (1)\n"
         "  --swap PATH[:SIZE] where private pages go when the cache is full (off)\n"
         "  --watchdog TIME    report each page fault that waits longer than this\n"
         "  --perturb SEED     for tests: random sleeps where threads may race\n"

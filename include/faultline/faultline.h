@@ -67,8 +67,8 @@ struct fl_engine_config {
         const char *trace;  /* write a trace to this file; NULL: none */
         uint64_t spin;      /* poll up to so many nanoseconds before sleeping, where that has
                              * been worth it lately; 0: sleep at once */
-        unsigned pagers;    /* threads that serve faults; default 2: one may read while the other
-                             * waits for faults */
+        unsigned pagers;    /* threads that serve faults; default 1. Of two, one may read while the
+                             * other waits for faults */
         unsigned flags;     /* FL_ENGINE_ */
         uint64_t perturb;   /* for tests: random yields and sleeps where threads may race, from this
                              * seed, in the whole process; 0: none */

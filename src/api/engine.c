@@ -19,7 +19,6 @@
 #define DRIVER_DEPTH 128
 #define MOST_READAHEAD (UINT64_C(1) << 40) /* what is more is no more: windows are clamped */
 #define MAX_PAGERS 64
-#define PAGERS 2 /* one may read while the other waits for faults */
 
 int copy_config(void *to, size_t size, const void *from)
 {
@@ -126,7 +125,7 @@ static int check_config(struct fl_engine_config *cfg)
 static int open_lower(struct fl_engine *e, const struct fl_engine_config *cfg)
 {
         unsigned staging = (unsigned)min_u64((cfg->cache >> PAGE_SHIFT) / 16 + 8, 4096);
-        int error = loop_create(&e->loop, cfg->pagers ? cfg->pagers : PAGERS, "fl-pager");
+        int error = loop_create(&e->loop, cfg->pagers ? cfg->pagers : 1, "fl-pager");
 
         if (error)
                 return error;
