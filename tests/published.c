@@ -8,15 +8,18 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -194,18 +197,24 @@ static void bad_requests(void)
 
 /* ---- a child ---- */
 
-static void children(void)
+/* Nothing is told of it: no handler of pthread_atfork(3) is called. */
+static pid_t fork_silently(void)
+{
+        return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+}
+
+static void children(const char *how, pid_t (*make)(void))
 {
         struct fl_engine *e = open_published(NULL);
         char path[256] = "", kept[64], byte;
         int ready[2], status;
         pid_t child;
 
-        test_at("a forked child");
+        test_at(how);
         snprintf(kept, sizeof(kept), "%s/kept", base);
         count_sockets(path, sizeof(path));
         require(!pipe2(ready, O_CLOEXEC), "pipe");
-        child = fork();
+        child = make();
         if (child == 0) {
                 (void)!write(ready[1], "x", 1);
                 pause();
@@ -521,6 +530,48 @@ static void limit_on_files(void)
         unlink(metrics);
 }
 
+/* ---- a program that wants no more descriptors ---- */
+
+/* Its own process: the limit stays. The status that is told to one who has connected before. */
+static int ask_without_descriptors(void)
+{
+        const struct rlimit none = { 0, 0 };
+        struct fl_engine *e = open_published(NULL);
+        char path[256] = "", text[64] = "";
+        int fd, status = 0;
+
+        count_sockets(path, sizeof(path));
+        fd = connect_to(path);
+        if (fd < 0 || send(fd, "GET /metrics HT", 15, MSG_NOSIGNAL) != 15 ||
+            ask(path, "GET /metrics HTTP/1.0\r\n\r\n") != 200 || setrlimit(RLIMIT_NOFILE, &none))
+                return 0;
+        /* Once that is read, poll(2) is called anew, and refuses. */
+        for (int n = send(fd, "T", 1, MSG_NOSIGNAL) == 1; n > 0;)
+                if (ioctl(fd, SIOCOUTQ, &n))
+                        return 0;
+        (void)!send(fd, "P/1.0\r\n\r\n", 9, MSG_NOSIGNAL);
+        if (receive(fd, text, sizeof(text) - 1) > 0)
+                (void)sscanf(text, "HTTP/1.1 %d", &status);
+        return fl_engine_close(e) ? 0 : status;
+}
+
+static void no_more_descriptors(void)
+{
+        pid_t child;
+        int status = -1;
+
+        test_at("a limit of no descriptors");
+        child = fork();
+        if (child == 0) {
+                status = ask_without_descriptors();
+                if (status != 200)
+                        fprintf(stderr, "status %d\n", status);
+                _exit(status != 200);
+        }
+        waitpid(child, &status, 0);
+        expect_eq(status, 0, "how it ends");
+}
+
 int main(int argc, char **argv)
 {
         test_begin(argc, argv, 1, 1, 110);
@@ -530,7 +581,8 @@ int main(int argc, char **argv)
         unsetenv("FAULTLINE_PUBLISH");
         two_engines();
         bad_requests();
-        children();
+        children("a forked child", fork);
+        children("a child of which nobody is told", fork_silently);
         connected_children();
         connected_orphan();
         killed();
@@ -538,6 +590,7 @@ int main(int argc, char **argv)
         rude_clients();
         places();
         limit_on_files();
+        no_more_descriptors();
         rmdir(folder);
         expect(!rmdir(base), "something is left in %s", base);
         return test_end();

@@ -105,12 +105,15 @@ struct listener listener_none(void)
         return (struct listener){ .fd = -1, .child_slot = CHILD_NO_SLOT };
 }
 
+/* Nobody listens any more, whoever else still has the descriptor: a child that was made without fork(3). */
 static void close_socket(struct listener *l)
 {
         child_slot_free(l->child_slot);
         l->child_slot = CHILD_NO_SLOT;
-        if (l->fd >= 0)
+        if (l->fd >= 0) {
+                shutdown(l->fd, SHUT_RDWR);
                 close(l->fd);
+        }
         l->fd = -1;
 }
 
@@ -171,7 +174,7 @@ static int bind_hidden(struct listener *l, const char *folder, char hidden[HIDDE
 static int lock_folder(const char *folder)
 {
         const struct timespec nap = { .tv_nsec = 10000000 };
-        int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int dir = open(*folder ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
         for (unsigned i = 0; dir >= 0 && i < LOCK_TRIES; i++) {
                 if (!flock(dir, LOCK_EX | LOCK_NB))

@@ -10,7 +10,6 @@
 #include "live/server.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,6 +23,7 @@
 #include "live/child.h"
 #include "live/file.h"
 #include "live/listen.h"
+#include "util/ready.h"
 #include "util/say.h"
 
 #define LISTENERS 2
@@ -38,6 +38,7 @@
 #define PATIENCE_NS (SECOND / 4) /* who moves nothing for longer makes room when others wait */
 #define FILE_NS SECOND           /* so often FILE is written */
 #define REST_NS (SECOND / 10)    /* without descriptors nobody is accepted, who stays ready */
+#define NAP_MS 20                /* where it cannot be said who is ready */
 
 struct client {
         int fd; /* -1: free */
@@ -268,7 +269,7 @@ static void serve_once(struct live_server *s, uint64_t next_file)
                         .fd = s->clients[i].fd,
                         .events = s->clients[i].state == WRITING ? POLLOUT : POLLIN,
                 };
-        if (poll(p, ARRAY_SIZE(p), timeout_ms(s, next_file)) < 0)
+        if (poll_ready(p, ARRAY_SIZE(p), timeout_ms(s, next_file), NAP_MS) < 0)
                 for (unsigned i = 0; i < ARRAY_SIZE(p); i++)
                         p[i].revents = 0;
         for (unsigned i = 0; i < CLIENTS; i++)

@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "live/http.h"
@@ -261,4 +263,31 @@ Test(where, a_socket_left_behind_is_taken_over_by_one)
         for (unsigned i = 0; i < RIVALS; i++)
                 pthread_join(thread[i], NULL);
         cr_expect_eq(rmdir(folder), 0, "something is left behind: %s", strerror(errno));
+}
+
+/* At the root of all folders as anywhere else. */
+Test(where, a_socket_left_behind_at_the_root)
+{
+        char folder[] = "/var/tmp/fltest-http-XXXXXX", path[64];
+        struct listener l = listener_none();
+        const char *why;
+        int status = -1;
+        pid_t child;
+
+        cr_assert(mkdtemp(folder));
+        child = fork();
+        if (!child) {
+                if (chroot(folder) || chdir("/"))
+                        _exit(77);
+                leave_socket("/m");
+                _exit(where_parse("unix:/m", &rivals.where, &why) || listen_at(&l, &rivals.where) ||
+                      connects("/m"));
+        }
+        cr_assert_eq(waitpid(child, &status, 0), child);
+        snprintf(path, sizeof(path), "%s/m", folder);
+        unlink(path);
+        rmdir(folder);
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+                cr_skip_test("not root");
+        cr_expect_eq(status, 0);
 }

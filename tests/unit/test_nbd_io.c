@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -151,5 +152,25 @@ Test(nbd_io, the_most_at_once_and_not_aligned, .timeout = 30)
                              i);
         close(fd);
         free(seen);
+        end(&s);
+}
+
+/* A program that sandboxes itself so has what it has opened. */
+Test(nbd_io, a_limit_of_no_descriptors, .timeout = 30)
+{
+        static char bytes[4096];
+        struct rlimit before, none;
+        struct server s;
+
+        begin(&s, "min=1", "max=65536");
+        cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+        none = (struct rlimit){ 0, before.rlim_max };
+        cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+        for (unsigned i = 0; i < 20; i++) {
+                memset(bytes, '?', sizeof bytes);
+                cr_expect_eq(submit_bio_wait(s.q, IO_READ, 8 * i, bytes, sizeof bytes, 0), 0);
+                cr_expect_eq(bytes[4095], 'x');
+        }
+        cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
         end(&s);
 }

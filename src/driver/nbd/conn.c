@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include <unistd.h>
 
 #include "driver/nbd/nbd.h"
+#include "util/ready.h"
 
 #define NS_PER_MS 1000000ull
 #define FIRST_RETRY (10 * NS_PER_MS)
@@ -72,7 +72,7 @@ static short wait_until(struct nbd_conn *c, int fd, short events, uint64_t then)
         if (!c->sleeping)
                 ms = 0;
         mutex_unlock(&c->d->lock);
-        if (poll(p, 2, ms) < 0)
+        if (poll_ready(p, 2, ms, 1) < 0)
                 p[1].revents = 0;
         if (p[0].revents && read(c->wake, &kicks, sizeof kicks) < 0)
                 kicks = 0;
@@ -172,7 +172,8 @@ static int vouch(struct nbd_conn *c, uint64_t deadline)
         while (!yes && !gone && (now = now_ns()) < deadline) {
                 struct pollfd p = { .fd = c->wake, .events = POLLIN };
 
-                if (poll(&p, 1, (int)min_u64((deadline - now) / NS_PER_MS + 1, 1000000)) > 0 &&
+                if (poll_ready(&p, 1, (int)min_u64((deadline - now) / NS_PER_MS + 1, 1000000), 1) >
+                            0 &&
                     read(c->wake, &kicks, sizeof kicks) < 0)
                         kicks = 0;
                 mutex_lock(&d->lock);
