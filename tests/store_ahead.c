@@ -4,6 +4,7 @@
  * that nobody stored. What is on the disk is changed behind the engine's back to see what it writes.
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -233,6 +234,41 @@ static void after_a_failure(void)
         end(&v);
 }
 
+/* A file of holes, and two of them that the disk has no room for: each is asked about before anybody can store
+ * to it, however many came in order before it, and who stores there hears that there is none. */
+static void where_there_is_no_room(void)
+{
+        struct fl_engine_config cfg = { .cache = CACHE,
+                                        .policy = "adaptive",
+                                        .flags = FL_ENGINE_QUIET,
+                                        .faults = "enospc@2867200+4096,enospc@6148096+4096" };
+        struct view v = { .path = test_file("store_ahead_holes", PAGES * PAGE), .fd = -1 };
+        uint64_t before, took;
+
+        test_at("where_there_is_no_room");
+        v.e = open_engine_with(cfg);
+        v.f = open_file(v.e, v.path, O_RDWR);
+        v.p = map_file(v.e, v.f, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+        for (uint64_t n = 0; n < PAGES; n++)
+                expect_eq(*(volatile char *)page(&v, n), 0, "a hole");
+        before = faults(&v);
+        for (uint64_t n = 0; n < PAGES; n++) {
+                bool room = n != 700 && n != 1501;
+
+                expect_eq(try_store(page(&v, n), 1).signo, room ? 0 : SIGBUS, "a store");
+                if (room)
+                        stamp_write(page(&v, n), n, 1);
+        }
+        took = faults(&v) - before;
+        expect(took <= PAGES / 8, "%llu faults for %lu stores in order", (unsigned long long)took,
+               PAGES);
+        sync_all(&v);
+        for (uint64_t n = 0; n < PAGES; n++)
+                if (n != 700 && n != 1501)
+                        expect_on_disk(&v, n, 1, "after msync");
+        end(&v);
+}
+
 int main(int argc, char **argv)
 {
         test_begin(argc, argv, 0, 0, 60);
@@ -242,5 +278,6 @@ int main(int argc, char **argv)
         scattered();
         cut_and_stored_again();
         after_a_failure();
+        where_there_is_no_room();
         return test_end();
 }
