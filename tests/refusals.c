@@ -26,6 +26,7 @@
 struct world {
         struct fl_engine *e;
         struct fl_file *f;
+        const char *path;
         char *p;
 };
 
@@ -38,8 +39,10 @@ static struct world begin(const char *faults, int kind, bool of_file)
                                    .flags = FL_ENGINE_QUIET,
                            }) };
 
-        if (of_file)
-                w.f = open_file(w.e, test_stamped_file("file", PAGES), O_RDWR);
+        if (of_file) {
+                w.path = test_stamped_file("file", PAGES);
+                w.f = open_file(w.e, w.path, O_RDWR);
+        }
         w.p = map_file(w.e, w.f, PAGES * PAGE, BOTH, kind | (of_file ? 0 : MAP_ANONYMOUS), 0);
         return w;
 }
@@ -380,6 +383,31 @@ static void protected_behind_our_back(void)
         end(&w);
 }
 
+/* The program has mapped something over a page that is being written: what lies behind it is protected all the
+ * same, and what is stored there meanwhile or later is written. */
+static void mapped_over_behind_our_back(void)
+{
+        struct world w = begin(NULL, MAP_SHARED, true);
+        char buf[PAGE];
+        test_at("mapped over by the program");
+        /* So few that nobody else writes them, and backwards, that none is thought to be next. */
+        for (uint64_t n = BAD + 10; n-- > BAD;)
+                stamp_write(w.p + n * PAGE, n, 1);
+        require(mmap(w.p + BAD * PAGE, PAGE, BOTH, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                     0) != MAP_FAILED,
+                "%s", strerror(errno));
+        for (uint64_t version = 2; version <= 3; version++) {
+                expect(fl_msync(w.e, w.p, PAGES * PAGE, MS_SYNC) == 0, "%s", fl_strerror());
+                for (uint64_t n = BAD + 1; n < BAD + 10; n++)
+                        stamp_write(w.p + n * PAGE, n, version);
+        }
+        expect(fl_msync(w.e, w.p, PAGES * PAGE, MS_SYNC) == 0, "%s", fl_strerror());
+        for (uint64_t n = BAD + 1; n < BAD + 10; n++)
+                if (file_read(w.path, buf, PAGE, n * PAGE))
+                        expect(!stamp_wrong(buf, n, 3), "page %lu on the disk", (unsigned long)n);
+        end(&w);
+}
+
 /* --- tables ------------------------------------------------------------------------------- */
 
 /* All tables there are, so that there are no more. */
@@ -439,6 +467,7 @@ int main(int argc, char **argv)
         locked_behind_our_back(MAP_SHARED);
         hot_and_locked();
         protected_behind_our_back();
+        mapped_over_behind_our_back();
         moved_over_a_hole(false);
         moved_over_a_hole(true);
         no_table("sigbus", false);

@@ -420,15 +420,30 @@ uint64_t uffd_read(struct mmu *m, uint64_t addr, uint64_t nr, char *buf)
         return got > 0 ? (uint64_t)got >> PAGE_SHIFT : 0;
 }
 
+/* What is not ours in the middle of it ends it for the kernel, which does not say where. It is left out, and
+ * told of: what lies behind it could be stored to, and nobody would know. */
 static int set_protection(struct uffd *u, uint64_t addr, uint64_t nr, uint64_t mode)
 {
-        int fd = serving(u, &addr);
-        struct uffdio_writeprotect arg = { .range = { addr, nr << PAGE_SHIFT }, .mode = mode };
+        int fd = serving(u, &addr), error = 0;
+        uint64_t end = addr + (nr << PAGE_SHIFT), step = end - addr;
 
-        while (ioctl(fd, UFFDIO_WRITEPROTECT, &arg))
-                if (errno != EAGAIN)
-                        return failed();
-        return 0;
+        while (addr < end) {
+                struct uffdio_writeprotect arg = {
+                        .range = { addr, min_u64(step, end - addr) },
+                        .mode = mode,
+                };
+
+                if (ioctl(fd, UFFDIO_WRITEPROTECT, &arg) == 0) {
+                        addr += arg.range.len;
+                } else if (errno != EAGAIN && !smaller_step(&step)) {
+                        error = failed();
+                        if (errno != ENOENT)
+                                return error;
+                        addr += PAGE_SIZE;
+                        step = end - addr;
+                }
+        }
+        return error;
 }
 
 int uffd_write_protect(struct mmu *m, uint64_t addr, uint64_t nr)
