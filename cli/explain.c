@@ -480,7 +480,7 @@ const struct command command_explain = {
                 "\n"
                 "Examples:\n"
                 "  faultline explain data.bin                            a cold fault\n"
-                "  faultline explain data.bin --touch 0 --touch 128K     then one in the cache\n"
+                "  faultline explain data.bin --policy linux --touch 0 --touch 128K   then a hit\n"
                 "  faultline explain scratch.bin --touch 0 --touch 0:w   the first store\n"
                 "  faultline explain data.bin --touch 1M --via pread\n"
                 "  faultline explain squashfs:root.sqfs#/bin/sh          a file in an image\n"

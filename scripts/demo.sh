@@ -153,7 +153,12 @@ rm -f "$folder/part.bin" "$folder/list" "$copy"
 
 # ---- 4. explain ----
 title "4. A cold fault, then one whose page is in the cache already"
-run "$faultline" explain "$file" --readahead 128K --touch 0 --touch 96K || exit 1
+# linux guesses 128 KiB from one fault; adaptive would read this page only.
+run "$faultline" explain "$file" --policy linux --readahead 128K --touch 0 --touch 96K \
+        >"$folder/explained" || exit 1
+cat "$folder/explained"
+grep -q '^fault 2: minor' "$folder/explained" || die "the second fault was not a minor one"
+rm -f "$folder/explained"
 
 # ---- 5. beside the kernel ----
 title "5. Beside kernel mmap: file 8 times the cache, cold, taking turns"
