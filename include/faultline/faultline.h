@@ -152,7 +152,9 @@ FL_API int fl_file_close(struct fl_file *file);
  * raises SIGBUS, unless fl_mapping_set says otherwise. */
 FL_API void *fl_mmap(struct fl_engine *engine, void *addr, size_t len, int prot, int flags,
                      struct fl_file *file, off_t offset);
-/* munmap(2): any part of mappings of this engine. Dirty pages stay in the cache. */
+/* munmap(2): any part of mappings of this engine. Dirty pages stay in the cache. What the program unmaps or
+ * maps over by itself the engine takes for its own still: memory that comes to lie there is emptied when
+ * the page that was there is evicted. */
 FL_API int fl_munmap(struct fl_engine *engine, void *addr, size_t len);
 /* mremap(2): shrinks, grows in place, or moves with MREMAP_MAYMOVE; with MREMAP_FIXED to new_addr, with
  * MREMAP_DONTUNMAP leaving the old range mapped and empty. Old length 0 makes a second view of a
