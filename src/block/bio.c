@@ -80,10 +80,18 @@ const struct elevator_ops *block_pool_elevator(const struct block_pool *p)
         return p->elevator;
 }
 
+/* At the end: those that are there keep their numbers, by which their counters are known. */
 void block_pool_add(struct block_pool *p, struct request_queue *q)
 {
+        struct request_queue *last = NULL, *at;
+
         mutex_lock(&p->lock);
-        LIST_INSERT_HEAD(&p->queues, q, of_pool);
+        LIST_FOREACH (at, &p->queues, of_pool)
+                last = at;
+        if (last)
+                LIST_INSERT_AFTER(last, q, of_pool);
+        else
+                LIST_INSERT_HEAD(&p->queues, q, of_pool);
         mutex_unlock(&p->lock);
 }
 

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 
 #include "fake_device.h"
 
@@ -407,6 +408,31 @@ Test(queue, every_kind_is_counted_by_itself)
         cr_expect_eq(s.op[BLK_FLUSH].bios, 1);
         cr_expect_eq(fake_stat(&t, STAT_write_bytes), 2 * PAGE_SIZE);
         cr_expect_not(block_pool_stats(t.pool, 1, name, &s, &state));
+        close_all();
+}
+
+/* By its number somebody who watches knows a device again. */
+Test(queue, devices_keep_their_numbers_when_others_come)
+{
+        struct fake_device more[2];
+        struct request_queue *q[2];
+        struct blk_queue_state state;
+        struct blk_queue_stats s;
+        char name[64] = "";
+
+        fake_queue_open(&t);
+        strcpy(t.fake.dev.name, "0");
+        for (unsigned i = 0; i < 2; i++) {
+                more[i] = (struct fake_device){ .dev = t.fake.dev };
+                snprintf(more[i].dev.name, sizeof(more[i].dev.name), "%u", i + 1);
+                cr_assert_eq(blk_queue_create(&q[i], &more[i].dev, t.pool, &t.trace), 0);
+        }
+        for (unsigned i = 0; i < 3; i++) {
+                cr_expect(block_pool_stats(t.pool, i, name, &s, &state));
+                cr_expect_eq(*name, (char)('0' + i), "device %u is %s", i, name);
+        }
+        for (unsigned i = 0; i < 2; i++)
+                blk_queue_destroy(q[i]);
         close_all();
 }
 
