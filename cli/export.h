@@ -32,6 +32,7 @@ struct export_fault {
         const struct trace_record *begin, *end; /* of a page fault; else NULL */
         const struct trace_record *about;       /* the first that says which page; NULL: none */
         uint64_t object, offset;                /* its file, or 0; bytes */
+        uint64_t next;       /* when its thread is at its next page fault; UINT64_MAX: never */
         uint64_t short_name; /* trace_name() of the file, in a trace that tells no objects */
         bool placed;         /* the offset is known */
         bool waited;         /* for something */

@@ -10,6 +10,7 @@
 #include "export.h"
 #include "util/base.h"
 
+#define FAULT_THREAD 2 /* argument of FAULT_BEGIN */
 #define MOST_OPEN 4096 /* requests under way at once; what comes on top has no end */
 
 static struct export_events find_events(const struct trace_reader *r)
@@ -110,6 +111,38 @@ static int group_faults(struct export_input *in)
                                 (struct export_fault){ .id = r->fault, .first = i };
                 add_event(in, &in->fault[in->nr_faults - 1], r);
         }
+        return 0;
+}
+
+static int by_thread(const void *a, const void *b)
+{
+        const struct export_fault *x = *(struct export_fault *const *)a;
+        const struct export_fault *y = *(struct export_fault *const *)b;
+
+        if (x->begin->arg[FAULT_THREAD] != y->begin->arg[FAULT_THREAD])
+                return x->begin->arg[FAULT_THREAD] < y->begin->arg[FAULT_THREAD] ? -1 : 1;
+        return x->begin->time < y->begin->time ? -1 : x->begin->time > y->begin->time;
+}
+
+/* A thread goes on when it is woken, and may fault again before its pager has told that the fault is over,
+ * if another pager serves the next. */
+static int find_next(struct export_input *in)
+{
+        struct export_fault **at = calloc(in->nr_faults + 1, sizeof(*at));
+        size_t nr = 0;
+
+        if (!at)
+                return -ENOMEM;
+        for (size_t i = 0; i < in->nr_faults; i++) {
+                in->fault[i].next = UINT64_MAX;
+                if (in->fault[i].begin)
+                        at[nr++] = &in->fault[i];
+        }
+        qsort(at, nr, sizeof(*at), by_thread);
+        for (size_t i = 1; i < nr; i++)
+                if (at[i]->begin->arg[FAULT_THREAD] == at[i - 1]->begin->arg[FAULT_THREAD])
+                        at[i - 1]->next = at[i]->begin->time;
+        free(at);
         return 0;
 }
 
@@ -217,6 +250,8 @@ int export_model_build(struct export_input *in)
         error = sort_by_fault(in);
         if (!error)
                 error = group_faults(in);
+        if (!error)
+                error = find_next(in);
         if (!error)
                 error = export_place_all(in);
         if (!error)

@@ -89,7 +89,9 @@ struct slice {
 /* Where the fault ends, as far as its thread is concerned. */
 static uint64_t fault_end(const struct writer *w, const struct export_fault *f)
 {
-        return f->end ? f->end->time : w->last;
+        uint64_t end = f->end ? f->end->time : w->last;
+
+        return end < f->next ? end : f->next;
 }
 
 /* Those below `depth` end. What ends together ends a ns apart, the innermost first: times are told in
@@ -118,7 +120,7 @@ static unsigned slices_of(const struct writer *w, const struct export_fault *f, 
                 const char *layer = trace_reader_layer(w->in->reader, r->event);
                 unsigned depth = event_depth(layer);
 
-                if (r == f->end)
+                if (r == f->end || r->time >= f->next)
                         break;
                 if (r->time < f->begin->time || !*layer)
                         continue;

@@ -50,6 +50,15 @@ else
         echo "no python3: the JSON is not looked at" >&2
 fi
 
+# Two pagers: a thread may fault again before the first has told that its fault is over.
+"$FAULTLINE" touch data --pattern random --count 600 --write --seed 7 --cache 2M --readahead 64K \
+        --pagers 2 --trace two --json --stats >touched 2>counters || fail "touch: $(cat counters)"
+"$FAULTLINE" export two >text2 && "$FAULTLINE" export two --format perfetto -o json2 || fail "two pagers"
+if command -v python3 >/dev/null; then
+        python3 "$here/export_check.py" json2 "$(grep -c ' mmu  *do_page_fault ' text2)" \
+                "$(grep -c ' block  *request dispatch ' text2)" || fail "two pagers: what is above"
+fi
+
 "$FAULTLINE" export trace --format blktrace -o t.blktrace.0 || fail "blktrace"
 if command -v blkparse >/dev/null && command -v btt >/dev/null; then
         blkparse -i t -d t.bin >parsed 2>err || fail "blkparse: $(cat err)"
