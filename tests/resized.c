@@ -112,6 +112,33 @@ static void grown(void)
         close_engine(e);
 }
 
+/* One read of many pages, whose entries lie in more than one leaf, and the file ends among the last of
+ * them: what lies behind that is not there, and no zeros. */
+static void ends_within_a_read(void)
+{
+        enum { PAGES = 512, LEFT = 300 };
+        const char *path = test_stamped_file("within", PAGES);
+        struct fl_engine *e = open_engine_with((struct fl_engine_config){
+                .cache = 64 << 20, .policy = "adaptive", .flags = FL_ENGINE_QUIET });
+        struct fl_file *f = open_file(e, path, O_RDONLY);
+        char *p = map_file(e, f, PAGES * TEST_PAGE, PROT_READ, MAP_SHARED, 0);
+
+        test_at("ends_within_a_read");
+        require(truncate(path, LEFT * TEST_PAGE) == 0, "truncate: %s", strerror(errno));
+        expect(fl_madvise(e, p, PAGES * TEST_PAGE, MADV_WILLNEED) == 0, "%s", fl_strerror());
+        check_engine(e);
+        expect_eq(resident_pages(e, p, PAGES), LEFT, "pages in memory");
+        for (unsigned i = 0; i < PAGES; i++) {
+                struct caught c = try_load(p + i * TEST_PAGE, NULL);
+
+                expect(c.signo == (i < LEFT ? 0 : SIGBUS), "page %u: %s", i, caught_name(c));
+                expect(c.signo || !stamp_wrong(p + i * TEST_PAGE, i, 0), "page %u", i);
+        }
+        expect(fl_munmap(e, p, PAGES * TEST_PAGE) == 0, "%s", fl_strerror());
+        close_file(f);
+        close_engine(e);
+}
+
 int main(int argc, char **argv)
 {
         test_begin(argc, argv, 3, 3, 40);
@@ -119,5 +146,6 @@ int main(int argc, char **argv)
         seen_by_fstat();
         pwrite_behind_a_cut();
         grown();
+        ends_within_a_read();
         return test_end();
 }
