@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -23,6 +24,18 @@
 #define NR_UNREADABLE 16ul
 #define AT_TIMES 200ul
 #define BEHIND 3072ul
+
+/* A stream's fourth page, which comes late, and twelve that lie farther on. */
+#define STEP 32ul
+#define READERS 12
+#define READS 100
+#define FIRST_READER (10 * STEP)
+#define SLOW                                                                                       \
+        "delay=100ms@393216+4096,delay=17ms@1310720+4096,delay=41ms@1441792+4096,"                 \
+        "delay=31ms@1572864+4096,delay=23ms@1703936+4096,delay=37ms@1835008+4096,"                 \
+        "delay=19ms@1966080+4096,delay=29ms@2097152+4096,delay=43ms@2228224+4096,"                 \
+        "delay=13ms@2359296+4096,delay=47ms@2490368+4096,delay=26ms@2621440+4096,"                 \
+        "delay=34ms@2752512+4096"
 
 static struct fl_engine *engine;
 static struct fl_file *file;
@@ -88,6 +101,75 @@ static void *cut_and_forget(void *arg)
         return NULL;
 }
 
+/* One of those who read the same page again and again: it is sent away, and takes its time to come. */
+struct reader {
+        struct scene *scene;
+        uint64_t page;
+};
+
+struct scene {
+        struct fl_engine *e;
+        char *p;
+        atomic_bool stop;
+        atomic_uint tired; /* readers that have given up before anybody told them to stop */
+};
+
+static bool send_away(struct scene *s, uint64_t page)
+{
+        ssize_t bytes = fl_evict(s->e, s->p + page * PAGE, PAGE);
+
+        expect(bytes >= 0, "%s", fl_strerror());
+        return bytes > 0;
+}
+
+static void *read_on(void *arg)
+{
+        struct reader *r = arg;
+        struct scene *s = r->scene;
+
+        for (unsigned i = 0; i < READS && !atomic_load(&s->stop);) {
+                i += send_away(s, r->page);
+                expect_eq(try_load(s->p + r->page * PAGE, NULL).signo, 0, "a reader's load");
+        }
+        atomic_fetch_add(&s->tired, !atomic_load(&s->stop));
+        return NULL;
+}
+
+/* Others read pages, for ever, that lie where a stream will come to. Who waits for a page of the stream goes
+ * on when that is there, or soon after: he would never see all of them there at once. */
+static void others_read_on(void)
+{
+        struct fl_engine_config cfg = { .cache = 64 << 20, .policy = "adaptive", .faults = SLOW };
+        struct scene s = { .e = open_engine_with(cfg) };
+        struct fl_file *f = open_file(s.e, test_stamped_file("others", PAGES), O_RDONLY);
+        char *p = map_file(s.e, f, PAGES * PAGE, PROT_READ, MAP_SHARED, 0);
+        struct reader readers[READERS];
+        pthread_t thread[READERS];
+
+        test_at("others_read_on");
+        s.p = map_file(s.e, f, PAGES * PAGE, PROT_READ, MAP_SHARED, 0);
+        expect(fl_madvise(s.e, s.p, PAGES * PAGE, MADV_WILLNEED) == 0, "%s", fl_strerror());
+        expect(fl_madvise(s.e, s.p, PAGES * PAGE, MADV_RANDOM) == 0, "%s", fl_strerror());
+        check_engine(s.e);
+        for (unsigned i = 0; i < 4; i++)
+                send_away(&s, i * STEP);
+        for (unsigned i = 0; i < READERS; i++) {
+                readers[i] = (struct reader){ &s, FIRST_READER + i * STEP };
+                require(!pthread_create(&thread[i], NULL, read_on, &readers[i]), "thread");
+        }
+        for (unsigned i = 0; i < 4; i++)
+                expect_eq(try_load(p + i * STEP * PAGE, NULL).signo, 0, "the stream's load");
+        expect(!atomic_load(&s.tired), "the stream has waited for others until they gave up");
+        atomic_store(&s.stop, true);
+        for (unsigned i = 0; i < READERS; i++)
+                pthread_join(thread[i], NULL);
+        check_engine(s.e);
+        expect(fl_munmap(s.e, p, PAGES * PAGE) == 0, "%s", fl_strerror());
+        expect(fl_munmap(s.e, s.p, PAGES * PAGE) == 0, "%s", fl_strerror());
+        close_file(f);
+        close_engine(s.e);
+}
+
 int main(int argc, char **argv)
 {
         pthread_t walkers[WALKERS], cutter;
@@ -115,5 +197,6 @@ int main(int argc, char **argv)
         expect_eq(get_stats(engine).meta_bytes, tables, "somebody holds on to a table");
         close_file(file);
         close_engine(engine);
+        others_read_on();
         return test_end();
 }

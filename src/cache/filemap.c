@@ -9,6 +9,8 @@
 #include "cache/filemap.h"
 #include "util/perturb.h"
 
+#define MOST_OTHERS 8 /* pages that a fault waits for besides its own */
+
 void wait_on_page(struct wait_on *on, struct address_space *m, struct page *p, bool writeback)
 {
         on->kind = WAIT_PAGE;
@@ -127,14 +129,16 @@ enum filemap_result filemap_lock_page(struct filemap_request *rq, struct page *p
 }
 
 /* The pages of a strided window come one by one. Who has to wait for one waits for all of them, since he
- * would have to for each. The last that is not there yet, pinned; NULL: none, or they are not strided. */
+ * would have to for each. The last that is not there yet, pinned; NULL: none, or they are not strided.
+ * But not for ever: others may read pages that lie there again and again. */
 static struct page *still_coming(struct filemap_request *rq)
 {
         struct address_space *m = rq->file->mapping;
         struct page *last = NULL;
         struct ra_map map;
 
-        if (m->swap_backed || rq->advice == ADVICE_RANDOM || !m->cache->policy->map_ahead)
+        if (m->swap_backed || rq->advice == ADVICE_RANDOM || !m->cache->policy->map_ahead ||
+            rq->others == MOST_OTHERS)
                 return NULL;
         map = filemap_map_ahead(rq);
         if (map.step >= -1 && map.step <= 1)
@@ -207,6 +211,7 @@ enum filemap_result filemap_fault(struct filemap_request *rq)
                         do_async_mmap_readahead(rq, p);
                 last = rq->tried || s == PAGE_READING ? still_coming(rq) : NULL;
                 if (last) {
+                        rq->others++;
                         put_page(m, p);
                         return filemap_retry_on(rq, last);
                 }

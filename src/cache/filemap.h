@@ -30,6 +30,7 @@ struct filemap_request {
         uint32_t ra_pages; /* largest window; 0: the file's */
         bool write, exec;
         bool tried;             /* has waited once: read this page only */
+        uint8_t others;         /* pages besides its own that it has waited for */
         bool asked;             /* populate: no touch, a call that wants the page to be there */
         uint64_t fault, object; /* for the trace; object: the file's, 0: none */
         struct blk_plug *plug;
