@@ -25,6 +25,9 @@ struct pattern {
         unsigned nr;
         uint64_t cache;
         unsigned most_windows; /* or else each would be too small for the device */
+        /* For one window. The pages of a strided one come one by one, and which of them is the last so far
+         * depends on when the fault looks. */
+        unsigned most_waits;
 };
 
 /* What the trace tells. A window has a number; 0 is none. */
@@ -120,9 +123,10 @@ static void run(const struct pattern *p)
         close_file(f);
         close_engine(e);
         s = read_trace(trace);
-        expect(s->most_waits <= 1, "%s: waited %u times for one window", p->name, s->most_waits);
-        expect(s->all_waits && s->all_waits <= s->windows, "%s: %u waits, %u windows", p->name,
-               s->all_waits, s->windows);
+        expect(s->most_waits <= p->most_waits, "%s: waited %u times for one window", p->name,
+               s->most_waits);
+        expect(s->all_waits && s->all_waits <= s->windows * p->most_waits,
+               "%s: %u waits, %u windows", p->name, s->all_waits, s->windows);
         expect(s->windows <= p->most_windows, "%s: %u windows for %u pages", p->name, s->windows,
                p->nr);
         free(s);
@@ -131,12 +135,12 @@ static void run(const struct pattern *p)
 int main(int argc, char **argv)
 {
         static const struct pattern patterns[] = {
-                { "forward", 0, 1, PAGES / 2, 8 << 20, PAGES / 2 / 40 },
-                { "forward, large windows", 0, 1, PAGES, 64 << 20, PAGES / 200 },
-                { "backward", PAGES - 1, -1, PAGES / 2, 8 << 20, PAGES / 2 / 40 },
-                { "backward, large windows", PAGES - 1, -1, PAGES, 64 << 20, PAGES / 200 },
-                { "stride", 3, 64, PAGES / 64, 8 << 20, 16 },
-                { "stride, backward", PAGES - 1, -31, PAGES / 31, 8 << 20, 24 },
+                { "forward", 0, 1, PAGES / 2, 8 << 20, PAGES / 2 / 16, 1 },
+                { "forward, large windows", 0, 1, PAGES, 64 << 20, PAGES / 80, 1 },
+                { "backward", PAGES - 1, -1, PAGES / 2, 8 << 20, PAGES / 2 / 16, 1 },
+                { "backward, large windows", PAGES - 1, -1, PAGES, 64 << 20, PAGES / 80, 1 },
+                { "stride", 3, 64, PAGES / 64, 8 << 20, 32, 4 },
+                { "stride, backward", PAGES - 1, -31, PAGES / 31, 8 << 20, 48, 4 },
         };
 
         test_begin(argc, argv, 0, 0, 60);
