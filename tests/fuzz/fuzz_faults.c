@@ -28,7 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 must(device_wrap_faulty(&env, ram, spec, &dev) == err);
                 device_close(ram);
         } else if (strstr(spec, "delay")) {
-                device_close(ram); /* with a power cut its close would take as long as was asked for */
+                /* With a power cut its close would take as long as was asked for. */
+                device_close(ram);
         } else {
                 must(!device_wrap_faulty(&env, ram, spec, &dev));
                 device_close(dev);
