@@ -132,6 +132,9 @@ bool file_vma_map_pages(struct vm_fault *vmf, uint64_t first, uint64_t end);
 /* map_ahead.c: before the page of a load is shown, what the policy wants to be shown with it. => the page
  * is locked */
 void file_vma_map_ahead(struct vm_fault *vmf);
+/* Such pages next to `index`, before it or behind it, without a gap: how many, `most` at the most. */
+uint64_t pages_in_a_row(struct address_space *m, uint64_t index, bool before, uint64_t most,
+                        bool (*such)(const struct page *));
 /* store_ahead.c: before a page can be stored to, those behind it, where stores come in order. => the page
  * is locked */
 void file_vma_store_ahead(struct vm_fault *vmf);

@@ -114,8 +114,8 @@ static unsigned show_range(struct vm_fault *vmf, uint64_t index, uint64_t end)
         return shown;
 }
 
-/* Pages that are there next to `index`, before it or behind it, most of them at the most. */
-static uint64_t how_far(struct address_space *m, uint64_t index, bool before, uint64_t most)
+uint64_t pages_in_a_row(struct address_space *m, uint64_t index, bool before, uint64_t most,
+                        bool (*such)(const struct page *))
 {
         uint64_t n = 0;
 
@@ -129,7 +129,7 @@ static uint64_t how_far(struct address_space *m, uint64_t index, bool before, ui
                 bool more = p;
 
                 for (; more && left && n < most; left--, p += before ? -1 : 1) {
-                        more = is_there(p);
+                        more = such(p);
                         n += more;
                 }
                 if (leaf)
@@ -231,9 +231,11 @@ void file_vma_map_ahead(struct vm_fault *vmf)
                          behind = map.step ? map.nr : map.nr - 1 - at;
 
                 if (map.step <= 0)
-                        first -= how_far(m, vmf->index, true, min_u64(before, left_of(vmf, true)));
+                        first -= pages_in_a_row(m, vmf->index, true,
+                                                min_u64(before, left_of(vmf, true)), is_there);
                 if (map.step >= 0)
-                        end += how_far(m, vmf->index, false, min_u64(behind, left_of(vmf, false)));
+                        end += pages_in_a_row(m, vmf->index, false,
+                                              min_u64(behind, left_of(vmf, false)), is_there);
                 shown = show_range(vmf, first, vmf->index) + show_range(vmf, vmf->index + 1, end);
         }
         if (shown)

@@ -17,29 +17,10 @@
 #define MOST 512        /* of one event */
 #define WORTH_A_LOOK 1u /* dirty pages before the fault */
 
-/* Pages before `index` that have been stored to, as far as we know, in a row. */
-static uint64_t stored_before(struct address_space *m, uint64_t index)
+/* Has it been stored to, as far as we know? */
+static bool is_stored(const struct page *p)
 {
-        uint64_t most = min_u64(index, MOST), n = 0;
-
-        while (n < most) {
-                uint64_t at = index - 1 - n;
-                struct page *leaf = find_page(m, at), *p = leaf;
-                uint64_t left =
-                        at + 1 -
-                        (radix_leaf_end(&m->i_pages, at) - (1ull << radix_leaf_bits(&m->i_pages)));
-                bool more = p;
-
-                for (; more && left && n < most; left--, p--) {
-                        more = page_may_write(p) || page_state(p) == PAGE_WRITEBACK;
-                        n += more;
-                }
-                if (leaf)
-                        put_page(m, leaf);
-                if (!more)
-                        break;
-        }
-        return n;
+        return page_may_write(p) || page_state(p) == PAGE_WRITEBACK;
 }
 
 /* Of the pages from p on, those that are shown as the first is, or not shown as the first is not, and can be
@@ -175,7 +156,7 @@ void file_vma_store_ahead(struct vm_fault *vmf)
 
         if (!v->vm_shared || !guess_allowed(m))
                 return;
-        nr = stored_before(m, vmf->index);
+        nr = pages_in_a_row(m, vmf->index, true, MOST, is_stored);
         if (nr < WORTH_A_LOOK)
                 return;
         nr = min_u64(nr, filemap_map_ahead(&vmf->rq).nr);
