@@ -101,6 +101,74 @@ static void told_too_late(void)
         end(&w);
 }
 
+enum parting { DROPPED, DROPPED_OFTEN, MAPPED_ANEW, MOVED_AWAY, PARTINGS };
+
+/* The private page at `at` is no more. */
+static void part_from(struct world *w, char *at, enum parting how)
+{
+        char *elsewhere;
+
+        switch (how) {
+        case DROPPED_OFTEN: /* the engine does not remember when it was */
+                for (unsigned i = 0; i < 200; i++) {
+                        w->p[0] = 1;
+                        expect(fl_madvise(w->e, w->p, PAGE, MADV_DONTNEED) == 0, "%s",
+                               fl_strerror());
+                }
+                /* fall through */
+        case DROPPED:
+                expect(fl_madvise(w->e, at, PAGE, MADV_DONTNEED) == 0, "%s", fl_strerror());
+                return;
+        case MOVED_AWAY:
+                elsewhere = map_file(w->e, w->f, PAGE, BOTH, MAP_PRIVATE, 0);
+                require(fl_mremap(w->e, at, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, elsewhere) ==
+                                elsewhere,
+                        "%s", fl_strerror());
+                expect(fl_munmap(w->e, elsewhere, PAGE) == 0, "%s", fl_strerror());
+                /* fall through */
+        default:
+                require(fl_mmap(w->e, at, PAGE, BOTH, MAP_PRIVATE | MAP_FIXED, w->f, BAD * PAGE) ==
+                                at,
+                        "%s", fl_strerror());
+        }
+}
+
+/* The kernel tells of one store to a private page twice. The second time the store's page is no more: there
+ * is no copy to be made, behind which what the file is given later would not be seen. */
+static void store_told_too_late(enum parting how, uint32_t kind, bool shown)
+{
+        struct world w = begin(NULL, MAP_PRIVATE, true);
+        struct mmu_client *client = &w.e->mm->client;
+        char *at = w.p + BAD * PAGE, now = 0;
+        struct mmu_fault fault = { .address = (uint64_t)(uintptr_t)at,
+                                   .kind = kind,
+                                   .write = true,
+                                   .epoch = atomic_load(&client->epoch) };
+
+        test_at("a store told too late");
+        *at = 1;
+        part_from(&w, at, how);
+        if (shown)
+                now = *(volatile char *)at;
+        client->faults(client, &fault, 1);
+        check_engine(w.e); /* nothing is on its way any more */
+        now = (char)(now + 77);
+        expect(fl_pwrite(w.f, &now, 1, BAD * PAGE) == 1, "%s", fl_strerror());
+        expect_eq(*(volatile char *)at, now, "what the file holds");
+        *at = 2;
+        expect_eq(*(volatile char *)at, 2, "a store that comes");
+        end(&w);
+}
+
+static void stores_told_too_late(void)
+{
+        for (unsigned how = 0; how < PARTINGS; how++) {
+                store_told_too_late(how, MMU_FAULT_MISSING, false);
+                store_told_too_late(how, MMU_FAULT_MISSING, true);
+                store_told_too_late(how, MMU_FAULT_WP, true);
+        }
+}
+
 /* --- the MMU ------------------------------------------------------------------------------ */
 
 static const struct mmu_ops *real;
@@ -457,6 +525,7 @@ int main(int argc, char **argv)
 {
         test_begin(argc, argv, 0, 0, 60);
         told_too_late();
+        stores_told_too_late();
         for (int store = 0; store < 2; store++) {
                 no_translation(MAP_SHARED, true, store);
                 no_translation(MAP_PRIVATE, true, store);

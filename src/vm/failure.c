@@ -245,27 +245,43 @@ void mm_note_cleared(struct mm *mm, uint64_t addr, uint64_t end)
                 atomic_store(&mm->untold, TOLD);
 }
 
-/* The kernel may tell of one access twice, and of what is told the second the access may be over by now
- * and its error cleared: then nobody has asked for the page since, and nothing is to be made of it. If
- * somebody does wait, he is told to look again, and comes back as a new fault. Of what was told so long
- * ago that it cannot be known, it is not so. */
-static bool is_of_the_past(struct vm_fault *vmf)
+/* Has its address been cleared since it was told of? `unknown`: what to say if that was too long ago. */
+static bool was_cleared(const struct vm_fault *vmf, bool unknown)
 {
         struct mm *mm = vmf->mm;
         uint64_t now = atomic_load(&mm->client.epoch), at = vmf->epoch;
 
         rwlock_assert_held(&mm->lock);
-        if (vmf->asked || now - at > MM_CLEARED)
+        if (vmf->asked)
                 return false;
+        if (now - at > MM_CLEARED)
+                return unknown;
         for (; at != now; at++) {
                 const struct mm_cleared *c = &mm->cleared[at % MM_CLEARED];
 
-                if (vmf->address >= c->addr && vmf->address < c->end) {
-                        mm->mmu->ops->wake(mm->mmu, vmf->address, 1);
+                if (vmf->address >= c->addr && vmf->address < c->end)
                         return true;
-                }
         }
         return false;
+}
+
+/* The kernel may tell of one access twice, and of what is told the second the access may be over by now
+ * and its error cleared: then nobody has asked for the page since, and nothing is to be made of it. If
+ * somebody does wait, he is told to look again, and comes back as a new fault. */
+static bool is_of_the_past(struct vm_fault *vmf)
+{
+        if (!was_cleared(vmf, false))
+                return false;
+        vmf->mm->mmu->ops->wake(vmf->mm->mmu, vmf->address, 1);
+        return true;
+}
+
+bool store_is_over(struct vm_fault *vmf)
+{
+        if (!was_cleared(vmf, true))
+                return false;
+        vmf->mm->mmu->ops->wake(vmf->mm->mmu, vmf->address, 1);
+        return true;
 }
 
 enum vm_fault_result page_failed(struct vm_fault *vmf, int error, const char *tried)

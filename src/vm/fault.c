@@ -361,7 +361,9 @@ static enum vm_fault_result handle_pte_fault(struct vm_fault *vmf)
                 return do_swap_page(vmf);
         case PTE_CACHE:
                 if (vmf->write)
-                        return vmf->vma->vm_shared ? do_wp_page_shared(vmf) : do_private_wp(vmf);
+                        return vmf->vma->vm_shared  ? do_wp_page_shared(vmf)
+                               : store_is_over(vmf) ? VM_FAULT_NOPAGE
+                                                    : do_private_wp(vmf);
                 if (vmf->tries > 1) { /* another thread's fault has mapped it */
                         mmu->ops->wake(mmu, vmf->address, 1);
                         return VM_FAULT_DONE;
@@ -370,7 +372,9 @@ static enum vm_fault_result handle_pte_fault(struct vm_fault *vmf)
         default:
                 if (!vmf->write)
                         return do_read_fault(vmf);
-                return vmf->vma->vm_shared ? do_shared_fault(vmf) : do_cow_fault(vmf);
+                return vmf->vma->vm_shared  ? do_shared_fault(vmf)
+                       : store_is_over(vmf) ? VM_FAULT_NOPAGE
+                                            : do_cow_fault(vmf);
         }
 }
 

@@ -76,6 +76,10 @@ enum mmu_verdict mm_fault_inline(struct mmu_client *client, const struct mmu_fau
 void release_page(struct vm_fault *vmf);
 /* Should a mapping of this page make the next store an event? */
 bool wants_notify(const struct vma *v, const struct page *p);
+/* failure.c: is it of a store to a private page that has been made and dropped since? The kernel may tell of
+ * one store twice; a copy made for what it told the second would stay behind what the file is given later.
+ * Then the thread is told to look again, if one does wait: what it does next is a new fault. */
+bool store_is_over(struct vm_fault *vmf);
 enum vm_fault_result do_cow_fault(struct vm_fault *vmf);
 enum vm_fault_result do_private_wp(struct vm_fault *vmf);
 enum vm_fault_result result_of(struct vm_fault *vmf, enum filemap_result r);

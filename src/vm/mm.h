@@ -104,7 +104,8 @@ struct fork_step {
         enum { FORK_DROP, FORK_TAKE_FILE, FORK_TAKE_MEMORY } what;
 };
 
-/* Ranges whose errors have been cleared, the latest, by mm->client.epoch (failure.c). */
+/* Ranges whose errors have been cleared or whose private pages have gone, the latest, by mm->client.epoch
+ * (failure.c). */
 #define MM_CLEARED 64
 struct mm_cleared {
         uint64_t addr, end;
@@ -307,7 +308,7 @@ int mm_error(struct mm *mm, uint64_t addr, uint64_t len, struct failure *f);
 /* All such pages of the range are to be tried again. 0 or -errno; -ENOMEM: a hole, behind what has
  * been done. */
 int mm_error_clear(struct mm *mm, uint64_t addr, uint64_t len);
-/* What could not be had in [addr, end) is of the past. => mm->lock, write */
+/* What could not be had in [addr, end), or was private there, is of the past. => mm->lock, write */
 void mm_note_cleared(struct mm *mm, uint64_t addr, uint64_t end);
 /* The page there cannot be had, and there is no memory for a PTE to say so. */
 void mm_note_untold(struct mm *mm, uint64_t addr);

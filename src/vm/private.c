@@ -188,7 +188,7 @@ int64_t private_gone(struct mm *mm, uint64_t old)
 static void clear_ptes(struct mm *mm, uint64_t addr, uint64_t len, bool blank_too)
 {
         uint64_t start = addr, end = addr + len, stop;
-        bool failed = atomic_load(&mm->untold);
+        bool gone = atomic_load(&mm->untold);
         struct pte *p;
 
         rwlock_assert_write_held(&mm->lock);
@@ -202,7 +202,7 @@ static void clear_ptes(struct mm *mm, uint64_t addr, uint64_t len, bool blank_to
 
                         if (s == PTE_NONE || (s == PTE_BLANK && !blank_too))
                                 continue;
-                        failed |= pte_error(p) != 0;
+                        gone |= pte_error(p) != 0 || value_is_private(pte_value(p));
                         charged += private_gone(mm, pte_exchange(mm, p, PTE_NONE));
                 }
                 pte_unlock(mm, table);
@@ -210,7 +210,7 @@ static void clear_ptes(struct mm *mm, uint64_t addr, uint64_t len, bool blank_to
                 if (charged)
                         uncharge_private(mm->cache, charged);
         }
-        if (failed)
+        if (gone)
                 mm_note_cleared(mm, start, end);
 }
 

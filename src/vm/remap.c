@@ -159,6 +159,8 @@ static int move_pages(struct remap *r, bool keep)
                 return error;
         error = mm->mmu->ops->move(mm->mmu, r->from, r->to, r->old_len, keep);
         pgtable_forget(mm, error ? r->to : r->from, r->old_len);
+        if (!error)
+                mm_note_cleared(mm, r->from, r->from + r->old_len);
         return error;
 }
 
