@@ -15,11 +15,8 @@
 
 #include "bench.h"
 
-#define RECORD_BYTES 64    /* of an event in the file */
-#define AROUND_PAGES 16    /* that one fault maps */
-#define SPREAD 2654435761u /* a prime: i * SPREAD mod n meets every i < n once */
-#define MAPS 256
-#define BURST 60 /* accesses between two looks at the clock: a millisecond's at 60,000 */
+#define RECORD_BYTES 64 /* of an event in the file */
+#define BURST 60        /* accesses between two looks at the clock: a millisecond's at 60,000 */
 
 void bench_trace_name(struct work *w)
 {
@@ -70,44 +67,31 @@ static uint64_t minor_faults(const struct work *w)
         return fl_stats(w->session.engine, &stats) ? 0 : stats.faults_minor;
 }
 
-/* All that is shown is cached, in mappings of its own; no two that lie side by side become one. */
+/* All of it is cached, and none of it shown. */
 int setup_paced(struct work *w)
 {
-        uint64_t length = PART_PAGES * PAGE_SIZE, pieces = w->pages / PART_PAGES;
         int error = setup_fill(w);
 
-        if (error)
-                return error;
-        w->part = pieces ? calloc(MAPS, sizeof(*w->part)) : NULL;
-        if (!w->part)
-                return pieces ? ENOMEM : EINVAL;
-        w->part_pages = PART_PAGES;
-        for (; w->parts < MAPS; w->parts++) {
-                char *part = w->ops->map(w, w->parts * 7 % pieces * length, length);
-
-                if (part == MAP_FAILED)
-                        return errno;
-                w->part[w->parts] = part;
-        }
-        return 0;
+        if (error || w->pages < BURST)
+                return error ? error : EINVAL;
+        return w->ops->advise(w, w->memory, w->pages * PAGE_SIZE, MADV_DONTNEED) ? errno : 0;
 }
 
-/* A load in each of many mappings, which are unmapped again: each takes a fault, and no more than its own
- * pages can be shown with it. In bursts; what counts are the faults. */
+/* Loads from page after page, each with its own fault, since at random only that page is shown; and what
+ * a burst of them has shown is unmapped again. What counts are the faults. */
 int run_paced(struct work *w, struct bench_result *result)
 {
         uint64_t started = now_ns(), until = started + (uint64_t)(w->job->seconds * 1e9);
         uint64_t step = BURST * 1000000000ull / w->load->rate, due = started;
-        uint64_t before = minor_faults(w), length = w->part_pages * PAGE_SIZE;
+        uint64_t before = minor_faults(w), length = BURST * PAGE_SIZE;
 
-        for (uint64_t i = 0; now_ns() < until;) {
-                for (unsigned k = 0; k < BURST; k++, i++) {
-                        char *part = w->part[i * SPREAD % w->parts];
+        for (uint64_t at = 0; now_ns() < until; at = (at + 1) % (w->pages / BURST)) {
+                char *memory = w->memory + at * length;
 
-                        bench_keep(*(const volatile uint64_t *)part);
-                        if (w->ops->advise(w, part, length, MADV_DONTNEED))
-                                return errno;
-                }
+                for (unsigned k = 0; k < BURST; k++)
+                        bench_keep(*(const volatile uint64_t *)(memory + k * PAGE_SIZE));
+                if (w->ops->advise(w, memory, length, MADV_DONTNEED))
+                        return errno;
                 due += step;
                 wait_until(&due);
         }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * sink.h - what is between the threads that write events (trace.c) and the thread that writes the
- * file (writer.c, names.c): one mapping, a table of owners and the rings.
+ * file (writer.c, names.c): one mapping, from trace_start() to trace_stop(). Who owns which ring, and
+ * how far it is filled, is in struct trace, which outlives it.
  */
 #ifndef FL_TRACE_SINK_H
 #define FL_TRACE_SINK_H
@@ -9,28 +10,19 @@
 #include <pthread.h>
 
 #include "trace/format.h"
+#include "trace/ticks.h"
 #include "util/lock.h"
 
-#define RINGS 128
 #define RING_RECORDS 32768              /* a power of two */
 #define WAKE_RECORDS (RING_RECORDS / 4) /* so many wait: the writer is woken */
 #define BUFFER_SIZE (256u << 10)
 #define THREADS_KNOWN 4096u /* a power of two */
 
-struct ring {
-        _Alignas(64) _Atomic uint64_t head; /* next to write; the owner's */
-        uint64_t tail_seen;                 /* the owner's last look at tail */
-        uint64_t woken;                     /* the owner's: head when it last woke the writer */
-        _Alignas(64) _Atomic uint64_t tail; /* next to drain; the writer's */
-        _Alignas(64) struct trace_record record[RING_RECORDS];
-};
-
 struct trace_sink {
         struct trace *trace;
-        uint64_t generation; /* unique in the process */
         pthread_t writer;
-        _Atomic uint32_t turn;      /* futex word: bumped to wake the writer */
-        _Atomic bool stop, crowded; /* crowded: a thread found no ring since the writer looked */
+        _Atomic bool stop;
+        struct ticks ticks; /* what `time` of the records in the rings is */
         /* the writer's: */
         int fd;
         int error;              /* the first failed write, -errno */
@@ -44,9 +36,8 @@ struct trace_sink {
         struct trace_counters counters;
         uint32_t thread[THREADS_KNOWN]; /* that have been named, by a hash of the tid; 0: free */
         _Alignas(64) char buffer[BUFFER_SIZE];
-        _Atomic uint64_t owner[RINGS]; /* serial << 32 | tid; 0: free */
-        char path[256];                /* (c) the end of it, for people */
-        struct ring ring[RINGS];
+        char path[256]; /* (c) the end of it, for people */
+        _Alignas(64) struct trace_record record[TRACE_RINGS][RING_RECORDS];
 };
 
 static inline struct trace_sink *sink_of(struct trace *t)
@@ -57,8 +48,12 @@ static inline void trace_drop(struct trace *t, uint64_t n)
 {
         atomic_fetch_add_explicit(&t->dropped, n, memory_order_relaxed);
 }
-/* trace.c: from now on nobody writes to a sink of t's that was taken away. */
-void trace_wait_for_emitters(void);
+/* trace.c: who writes to a sink of t's from now on will be seen by trace_wait_for_emitters(). */
+void trace_expect_emitters(struct trace *t);
+/* t's sink was taken away: waits until nobody writes to it. */
+void trace_wait_for_emitters(struct trace *t);
+/* The thread that owns the ring is no more. */
+bool trace_owner_is_gone(uint64_t owner);
 
 /* writer.c: the buffer's next `size` bytes, for one record. NULL: nothing can be written any more. */
 void *sink_place(struct trace_sink *s, size_t size);

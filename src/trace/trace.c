@@ -2,55 +2,45 @@
  *
  * trace.c - rings that the threads write; writer.c has the thread that drains them to the file.
  *
- * Interface: trace.h. The sink (sink.h), made by trace_start(), is one mapping: a table of owners and
- * the rings. A thread claims a ring by compare-and-swap on its first event and keeps it; it remembers
- * rings of the last two sinks it wrote to, by the sink's generation, so that two engines and a
- * stop followed by a start find the right one. A ring has one producer (its owner; an event from
- * a signal handler that interrupts one being written is dropped) and one consumer (the writer).
+ * Interface: trace.h. A thread claims a ring of a trace by compare-and-swap on its first event, and
+ * keeps it until it ends, whether tracing is on or not; it remembers those of the last two traces that
+ * it wrote to. A ring has one producer (its owner; an event from a signal handler that interrupts one
+ * being written is dropped) and one consumer (the writer). The records are in the sink (sink.h), a
+ * mapping that is there from trace_start() to trace_stop().
  *
- * Stopping: writers announce themselves in `inflight` before they look at t->sink, trace_stop()
- * takes t->sink away and then waits until it has seen every counter at zero, so that nobody
- * holds the sink when it is unmapped.
+ * Stopping: an owner marks its ring busy, and then looks whether there is a sink; trace_stop() takes the
+ * sink away, and then looks which rings are busy, and waits for those. Each has to see what the other
+ * wrote first. An event has no fence for that: membarrier(2) puts one into all threads, once, when a
+ * trace stops. Where it may not be called, every event has its own.
  */
+#include <errno.h>
+#include <linux/membarrier.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "trace/sink.h"
+
+#define UNSEEN_US 10000
 
 /* What a thread knows about its rings. */
 static _Thread_local struct {
         uint32_t serial; /* never used twice, unlike a tid */
-        bool busy;
         unsigned next;
         struct {
-                uint64_t generation;
-                struct ring *ring;
+                uint64_t id; /* of the trace */
+                struct trace_ring *ring;
         } known[2];
 } self;
 
 static _Atomic uint32_t serials;
-static struct {
-        _Alignas(64) _Atomic uint32_t n;
-} inflight[64];
-
-/* The threads that were writing are not in a child of fork(): it would wait for them for ever. But the
- * one that forks is there, which may be in a signal handler that has interrupted it. */
-static void forget_emitters(void)
-{
-        for (unsigned i = 0; i < ARRAY_SIZE(inflight); i++)
-                atomic_store(&inflight[i].n, 0);
-        if (self.busy)
-                atomic_store(&inflight[self.serial % ARRAY_SIZE(inflight)].n, 1);
-}
-
-__attribute__((constructor)) static void register_fork_handler(void)
-{
-        pthread_atfork(NULL, NULL, forget_emitters);
-}
+static _Atomic uint64_t ids;
 
 void trace_init(struct trace *t)
 {
         memset(t, 0, sizeof *t);
+        t->id = atomic_fetch_add_explicit(&ids, 1, memory_order_relaxed) + 1;
 }
 
 uint64_t trace_dropped(struct trace *t)
@@ -58,121 +48,148 @@ uint64_t trace_dropped(struct trace *t)
         return atomic_load_explicit(&t->dropped, memory_order_relaxed);
 }
 
-/* The caller's ring of this sink: the one it had before, or a free one. NULL: none is free. Then it comes
- * here with each event, as all do that have none: it must cost others nothing, so it writes nowhere. */
-static struct ring *claim_ring(struct trace_sink *s)
+/* The caller's ring: the one it had before, or a free one. NULL: none is free. Then it comes here with
+ * each event, as all do that have none: it must cost others nothing, so it writes nowhere. */
+static struct trace_ring *claim_ring(struct trace *t)
 {
         uint64_t me = (uint64_t)self.serial << 32 | thread_id(), owner;
-        unsigned first = RINGS; /* that is free */
+        unsigned first = TRACE_RINGS; /* that is free */
 
-        for (unsigned i = 0; i < RINGS; i++) {
-                owner = atomic_load_explicit(&s->owner[i], memory_order_relaxed);
+        for (unsigned i = 0; i < TRACE_RINGS; i++) {
+                owner = atomic_load_explicit(&t->owner[i], memory_order_relaxed);
                 if (owner == me)
-                        return &s->ring[i];
-                if (!owner && first == RINGS)
+                        return &t->ring[i];
+                if (!owner && first == TRACE_RINGS)
                         first = i;
         }
-        for (unsigned i = first; i < RINGS; i++) {
-                owner = atomic_load_explicit(&s->owner[i], memory_order_relaxed);
-                if (!owner && atomic_compare_exchange_strong(&s->owner[i], &owner, me))
-                        return &s->ring[i];
+        for (unsigned i = first; i < TRACE_RINGS; i++) {
+                owner = atomic_load_explicit(&t->owner[i], memory_order_relaxed);
+                if (!owner && atomic_compare_exchange_strong(&t->owner[i], &owner, me))
+                        return &t->ring[i];
         }
-        if (!atomic_load_explicit(&s->crowded, memory_order_relaxed))
-                atomic_store_explicit(&s->crowded, true, memory_order_relaxed);
+        if (!atomic_load_explicit(&t->crowded, memory_order_relaxed))
+                atomic_store_explicit(&t->crowded, true, memory_order_relaxed);
         return NULL;
 }
 
-static struct ring *find_ring(struct trace_sink *s)
+/* A signal handler may come in between, and remember the same: it takes the next place. */
+static struct trace_ring *learn_ring(struct trace *t)
 {
-        struct ring *ring;
+        unsigned slot = self.next++ % ARRAY_SIZE(self.known);
+        struct trace_ring *ring;
 
-        for (unsigned i = 0; i < ARRAY_SIZE(self.known); i++)
-                if (likely(self.known[i].generation == s->generation))
-                        return self.known[i].ring;
-        ring = claim_ring(s);
-        if (ring) {
-                unsigned slot = self.next++ % ARRAY_SIZE(self.known);
-
-                self.known[slot].generation = s->generation;
-                self.known[slot].ring = ring;
-        }
+        if (!self.serial)
+                self.serial = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed) + 1;
+        ring = claim_ring(t);
+        if (!ring)
+                return NULL;
+        self.known[slot].id = 0;
+        atomic_signal_fence(memory_order_seq_cst);
+        self.known[slot].ring = ring;
+        atomic_signal_fence(memory_order_seq_cst);
+        self.known[slot].id = t->id;
         return ring;
 }
 
-/* A free place of the ring, or NULL. Where a part of it is waiting, the writer is to look now: it may be
- * asleep for longer than the rest lasts. It is told again only when as much has come on top. */
-static struct trace_record *reserve(struct trace_sink *s, struct ring *ring, uint64_t head)
+/* A signal handler that comes in between may leave another trace's ring in the same place. */
+static inline bool is_ring_of(const struct trace *t, const struct trace_ring *ring)
 {
-        if (unlikely(head - ring->tail_seen >= WAKE_RECORDS)) {
-                ring->tail_seen = atomic_load_explicit(&ring->tail, memory_order_acquire);
-                if (head - ring->tail_seen >= WAKE_RECORDS && head - ring->woken >= WAKE_RECORDS) {
-                        ring->woken = head;
-                        atomic_fetch_add_explicit(&s->turn, 1, memory_order_relaxed);
-                        futex_wake(&s->turn, 1);
-                }
-                if (head - ring->tail_seen == RING_RECORDS)
-                        return NULL;
-        }
-        return &ring->record[head % RING_RECORDS];
+        return (uintptr_t)ring - (uintptr_t)t->ring < sizeof(t->ring);
 }
 
-static bool append(struct trace_sink *s, const struct trace_record *record)
+static inline struct trace_ring *find_ring(struct trace *t)
 {
-        struct ring *ring = find_ring(s);
-        struct trace_record *place;
-        uint64_t head;
+        for (unsigned i = 0; i < ARRAY_SIZE(self.known); i++)
+                if (likely(self.known[i].id == t->id)) {
+                        struct trace_ring *ring;
 
-        if (!ring)
-                return false;
-        head = atomic_load_explicit(&ring->head, memory_order_relaxed);
-        place = reserve(s, ring, head);
-        if (!place)
-                return false;
-        *place = *record;
-        atomic_store_explicit(&ring->head, head + 1, memory_order_release);
-        return true;
+                        atomic_signal_fence(memory_order_seq_cst);
+                        ring = *(struct trace_ring *volatile *)&self.known[i].ring;
+                        if (likely(is_ring_of(t, ring)))
+                                return ring;
+                }
+        return learn_ring(t);
+}
+
+/* Is there a place in the ring? Where a part of it is waiting, the writer is to look now: it may be asleep
+ * for longer than the rest lasts. It is told again only when as much has come on top. */
+static bool has_place(struct trace *t, struct trace_ring *ring, uint64_t head)
+{
+        if (likely(head - ring->tail_seen < WAKE_RECORDS))
+                return true;
+        ring->tail_seen = atomic_load_explicit(&ring->tail, memory_order_acquire);
+        if (head - ring->tail_seen >= WAKE_RECORDS && head - ring->woken >= WAKE_RECORDS) {
+                ring->woken = head;
+                atomic_fetch_add_explicit(&t->turn, 1, memory_order_relaxed);
+                futex_wake(&t->turn, 1);
+        }
+        return head - ring->tail_seen < RING_RECORDS;
 }
 
 void trace_write(struct trace *t, enum trace_event ev, uint64_t fault, uint64_t object, uint64_t a,
                  uint64_t b, uint64_t c, uint64_t d)
 {
+        struct trace_ring *ring = find_ring(t);
         struct trace_sink *s;
-        _Atomic uint32_t *count;
+        uint64_t head;
 
-        if (self.busy) {
+        if (unlikely(!ring || atomic_load_explicit(&ring->busy, memory_order_relaxed))) {
                 trace_drop(t, 1);
                 return;
         }
-        self.busy = true;
+        if (likely(atomic_load_explicit(&t->fenced_from_afar, memory_order_relaxed)))
+                atomic_store_explicit(&ring->busy, true, memory_order_relaxed);
+        else
+                atomic_store(&ring->busy, true); /* and only then looks */
         atomic_signal_fence(memory_order_seq_cst);
-        if (unlikely(!self.serial))
-                self.serial = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed) + 1;
-        count = &inflight[self.serial % ARRAY_SIZE(inflight)].n;
-        atomic_fetch_add(count, 1);
         s = sink_of(t);
-        if (s) {
-                struct trace_record record = {
-                        .time = now_ns(),
-                        .fault = fault,
-                        .tid = thread_id(),
-                        .event = (uint16_t)ev,
-                        .size = sizeof record,
-                        .arg = { a, b, c, d },
-                        .object = object,
-                };
-
-                if (!append(s, &record))
+        if (likely(s)) {
+                head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+                if (likely(has_place(t, ring, head))) {
+                        s->record[ring - t->ring][head % RING_RECORDS] = (struct trace_record){
+                                .time = ticks_now(&s->ticks),
+                                .fault = fault,
+                                .tid = thread_id(),
+                                .event = (uint16_t)ev,
+                                .size = sizeof(struct trace_record),
+                                .arg = { a, b, c, d },
+                                .object = object,
+                        };
+                        atomic_store_explicit(&ring->head, head + 1, memory_order_release);
+                } else {
                         trace_drop(t, 1);
+                }
         }
-        atomic_fetch_sub(count, 1);
-        atomic_signal_fence(memory_order_seq_cst);
-        self.busy = false;
+        atomic_store_explicit(&ring->busy, false, memory_order_release);
 }
 
-void trace_wait_for_emitters(void)
+static bool fence_all(int command)
 {
-        for (unsigned i = 0; i < ARRAY_SIZE(inflight); i++)
-                while (atomic_load(&inflight[i].n))
+        return syscall(SYS_membarrier, command, 0, 0) == 0;
+}
+
+void trace_expect_emitters(struct trace *t)
+{
+        if (fence_all(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED))
+                atomic_store(&t->fenced_from_afar, true);
+}
+
+bool trace_owner_is_gone(uint64_t owner)
+{
+        return syscall(SYS_tgkill, getpid(), (pid_t)(uint32_t)owner, 0) && errno == ESRCH;
+}
+
+/* A thread may have ended in the middle of an event: in a signal handler, which came in between. */
+void trace_wait_for_emitters(struct trace *t)
+{
+        if (atomic_load(&t->fenced_from_afar) && !fence_all(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) {
+                /* Forbidden meanwhile; but nothing that was written stays unseen for so long. */
+                atomic_store(&t->fenced_from_afar, false);
+                usleep(UNSEEN_US);
+        }
+        for (unsigned i = 0; i < TRACE_RINGS; i++)
+                while (atomic_load(&t->ring[i].busy) &&
+                       !trace_owner_is_gone(atomic_load(&t->owner[i])))
                         sched_yield();
 }
 

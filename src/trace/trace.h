@@ -4,7 +4,7 @@
  *
  * Interface:
  *   - trace_emit() is called on the fault path: it allocates nothing, takes no lock, makes no
- *     system call but the vDSO clock and, each time a quarter of a ring waits, one futex wake;
+ *     system call but, each time a quarter of a ring waits, one futex wake;
  *     when nobody looks it is one test, and what would be told is not worked out.
  *   - Each thread writes a ring of its own, claimed from a fixed set on its first event.
  *   - A writer thread drains the rings to the file in order of time as far as one drain goes;
@@ -21,10 +21,11 @@
 #include "util/base.h"
 
 #define TRACE_MAGIC "FLTRACE1"
+#define TRACE_RINGS 128
 
 /* One event, as in memory so in the file (little endian). */
 struct trace_record {
-        uint64_t time;  /* CLOCK_MONOTONIC, ns */
+        uint64_t time;  /* CLOCK_MONOTONIC, ns; in a ring ticks (trace/ticks.h) */
         uint64_t fault; /* 0: belongs to no fault */
         uint32_t tid;
         uint16_t event; /* enum trace_event */
@@ -41,17 +42,39 @@ struct trace_counters {
         uint64_t cache, dirty, queue, budget;
 };
 
+/* Where one thread is in its ring. Not shared between caches, wherever the struct lies. */
+struct trace_ring {
+        /* the owner's: */
+        _Atomic uint64_t head;     /* next to write */
+        uint64_t tail_seen, woken; /* its last look at tail; head when it last woke the writer */
+        _Atomic bool busy;         /* it is writing, or about to: the sink stays */
+        char apart[64];
+        /* the writer's: */
+        _Atomic uint64_t tail; /* next to drain */
+        uint64_t told;         /* ns, the time of the last that was drained */
+        char apart_too[64];
+};
+
 struct trace {
         struct stats stats; /* always on */
+        /* looked at with every event: */
         _Atomic bool on;
-        bool quiet; /* (c) nothing is said when tracing has to stop: trace_stop() returns it */
-        _Atomic uint64_t next_fault, next_object;
-        _Atomic uint64_t dropped;          /* events lost since trace_start() */
-        struct trace_sink *sink;           /* rings and writer; NULL until trace_start() */
+        _Atomic bool fenced_from_afar; /* owners need no fence of their own */
+        bool quiet;  /* (c) nothing is said when tracing has to stop: trace_stop() returns it */
+        uint64_t id; /* (c) unique in the process, from trace_init() */
+        struct trace_sink *sink;           /* records and writer; NULL until trace_start() */
         struct trace_named *_Atomic named; /* names that the writer has not written yet */
         /* Asked by the writer now and then; it must not block. NULL: there are none. */
         void (*_Atomic counters)(void *arg, struct trace_counters *out);
         void *counters_arg; /* (c) once `counters` is set */
+        /* Threads and their rings. They stay when a trace stops: who is late looks at its own. */
+        _Atomic bool crowded;                /* a thread found no ring since the writer looked */
+        _Atomic uint32_t turn;               /* futex word: bumped to wake the writer */
+        _Atomic uint64_t owner[TRACE_RINGS]; /* serial << 32 | tid; 0: free */
+        struct trace_ring ring[TRACE_RINGS];
+        /* written to with every fault: */
+        _Atomic uint64_t next_fault, next_object;
+        _Atomic uint64_t dropped; /* events lost since trace_start() */
 };
 
 void trace_init(struct trace *t);

@@ -28,8 +28,6 @@
 #define AHEAD 5      /* of nice(2) */
 #define GIVE_BACK 64 /* records */
 
-static _Atomic uint64_t generations;
-
 /* ---- to the file ---- */
 
 /* 0 or -errno; of what is written in part the rest follows. */
@@ -102,12 +100,13 @@ void *sink_place(struct trace_sink *s, size_t size)
         return place;
 }
 
-static void put_record(struct trace_sink *s, const struct trace_record *record)
+static void put_record(struct trace_sink *s, const struct trace_record *record, uint64_t time)
 {
         struct trace_record *place = sink_place(s, sizeof *record);
 
         if (place) {
                 *place = *record;
+                place->time = time;
                 s->events++;
         } else {
                 trace_drop(s->trace, 1);
@@ -130,57 +129,55 @@ static void put_own(struct trace_sink *s, enum trace_event event, const uint64_t
 
 /* What one drain takes from one ring. */
 struct pending {
-        struct ring *ring;
+        struct trace_ring *ring;
+        const struct trace_record *record; /* all of them */
         uint64_t tail, head;
-        uint64_t time; /* of the first */
+        uint64_t tick; /* of the first */
 };
 
-static struct trace_record *first_of(struct pending *p)
+static const struct trace_record *first_of(const struct pending *p)
 {
-        return &p->ring->record[p->tail % RING_RECORDS];
+        return &p->record[p->tail % RING_RECORDS];
 }
 
 static unsigned collect(struct trace_sink *s, struct pending *pending)
 {
+        struct trace *t = s->trace;
         unsigned n = 0;
 
-        for (unsigned i = 0; i < RINGS; i++) {
-                struct pending p = { .ring = &s->ring[i] };
+        for (unsigned i = 0; i < TRACE_RINGS; i++) {
+                struct pending p = { .ring = &t->ring[i], .record = s->record[i] };
 
-                if (!atomic_load(&s->owner[i]))
+                if (!atomic_load_explicit(&t->owner[i], memory_order_relaxed))
                         continue;
                 p.tail = atomic_load_explicit(&p.ring->tail, memory_order_relaxed);
                 p.head = atomic_load_explicit(&p.ring->head, memory_order_acquire);
                 if (p.tail == p.head)
                         continue;
-                p.time = first_of(&p)->time;
+                p.tick = first_of(&p)->time;
                 pending[n++] = p;
         }
         return n;
 }
 
-/* Threads are told by name before their first event. */
-static void name_thread_of(struct trace_sink *s, const struct trace_record *record)
-{
-        sink_name_thread(s, record->tid);
-        if (record->event == TRACE_FAULT_BEGIN && record->arg[2])
-                sink_name_thread(s, (uint32_t)record->arg[2]);
-}
-
-/* Puts what one ring holds up to `until` into the file, its first record in any case. */
+/* Puts what one ring holds up to `until` into the file, its first record in any case. Threads are told by
+ * name before their first event. */
 static void put_run(struct trace_sink *s, struct pending *p, uint64_t until)
 {
+        sink_name_thread(s, first_of(p)->tid); /* all are the owner's */
         do {
                 const struct trace_record *record = first_of(p);
 
-                name_thread_of(s, record);
-                put_record(s, record);
+                if (record->event == TRACE_FAULT_BEGIN && record->arg[2])
+                        sink_name_thread(s, (uint32_t)record->arg[2]);
+                p->ring->told = max_u64(p->ring->told, ticks_to_ns(&s->ticks, record->time));
+                put_record(s, record, p->ring->told);
                 if (++p->tail == p->head)
                         break;
                 if (p->tail % GIVE_BACK == 0) /* a write may take long */
                         atomic_store_explicit(&p->ring->tail, p->tail, memory_order_release);
-                p->time = first_of(p)->time;
-        } while (p->time <= until);
+                p->tick = first_of(p)->time;
+        } while (p->tick <= until);
         atomic_store_explicit(&p->ring->tail, p->tail, memory_order_release);
 }
 
@@ -188,7 +185,7 @@ static void put_run(struct trace_sink *s, struct pending *p, uint64_t until)
  * for a while before another has an event. True if there was anything. */
 static bool drain(struct trace_sink *s)
 {
-        struct pending pending[RINGS];
+        struct pending pending[TRACE_RINGS];
         unsigned n;
         bool any;
 
@@ -196,17 +193,18 @@ static bool drain(struct trace_sink *s)
         n = collect(s, pending);
         any = n > 0;
 
+        ticks_look(&s->ticks);
         sink_write_names(s);
         while (n) {
                 struct pending *oldest = &pending[0];
-                uint64_t until = UINT64_MAX; /* the first time of the others */
+                uint64_t until = UINT64_MAX; /* the first tick of the others */
 
                 for (unsigned i = 1; i < n; i++) {
-                        if (pending[i].time < oldest->time) {
-                                until = oldest->time;
+                        if (pending[i].tick < oldest->tick) {
+                                until = oldest->tick;
                                 oldest = &pending[i];
                         } else {
-                                until = min_u64(until, pending[i].time);
+                                until = min_u64(until, pending[i].tick);
                         }
                 }
                 put_run(s, oldest, until);
@@ -252,20 +250,21 @@ void trace_set_counters(struct trace *t, void (*counters)(void *arg, struct trac
 }
 
 /* Frees the rings of threads that have ended, when somebody has found none. */
-static void reclaim_rings(struct trace_sink *s)
+static void reclaim_rings(struct trace *t)
 {
-        if (!atomic_exchange(&s->crowded, false))
+        if (!atomic_exchange(&t->crowded, false))
                 return;
-        for (unsigned i = 0; i < RINGS; i++) {
-                uint64_t owner = atomic_load(&s->owner[i]);
-                struct ring *ring = &s->ring[i];
+        for (unsigned i = 0; i < TRACE_RINGS; i++) {
+                uint64_t owner = atomic_load(&t->owner[i]);
+                struct trace_ring *ring = &t->ring[i];
 
-                if (!owner || !syscall(SYS_tgkill, getpid(), (pid_t)(uint32_t)owner, 0) ||
-                    errno != ESRCH)
+                if (!owner || !trace_owner_is_gone(owner))
                         continue;
                 /* Nobody writes here any more; an event may be left for the next drain. */
-                if (atomic_load(&ring->head) == atomic_load(&ring->tail))
-                        atomic_store(&s->owner[i], 0);
+                if (atomic_load(&ring->head) == atomic_load(&ring->tail)) {
+                        atomic_store(&ring->busy, false);
+                        atomic_store(&t->owner[i], 0);
+                }
         }
 }
 
@@ -347,18 +346,19 @@ static void go_before_others(void)
 static void *writer_main(void *arg)
 {
         struct trace_sink *s = arg;
+        struct trace *t = s->trace;
 
         go_before_others();
         while (!atomic_load(&s->stop)) {
-                uint32_t turn = atomic_load(&s->turn);
+                uint32_t turn = atomic_load(&t->turn);
 
                 drain(s);
                 tell_lost(s);
                 tell_counters(s, false);
                 flush_buffer(s);
-                reclaim_rings(s);
+                reclaim_rings(t);
                 if (!atomic_load(&s->stop))
-                        futex_wait(&s->turn, turn, DRAIN_NS);
+                        futex_wait(&t->turn, turn, DRAIN_NS);
         }
         while (drain(s))
                 ;
@@ -442,12 +442,13 @@ int trace_start(struct trace *t, const char *path)
         if (s == MAP_FAILED)
                 return -errno;
         s->trace = t;
-        s->generation = atomic_fetch_add(&generations, 1) + 1;
         keep_path(s, path);
         s->fd = open_file(path, &err);
         if (s->fd >= 0)
                 err = write_header(s);
         atomic_store(&t->dropped, 0);
+        ticks_start(&s->ticks);
+        trace_expect_emitters(t);
         if (!err)
                 err = start_writer(s);
         if (err) {
@@ -468,10 +469,10 @@ int trace_stop(struct trace *t)
                 return 0;
         atomic_store(&t->on, false);
         __atomic_store_n(&t->sink, NULL, __ATOMIC_SEQ_CST);
-        trace_wait_for_emitters();
+        trace_wait_for_emitters(t);
         atomic_store(&s->stop, true);
-        atomic_fetch_add(&s->turn, 1);
-        futex_wake(&s->turn, 1);
+        atomic_fetch_add(&t->turn, 1);
+        futex_wake(&t->turn, 1);
         pthread_join(s->writer, NULL);
         trace_forget_names(t);
         atomic_store(&t->counters, NULL);

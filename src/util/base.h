@@ -23,6 +23,13 @@
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
+/* atomic_thread_fence(), of which gcc's ThreadSanitizer knows nothing and says so: there it is the compiler's,
+ * which is all that loads from loads and stores from stores need on x86. */
+#ifdef __SANITIZE_THREAD__
+#define memory_fence(order) atomic_signal_fence(order)
+#else
+#define memory_fence(order) atomic_thread_fence(order)
+#endif
 
 static inline uint64_t min_u64(uint64_t a, uint64_t b)
 {

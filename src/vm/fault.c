@@ -378,13 +378,14 @@ static enum vm_fault_result handle_pte_fault(struct vm_fault *vmf)
         }
 }
 
-/* L2 */
+/* L2. That it may is no news: FIND_VMA has told what is allowed. */
 static bool access_ok(struct vm_fault *vmf)
 {
         int prot = vmf->vma->vm_prot;
         bool ok = vmf->write ? prot & PROT_WRITE : prot & (PROT_READ | PROT_WRITE | PROT_EXEC);
 
-        trace_fault(vmf, ACCESS, ok, vmf->write, (uint64_t)prot, 0);
+        if (!ok)
+                trace_fault(vmf, ACCESS, ok, vmf->write, (uint64_t)prot, 0);
         return ok;
 }
 

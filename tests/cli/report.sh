@@ -67,7 +67,7 @@ for seed in 1 2 3 4 5 6 7 8; do
 done
 
 # --- a million events. Memory as a disk, for many faults in little time.
-traced million ram:64M --pattern random --count "${TOUCHES:-92000}" --cache 32M --readahead 4K --seed 3
+traced million ram:64M --pattern random --count "${TOUCHES:-105000}" --cache 32M --readahead 4K --seed 3
 "$FAULTLINE" report million --json >json || fail "million"
 check json
 # Those that were lost on a machine that is busy happened too.

@@ -35,7 +35,7 @@ head -c $(($(wc -c <mixed) - 1000)) mixed >short
 "$FAULTLINE" report short -o short.html 2>err && fail "short: whole, as a page"
 
 # Memory as a disk, for many faults in little time.
-traced million ram:64M --pattern random --count 92000 --cache 32M --readahead 4K --seed 3
+traced million ram:64M --pattern random --count 110000 --cache 32M --readahead 4K --seed 3
 "$FAULTLINE" report million -o million.html || fail "million"
 
 # A run that touches nothing.

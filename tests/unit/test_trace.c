@@ -5,13 +5,18 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/ucontext.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -299,6 +304,21 @@ Test(trace, file_is_nearly_in_order, .init = set_up, .fini = tear_down, .timeout
         cr_assert_lt(late * 20, records, "%lu of %lu", late, records);
 }
 
+static void forbid_membarrier(void)
+{
+        struct sock_filter code[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        struct sock_fprog filter = { .len = ARRAY_SIZE(code), .filter = code };
+
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+            syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter))
+                cr_skip_test("seccomp filters are not allowed");
+}
+
 /* Starting and stopping under fire: nothing is used after it has been freed, and each file
  * is whole. */
 static _Atomic bool quit;
@@ -311,7 +331,8 @@ static void *emit_until_quit(void *arg)
         return NULL;
 }
 
-Test(trace, stop_and_start_under_fire, .init = set_up, .fini = tear_down, .timeout = 60)
+/* From that round on membarrier(2) does not work. */
+static void stop_and_start(int without_from, bool at_stop)
 {
         pthread_t threads[3];
         uint64_t dropped;
@@ -319,15 +340,35 @@ Test(trace, stop_and_start_under_fire, .init = set_up, .fini = tear_down, .timeo
 
         for (unsigned i = 0; i < 3; i++)
                 pthread_create(&threads[i], NULL, emit_until_quit, NULL);
-        for (unsigned round = 0; round < 30; round++) {
+        for (int round = 0; round < 30; round++) {
+                if (round == without_from && !at_stop)
+                        forbid_membarrier();
                 cr_assert_eq(trace_start(&trace[0], path[0]), 0);
-                usleep(1000 * (round % 4));
+                usleep(1000 * (unsigned)(round % 4));
+                if (round == without_from && at_stop)
+                        forbid_membarrier();
                 cr_assert_eq(trace_stop(&trace[0]), 0);
                 free(load(path[0], &n, &dropped));
         }
         atomic_store(&quit, true);
         for (unsigned i = 0; i < 3; i++)
                 pthread_join(threads[i], NULL);
+}
+
+Test(trace, stop_and_start_under_fire, .init = set_up, .fini = tear_down, .timeout = 60)
+{
+        stop_and_start(-1, false);
+}
+
+/* Then each event has a fence. */
+Test(trace, without_membarrier, .init = set_up, .fini = tear_down, .timeout = 60)
+{
+        stop_and_start(0, false);
+}
+
+Test(trace, membarrier_goes_away, .init = set_up, .fini = tear_down, .timeout = 60)
+{
+        stop_and_start(15, true);
 }
 
 static void *emit_one(void *arg)
@@ -399,6 +440,71 @@ Test(trace, events_from_signal_handlers, .init = set_up, .fini = tear_down, .tim
 }
 
 /* A name given by mistake must not cost the data behind it, nor wait for a reader. */
+#ifdef __x86_64__
+/* A thread that writes to one trace has its handler write to another for the first time, after each of the
+ * instructions of an event in turn: what it knows of its rings changes under it. */
+#define TRAP_FLAG 0x100
+
+static struct trace others[2];
+static volatile unsigned steps_left;
+static volatile bool stepped;
+
+static void step(int signo, siginfo_t *info, void *context)
+{
+        ucontext_t *uc = context;
+
+        (void)signo, (void)info;
+        if (steps_left--)
+                return;
+        stepped = true;
+        uc->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
+        trace_write(&others[1], TRACE_WAKE, 7, 0, 7, 7, 7, 7);
+}
+
+static void single_steps(bool on)
+{
+        unsigned long flags = __builtin_ia32_readeflags_u64();
+
+        __builtin_ia32_writeeflags_u64(on ? flags | TRAP_FLAG : flags & ~TRAP_FLAG);
+}
+
+static void know_nothing(void)
+{
+        for (unsigned i = 0; i < 2; i++) {
+                trace_init(&others[i]);
+                trace_write(&others[i], TRACE_PTE, 1, 0, 1, 1, 1, 1);
+        }
+        trace_init(&others[0]);
+        trace_init(&others[1]);
+}
+
+Test(trace, handler_writes_to_another_trace, .init = set_up, .fini = tear_down, .timeout = 60)
+{
+        struct sigaction sa = { .sa_sigaction = step, .sa_flags = SA_SIGINFO };
+        uint64_t dropped;
+        unsigned events = 0;
+        size_t n;
+
+        sigaction(SIGTRAP, &sa, NULL);
+        cr_assert_eq(trace_start(&trace[0], path[0]), 0);
+        for (unsigned at = 0; !at || stepped; at++, events += 2) {
+                know_nothing();
+                trace_write(&trace[0], TRACE_PTE, 9, 0, 9, 9, 9, 9);
+                trace_write(&others[0], TRACE_PTE, 1, 0, 1, 1, 1, 1);
+                stepped = false;
+                steps_left = at;
+                single_steps(true);
+                trace_write(&trace[0], TRACE_PTE, 9, 0, 9, 9, 9, 9);
+                single_steps(false);
+        }
+        cr_assert_geq(events, 40);
+        cr_assert_eq(trace_stop(&trace[0]), 0);
+        free(load(path[0], &n, &dropped));
+        cr_assert_eq(n, events);
+        cr_assert_eq(dropped, 0);
+}
+#endif
+
 Test(trace, nothing_but_traces_is_written_over, .init = set_up, .fini = tear_down)
 {
         struct stat st;
