@@ -449,6 +449,7 @@ static unsigned left_beside(const char *silent, const char *path)
                 fds[i] = connect_to(silent);
                 require(fds[i] >= 0, "connect: %s", strerror(errno));
         }
+        usleep(100000); /* so that all have been let in: where they took its places it has to wait */
         expect_eq(ask(path, "GET /metrics HTTP/1.0\r\n\r\n"), 200, "status");
         n = count_open(fds);
         for (unsigned i = 0; i < PLACES; i++)

@@ -29,7 +29,7 @@
 #define LISTENERS 2
 #define CLIENTS_EACH 8 /* of a listener: scrapers take no place from who looks at the engine */
 #define CLIENTS (LISTENERS * CLIENTS_EACH)
-#define ANSWER_MAX (2u << 20)
+#define ANSWER_MAX (6u << 20) /* 4.3 MiB are told of 64 devices that have the longest names */
 #define HEAD_MAX 512
 #define SECOND 1000000000ull
 #define READ_NS (2 * SECOND)
@@ -351,7 +351,8 @@ static struct live_server *server_make(const struct live_ops *ops)
         return s;
 }
 
-static bool server_run(struct live_server *s)
+/* 0 or -errno. */
+static int server_run(struct live_server *s)
 {
         sigset_t all, old;
         int error;
@@ -362,7 +363,7 @@ static bool server_run(struct live_server *s)
         pthread_sigmask(SIG_SETMASK, &old, NULL);
         if (!error)
                 pthread_setname_np(s->thread, "fl-live");
-        return !error;
+        return -error;
 }
 
 int live_start(struct live_server **out, bool publish, const char *metrics,
@@ -387,7 +388,13 @@ int live_start(struct live_server **out, bool publish, const char *metrics,
         if (error)
                 say("faultline: %s: telling metrics there: %s; going on without", metrics,
                     error == -EEXIST ? "there is something else in it" : strerror(-error));
-        if (s && ((!publish && (error || !wanted)) || !server_run(s))) {
+        if (s && !publish && (error || !wanted)) {
+                server_free(s);
+                s = NULL;
+        } else if (s && (error = server_run(s))) {
+                say("faultline: telling metrics, or who asks how the engine does: %s; going on "
+                    "without",
+                    strerror(-error));
                 server_free(s);
                 s = NULL;
         }
