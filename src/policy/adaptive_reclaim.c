@@ -8,18 +8,22 @@
  *             STREAM --touched again--+                 SMALL
  *                |                    |                   | looked at: unmapped
  *              goes                   +---------------> TRIED --not touched--> goes
- *                                                         |
- *      came back soon after it had gone -----------+      | touched
- *                                                  v      v
- *                                                    MAIN <--- touched since it was last looked at
- *                                                     |
- *                                                   goes
+ *                                                       ^ |
+ *      came back soon after it had gone ------+         | | touched
+ *                                             v         | v
+ *                                            MAIN <-----|-+
+ *                                              |        |
+ *                                              +--------+ its turn has come
  *
  * After S3-FIFO (Yang et al., 2023): new pages pass through a small queue, so that what is used once
  * does not push out what is used again; ghosts bring back what went too early. Two things are
  * different. A mapped page cannot show that it is touched, so SMALL is followed by TRIED, where it is
  * unmapped and a touch is a minor fault. And what a stream reads has a queue of its own, which
  * gives its pages up without a second look: free-behind.
+ *
+ * To be touched in TRIED costs a minor fault, a fifth to a third of what a miss costs; with nearly all in
+ * use, most would be asked in vain. So who has been in use is left alone in MAIN for some rounds, for more
+ * each time; and who is not, after that, has as many tries, which cost nothing.
  *
  * MAIN would be left alone while streams pass by; so one look in so many is at its oldest, and what is
  * no longer in use goes in the end. The other way round, what a stream read too far would stay within its
@@ -32,9 +36,17 @@
 #include "policy/reclaim.h"
 
 enum { SMALL, MAIN, TRIED, STREAM };
-#define WAITED 1u /* read ahead, not touched when first looked at: sent round once */
 
-#define NEW_SHARE 10 /* SMALL and TRIED: a tenth of all pages */
+/* Of a node's bits: how often in a row the page was in use when it was asked, as far as that counts, and
+ * rounds of MAIN until it is asked again. */
+#define WAITED 1u /* read ahead, not touched when first looked at: sent round once */
+#define ANSWER 2u
+#define ANSWERS 6u
+#define ROUND 16u
+static const uint8_t rest[] = { 0, 3, 15 }; /* rounds, after so many answers before the last */
+#define MOST_RESTING 64 /* pages passed by in MAIN, until one is asked all the same */
+
+#define NEW_SHARE 20 /* SMALL and TRIED: a twentieth of all pages */
 /* What streams may keep: a sixteenth, which is two windows of one; more, up to a quarter, where what they have
  * read has to go before it is touched. */
 #define STREAM_LEAST 16
@@ -120,6 +132,39 @@ static unsigned choose(struct reclaim *r)
         return RECLAIM_LISTS;
 }
 
+/* The oldest of MAIN that is not left alone. */
+static uint32_t next_of_main(struct reclaim *r)
+{
+        uint32_t page = reclaim_pop(r, MAIN);
+
+        for (unsigned n = 0; n < MOST_RESTING && reclaim_node(r, page)->bits >= ROUND; n++) {
+                reclaim_node(r, page)->bits -= ROUND;
+                reclaim_append(r, MAIN, page);
+                page = reclaim_pop(r, MAIN);
+        }
+        return page;
+}
+
+/* It was in use when it was asked. */
+static enum reclaim_choice answered(struct reclaim_node *node)
+{
+        unsigned before = (node->bits & ANSWERS) / ANSWER;
+        unsigned answers = before + (before + 1 < sizeof(rest));
+
+        node->bits = (uint8_t)((node->bits & WAITED) | answers * ANSWER | rest[before] * ROUND);
+        node->list = MAIN;
+        return RECLAIM_KEEP;
+}
+
+/* It was not. Who has been in use before is waited for once more for each time: that costs nothing. */
+static enum reclaim_choice not_answered(struct reclaim_node *node)
+{
+        if (!(node->bits & ANSWERS))
+                return RECLAIM_EVICT;
+        node->bits -= ANSWER;
+        return RECLAIM_KEEP;
+}
+
 static uint32_t adaptive_next(struct reclaim *r)
 {
         unsigned list;
@@ -138,7 +183,7 @@ static uint32_t adaptive_next(struct reclaim *r)
                 reclaim_unlink(r, page);
                 return page;
         }
-        return reclaim_pop(r, list);
+        return list == MAIN ? next_of_main(r) : reclaim_pop(r, list);
 }
 
 /* A page that streams have read is the next to go. */
@@ -181,11 +226,11 @@ static enum reclaim_choice adaptive_look(struct reclaim *r, uint32_t page,
         case SMALL:
                 return p->mapped || p->referenced ? keep_on(node, TRIED, p) : RECLAIM_EVICT;
         case TRIED:
-                return p->mapped || p->referenced ? keep_on(node, MAIN, p) : RECLAIM_EVICT;
+                return p->mapped || p->referenced ? answered(node) : not_answered(node);
         default:
-                if (p->referenced)
-                        return keep_on(node, MAIN, p);
-                return p->mapped ? keep_on(node, TRIED, p) : RECLAIM_EVICT; /* shown with others */
+                if (p->mapped)
+                        return keep_on(node, TRIED, p);
+                return p->referenced ? keep_on(node, MAIN, p) : RECLAIM_EVICT;
         }
 }
 

@@ -394,3 +394,101 @@ Test(reclaim, adaptive_lets_streams_pass_what_was_asked_for)
         cr_assert_eq(here, ASKED);
         end();
 }
+
+static uint64_t draw(uint64_t *state)
+{
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        return *state ^= *state << 17;
+}
+
+/* Loads from MEMORY / 10 pages more than there is room for, the k-th of which is wanted 1/k as often as
+ * the first. */
+struct loads {
+        double below[PAGES];
+        uint64_t state, misses, questions; /* those that cost a minor fault */
+};
+
+static void load(struct loads *l, uint32_t pages, uint32_t memory)
+{
+        double at = (double)(draw(&l->state) >> 11) * 0x1p-53 * l->below[pages - 1];
+        uint32_t low = 0, high = pages - 1, n;
+
+        while (low < high) {
+                uint32_t middle = (low + high) / 2;
+
+                if (l->below[middle] < at)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        n = low * 1237 % pages + 1;
+        if (slots[n - 1].here) {
+                l->questions += !slots[n - 1].mapped;
+                if (!slots[n - 1].mapped)
+                        touch(n);
+                return;
+        }
+        l->misses++;
+        if (atomic_load(&r.nr) == memory)
+                go();
+        come(n);
+}
+
+static void run_loads(struct loads *l, uint32_t pages, uint32_t memory, unsigned nr)
+{
+        l->misses = l->questions = 0;
+        while (nr--)
+                load(l, pages, memory);
+}
+
+/* Each page that is in use and asked costs a minor fault: who has always been in use is asked rarely. The best
+ * that can be had without knowing what is to come, the most wanted pages staying, is 1.1 misses of 100. */
+Test(reclaim, adaptive_asks_little_of_what_stays_in_use)
+{
+        enum { MEMORY = 3600, WANTED = 3960, LOADS = 1000000 };
+        struct loads l = { .state = 11 };
+
+        begin(&adaptive_reclaim, MEMORY);
+        for (unsigned i = 0; i < WANTED; i++)
+                l.below[i] = (i ? l.below[i - 1] : 0) + 1.0 / (i + 1);
+        run_loads(&l, WANTED, MEMORY, LOADS);
+        run_loads(&l, WANTED, MEMORY, LOADS);
+        cr_assert_leq(l.misses * 1000, 17ull * LOADS, "%lu misses", l.misses);
+        cr_assert_leq(l.questions * 1000, 10ull * LOADS, "%lu answers", l.questions);
+        end();
+}
+
+/* Nor does it stay for long when it is not in use any more. */
+Test(reclaim, adaptive_gives_up_what_was_in_use_for_long)
+{
+        enum { MEMORY = 400, HOT = 300, NEXT = 2000 };
+        unsigned here = 0;
+
+        begin(&adaptive_reclaim, MEMORY);
+        for (uint32_t n = 1; n <= HOT; n++) {
+                come(n);
+                slots[n - 1].hot = true;
+        }
+        for (uint32_t n = HOT + 1; n <= HOT + 1000; n++) {
+                if (n > MEMORY)
+                        go();
+                come(n);
+        }
+        for (uint32_t n = 1; n <= HOT; n++)
+                here += slots[n - 1].here;
+        cr_assert_eq(here, HOT, "%u of them are there", here);
+        for (uint32_t n = 1; n <= HOT; n++)
+                slots[n - 1].hot = false;
+        for (uint32_t n = HOT + 1001; n <= HOT + 1000 + NEXT; n++) {
+                go();
+                slots[n - 1].hot = true; /* a set that takes turns */
+                come(n);
+                slots[n - 301].hot = false;
+        }
+        here = 0;
+        for (uint32_t n = 1; n <= HOT; n++)
+                here += slots[n - 1].here;
+        cr_assert_leq(here, HOT / 10, "%u of them are there", here);
+        end();
+}
