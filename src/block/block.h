@@ -76,6 +76,8 @@ struct queue_limits {
         uint32_t chunk_sectors;            /* no request crosses a multiple of it; 0: any may */
         uint32_t block_size;               /* bytes: where a large bio is cut */
         uint32_t depth;                    /* requests at the driver */
+        uint32_t
+                bytes; /* that they move: with as many, no other that nobody waits for goes there */
 };
 
 struct request_queue;

@@ -333,6 +333,13 @@ static struct request *deadline_dispatch(struct request_queue *q, uint64_t now)
 
 /* ---- for people and tests ---- */
 
+static bool deadline_urgent(const struct request_queue *q)
+{
+        const struct level *l = &deadline_of(q)->level[PRIO_RT];
+
+        return l->count[DIR_READ] + l->count[DIR_WRITE] > 0;
+}
+
 static void deadline_count(const struct request_queue *q, struct blk_queue_state *state)
 {
         const struct deadline *d = deadline_of(q);
@@ -401,6 +408,7 @@ const struct elevator_ops deadline_elevator = {
         .merge_bio = deadline_merge_bio,
         .insert = deadline_insert,
         .dispatch = deadline_dispatch,
+        .urgent = deadline_urgent,
         .count = deadline_count,
         .check = deadline_check,
 };

@@ -27,6 +27,8 @@ struct elevator_ops {
         void (*insert)(struct request_queue *q, struct request *rq);
         /* The next one to go, taken out; or NULL: there is none. */
         struct request *(*dispatch)(struct request_queue *q, uint64_t now);
+        /* Does somebody wait for the next one, or one of the next? It goes at once, then. */
+        bool (*urgent)(const struct request_queue *q);
         void (*count)(const struct request_queue *q, struct blk_queue_state *state);
         /* Dies if something is not as it should be. NULL in release builds. */
         void (*check)(const struct request_queue *q);

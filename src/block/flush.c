@@ -143,7 +143,7 @@ void blk_flush_data_done(struct request *rq)
         q->flush.data_in_flight--;
         goes_on = next_step(q, rq, rq->bio->bi_status);
         if (goes_on)
-                q->in_flight--;
+                rq_back(q, rq);
         kick(q);
         mutex_unlock(&q->lock);
         if (!goes_on)
@@ -173,7 +173,7 @@ void blk_flush_done(struct request *rq, int error)
         struct request *done, *next;
 
         mutex_lock(&q->lock);
-        q->in_flight--;
+        rq_back(q, rq);
         q->flush.running = false;
         rq->time[TIME_C] = q->now();
         blk_account(q, rq, 0);

@@ -53,6 +53,13 @@ static struct request *none_dispatch(struct request_queue *q, uint64_t now)
         return rq;
 }
 
+static bool none_urgent(const struct request_queue *q)
+{
+        const struct request *rq = none_of(q)->fifo.head;
+
+        return rq && rq->prio == PRIO_RT;
+}
+
 static void none_count(const struct request_queue *q, struct blk_queue_state *state)
 {
         for (const struct request *rq = none_of(q)->fifo.head; rq; rq = rq->next)
@@ -81,6 +88,7 @@ const struct elevator_ops none_elevator = {
         .merge_bio = none_merge_bio,
         .insert = none_insert,
         .dispatch = none_dispatch,
+        .urgent = none_urgent,
         .count = none_count,
         .check = none_check,
 };

@@ -2,9 +2,14 @@
  *
  * queue.c - the queue of one device: in, out, and its life. Who goes next is the elevator's to say.
  *
- * Invariant: a QUEUED request waits only while `depth` requests are at the driver or some thread
- * is in blk_queue_run() and will look again; so whoever queues one, or frees a place, runs the
- * queue, and nobody else has to.
+ * Invariant: a QUEUED request waits only while `depth` requests are at the driver, or, if nobody waits for
+ * it, some that move `bytes` or more, or some thread is in blk_queue_run() and will look again; so whoever
+ * queues one, or frees a place, runs the queue, and nobody else has to.
+ *
+ * That many bytes keep any device busy. What is behind them is given to it as soon as some are done, before
+ * the thread that is told so has a look at them: so the device reads on while they are copied. (One that
+ * tells of what is done only when it has nothing left to do would otherwise be told of all, and then wait
+ * for the copying of all.) And what a fault waits for is not behind more than that.
  *
  * A driver may complete within submit, and bi_end_io may submit more. Such a call finds that its
  * own thread is running the queue already, and leaves the work to that loop: the stack does not
@@ -19,6 +24,7 @@
 
 #define QUEUE_DYING (1u << 31)
 #define DEFAULT_DEPTH 64
+#define DEFAULT_BYTES (4u << 20)
 
 /* ---- lists ---- */
 
@@ -127,7 +133,7 @@ void blk_queue_requeue(struct request_queue *q, struct request *rq)
         mutex_lock(&q->lock);
         assert(rq->state == RQ_DISPATCHED);
         blk_queue_insert_at_head(q, rq);
-        q->in_flight--;
+        rq_back(q, rq);
         mutex_unlock(&q->lock);
 }
 
@@ -182,7 +188,7 @@ bool blk_queue_leave(struct request_queue *q, struct request *rq, uint64_t bytes
 
         mutex_lock(&q->lock);
         if (rq->state == RQ_DISPATCHED) /* it may have ended waiting for a flush */
-                q->in_flight--;
+                rq_back(q, rq);
         rq->state = RQ_COMPLETE;
         blk_account(q, rq, bytes);
         waiting = somebody_waits(q);
@@ -214,6 +220,8 @@ static struct request *take_request(struct request_queue *q)
         mutex_assert_held(&q->lock);
         if (q->in_flight >= q->limits.depth || !somebody_waits(q))
                 return NULL;
+        if (!rq && q->bytes >= q->limits.bytes && !q->elv->urgent(q))
+                return NULL;
         now = q->now();
         if (rq)
                 rq_list_remove(&q->at_head, rq);
@@ -223,6 +231,8 @@ static struct request *take_request(struct request_queue *q)
                 rq->time[TIME_D] = now;
         rq->state = RQ_DISPATCHED;
         q->in_flight++;
+        rq->at_driver = op_has_data(opf_op(rq->opf)) ? rq->bytes : 0;
+        q->bytes += rq->at_driver;
         return rq;
 }
 
@@ -320,6 +330,7 @@ static void set_limits(struct request_queue *q)
                 .chunk_sectors = dev->chunk_bytes >> SECTOR_SHIFT,
                 .block_size = dev->block_size > SECTOR_SIZE ? dev->block_size : SECTOR_SIZE,
                 .depth = depth ? depth : DEFAULT_DEPTH,
+                .bytes = DEFAULT_BYTES,
         };
 }
 

@@ -229,7 +229,6 @@ void request_complete(struct request *rq)
         struct bio *bio = rq->bio, *next;
         unsigned bios = rq->nr_bios;
         uint64_t moved;
-        bool waiting;
         int error;
 
         rq->time[TIME_C] = q->now();
@@ -238,13 +237,13 @@ void request_complete(struct request *rq)
                 stat_add(&q->trace->stats, STAT_requests, 1);
         trace_emit(q->trace, COMPLETE, bio->bi_fault, q->object, rq->sector, rq->bytes,
                    error ? (uint64_t)error : moved, rq->time[TIME_C] - rq->time[TIME_Q]);
-        waiting = blk_queue_leave(q, rq, moved);
+        /* First the device has something to do again. */
+        if (blk_queue_leave(q, rq, moved))
+                blk_queue_run(q);
         for (; bio; bio = next) {
                 next = bio->bi_next;
                 bio_end(bio);
         }
-        if (waiting)
-                blk_queue_run(q);
         blk_queue_put(q, bios);
 }
 

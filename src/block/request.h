@@ -81,12 +81,13 @@ struct request {
         uint64_t serial, deadline;
         /* Since the first dispatch: */
         bool started;
-        bool single;       /* one bio at a time, since all at once failed */
-        unsigned steps;    /* STEP_ left */
-        bool sequence;     /* more than one step, or one that is a flush: flush.c's */
-        struct bio *cur;   /* the first bio that is not done */
-        uint32_t cur_done; /* bytes of it that are */
-        unsigned span;     /* bios that the I/O at the driver covers */
+        bool single;        /* one bio at a time, since all at once failed */
+        unsigned steps;     /* STEP_ left */
+        bool sequence;      /* more than one step, or one that is a flush: flush.c's */
+        struct bio *cur;    /* the first bio that is not done */
+        uint32_t cur_done;  /* bytes of it that are */
+        unsigned span;      /* bios that the I/O at the driver covers */
+        uint32_t at_driver; /* bytes of it that count for q->bytes */
         struct driver_io io;
         struct iovec iov[BLK_MAX_SEGMENTS];
 };
@@ -115,6 +116,7 @@ struct request_queue {
         struct rq_list at_head;       /* [queue] QUEUED, and before all that the elevator has */
         _Atomic unsigned nr_queued;   /* [queue] to write: requests that the elevator has */
         _Atomic unsigned in_flight;   /* [queue] to write: requests at the driver */
+        uint64_t bytes;               /* [queue] that these move */
         struct blk_queue_stats stats; /* [queue] */
         struct blk_latency latency[BLK_STATS];
         LIST_ENTRY(request_queue) of_pool; /* [bios] */
@@ -122,6 +124,14 @@ struct request_queue {
         /* Bios not yet ended and calls not yet returned; QUEUE_DYING once somebody waits. */
         _Atomic uint32_t refs;
 };
+
+/* It is at the driver no more. => q->lock held */
+static inline void rq_back(struct request_queue *q, struct request *rq)
+{
+        q->in_flight--;
+        q->bytes -= rq->at_driver;
+        rq->at_driver = 0;
+}
 
 /* bio.c */
 /* The request that goes with the bio's memory: never fails. */

@@ -84,6 +84,66 @@ Test(queue, no_more_than_depth_at_the_driver)
         close_all();
 }
 
+Test(queue, what_nobody_waits_for_stays_behind_so_many_bytes)
+{
+        fake_queue_open(&t);
+        blk_queue_limits(t.q)->bytes = 3 * PAGE_SIZE;
+        for (unsigned i = 0; i < 6; i++)
+                submit('r', IO_READ | REQ_RAHEAD, 2 * i);
+        cr_expect_eq(t.fake.nr_pending, 3);
+        submit('f', IO_READ | REQ_SYNC, 40);
+        cr_expect_str_eq(dispatched(3), "f", "somebody waits for it");
+        fake_complete(&t.fake);
+        cr_expect_eq(t.fake.nr_pending, 3, "as much as before it came");
+        fake_complete(&t.fake);
+        cr_expect_eq(t.fake.nr_pending, 3, "room for one");
+        blk_queue_check(t.q);
+        fake_complete_all(&t.fake);
+        cr_expect_eq(t.fake.ended, 7);
+        cr_expect_eq(t.q->bytes, 0);
+        close_all();
+}
+
+Test(queue, one_that_moves_more_goes_by_itself)
+{
+        fake_queue_open(&t);
+        blk_queue_limits(t.q)->bytes = PAGE_SIZE;
+        submit_bio(fake_bio(&t, 'a', IO_READ | REQ_RAHEAD, 0, 4), NULL);
+        submit_bio(fake_bio(&t, 'b', IO_READ | REQ_RAHEAD, 10, 4), NULL);
+        cr_expect_str_eq(dispatched(0), "a");
+        fake_complete_all(&t.fake);
+        cr_expect_str_eq(dispatched(0), "ab");
+        close_all();
+}
+
+static void (*end_of_bio)(struct bio *);
+static unsigned logged_at_end;
+
+static void note_what_is_there(struct bio *bio)
+{
+        logged_at_end = t.fake.logged;
+        end_of_bio(bio);
+}
+
+/* What follows an end may take long: a copy of all that was read. */
+Test(queue, the_device_goes_on_before_anybody_is_told)
+{
+        struct bio *bio;
+
+        fake_queue_open(&t);
+        blk_queue_limits(t.q)->depth = 1;
+        bio = fake_bio(&t, 'a', IO_READ | REQ_RAHEAD, 0, 1);
+        end_of_bio = bio->bi_end_io;
+        bio->bi_end_io = note_what_is_there;
+        submit_bio(bio, NULL);
+        submit('b', IO_READ | REQ_RAHEAD, 10);
+        cr_expect_eq(t.fake.logged, 1);
+        fake_complete(&t.fake);
+        cr_expect_eq(logged_at_end, 2);
+        cr_expect_eq(t.fake.commits, 2);
+        close_all();
+}
+
 Test(queue, depth_is_the_environments)
 {
         struct trace trace;
