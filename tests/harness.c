@@ -479,14 +479,14 @@ const char *caught_name(struct caught c)
 
 /* --- what the process holds --- */
 
-static unsigned count_entries(const char *path)
+static unsigned count_entries(const char *path, bool (*counts)(const char *name))
 {
         DIR *d = opendir(path);
         struct dirent *e;
         unsigned n = 0;
 
         while (d && (e = readdir(d)))
-                n += e->d_name[0] != '.';
+                n += e->d_name[0] != '.' && (!counts || counts(e->d_name));
         if (d)
                 closedir(d);
         return n;
@@ -494,12 +494,27 @@ static unsigned count_entries(const char *path)
 
 unsigned count_fds(void)
 {
-        return count_entries("/proc/self/fd");
+        return count_entries("/proc/self/fd", NULL);
+}
+
+/* Not one of those that the kernel gives a thread to do its io_uring's work, and lets end when it likes. */
+static bool is_of_program(const char *task)
+{
+        char path[64], name[16] = "";
+        FILE *f;
+
+        snprintf(path, sizeof(path), "/proc/self/task/%.20s/comm", task);
+        f = fopen(path, "re");
+        if (f && !fgets(name, sizeof(name), f))
+                name[0] = 0;
+        if (f)
+                fclose(f);
+        return strncmp(name, "iou-", 4) != 0;
 }
 
 unsigned count_threads(void)
 {
-        return count_entries("/proc/self/task");
+        return count_entries("/proc/self/task", is_of_program);
 }
 
 uint64_t memfd_bytes(void)

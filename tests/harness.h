@@ -115,7 +115,7 @@ void test_unvisited(void);
 
 /* --- what the process holds */
 unsigned count_fds(void);
-unsigned count_threads(void);
+unsigned count_threads(void); /* but the kernel's io_uring workers */
 /* Bytes of memory behind the engine's memfds, as the kernel counts them. */
 uint64_t memfd_bytes(void);
 

@@ -247,6 +247,37 @@ static void msync_during_a_write(void)
         end(&s);
 }
 
+/* --- two at the same page --- */
+
+static void *keep_syncing(void *arg)
+{
+        struct storer *w = arg;
+
+        test_at("msync of all, again and again");
+        while (!atomic_load(&w->stop))
+                expect_eq(sync_pages(w->s, 0, w->s->pages), 0, "msync of all");
+        return NULL;
+}
+
+/* What another thread has begun to write is on the disk, too, when msync returns. */
+static void another_writes_it(void)
+{
+        struct setup s = begin("two at the same page", 8, CACHE, NULL);
+        struct storer w = { .s = &s };
+
+        require(!pthread_create(&w.thread, NULL, keep_syncing, &w), "pthread_create");
+        for (uint64_t version = 1; version <= 300; version++) {
+                uint64_t page = version % s.pages;
+
+                store(&s, page, version);
+                expect_eq(sync_pages(&s, page, 1), 0, "msync");
+                expect_in_file(&s, page, version, "after msync");
+        }
+        atomic_store(&w.stop, true);
+        pthread_join(w.thread, NULL);
+        end(&s);
+}
+
 /* --- writes that fail --- */
 
 static void failed_once(void)
@@ -437,6 +468,7 @@ int main(int argc, char **argv)
         by_itself();
         during_a_write();
         msync_during_a_write();
+        another_writes_it();
         failed_once();
         no_space();
         kept_after_close();

@@ -282,6 +282,7 @@ struct request *request_alloc(struct request_queue *q, struct bio *bio)
         rq->bio = rq->biotail = rq->cur = bio;
         rq->nomerge = rq->started = rq->single = false;
         rq->doer = NULL;
+        rq->batch = NULL;
         memset(rq->time, 0, sizeof rq->time);
         rq->time[TIME_Q] = rq->time[TIME_G] = bio->bi_queued;
         rq->steps = blk_flush_steps(q, bio);
@@ -295,7 +296,7 @@ struct request *request_alloc(struct request_queue *q, struct bio *bio)
 /* ---- submission ---- */
 
 /* => a reference to the queue is held: the bio, and all, may be gone on return */
-static void submit_alone(struct request_queue *q, struct bio *bio)
+static void submit_alone(struct request_queue *q, struct bio *bio, const struct blk_plug *plug)
 {
         struct request *rq = request_alloc(q, bio);
         struct rq_list one = { 0 };
@@ -306,7 +307,7 @@ static void submit_alone(struct request_queue *q, struct bio *bio)
                 rq_list_append(&one, rq);
                 blk_queue_insert(q, &one);
         }
-        blk_queue_run(q);
+        blk_queue_run_for(q, plug);
 }
 
 /* 0, or why nothing of it can be done. */
@@ -340,7 +341,7 @@ void submit_bio(struct bio *bio, struct blk_plug *plug)
                 if (plug && !passes)
                         blk_plug_bio(plug, bio);
                 else if (passes || !blk_queue_merge_bio(q, bio))
-                        submit_alone(q, bio);
+                        submit_alone(q, bio, plug && plug->waits ? plug : NULL);
         }
         blk_queue_put(q, 1);
 }
@@ -366,6 +367,8 @@ int submit_bio_wait(struct request_queue *q, uint32_t opf, uint64_t sector, void
 {
         struct driver_env *env = q->dev->env;
         struct bio_wait wait = { .error = 0 };
+        bool flush = opf & REQ_PREFLUSH && !bytes && q->dev->ops->perform;
+        struct blk_plug plug = { .waits = flush };
         struct bio *bio;
 
         (void)env;
@@ -374,7 +377,7 @@ int submit_bio_wait(struct request_queue *q, uint32_t opf, uint64_t sector, void
         bio->bi_fault = fault;
         bio->bi_private = &wait;
         bio->bi_end_io = end_bio_wait;
-        submit_bio(bio, NULL);
+        submit_bio(bio, flush ? &plug : NULL);
         lock_assert_may_sleep();
         while (!atomic_load(&wait.done))
                 futex_wait(&wait.done, 0, 0);

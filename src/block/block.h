@@ -65,6 +65,11 @@ struct blk_plug {
         /* The thread holds no lock and sleeps next, until what it has read is there: it may as well
          * do the reading itself. Set before blk_finish_plug(), which clears it. */
         bool waits;
+        /* The thread waits, with no lock but those that may be held across I/O, for all that it writes, and
+         * may as well send and end that itself: so it calls blk_plug_reap() wherever it would sleep, and
+         * blk_end_plug() last. Set after blk_start_plug(). */
+        bool own;
+        struct driver_batch *batch; /* own: from the first requests on, if the device can */
 };
 
 struct queue_limits {
@@ -119,7 +124,12 @@ int submit_bio_wait(struct request_queue *q, uint32_t opf, uint64_t sector, void
                     uint32_t bytes, uint64_t fault);
 
 void blk_start_plug(struct blk_plug *plug);
+/* What is held back is on its way; the plug is as it was at its start. */
 void blk_finish_plug(struct blk_plug *plug);
+/* Ends what is over of the thread's own writes, and waits for half of them. False: there are none. */
+bool blk_plug_reap(struct blk_plug *plug);
+/* The last of a plug, of whatever kind: the same for all of them. */
+void blk_end_plug(struct blk_plug *plug);
 
 /* What a queue has done since it was made. */
 enum blk_stat { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_WRITE_ZEROES, BLK_STATS };

@@ -8,6 +8,8 @@
  * last one is large. With 32, pages of a stretch of 64 that come in any order become one request, since
  * the stretch never has more than about 16 gaps at once.
  */
+#include <limits.h>
+
 #include "block/request.h"
 
 void blk_start_plug(struct blk_plug *plug)
@@ -38,6 +40,15 @@ static struct request *awaited(const struct rq_list *l)
         return found;
 }
 
+/* The requests are the thread's own from here on, if the device can. */
+static void name_batch(struct blk_plug *plug, const struct rq_list *l)
+{
+        if (!plug->batch)
+                plug->batch = device_batch_begin(l->head->q->dev);
+        for (struct request *rq = l->head; rq; rq = rq->next)
+                rq->batch = plug->batch;
+}
+
 void blk_finish_plug(struct blk_plug *plug)
 {
         struct rq_list list = plug->list;
@@ -49,17 +60,37 @@ void blk_finish_plug(struct blk_plug *plug)
                 return;
         trace_emit(first->q->trace, PLUG, first->bio->bi_fault, first->q->object, plug->count,
                    plug->bios, 0, 0);
-        blk_start_plug(plug); /* what bi_end_io does with it is another round */
+        plug->list = (struct rq_list){ 0 }; /* what bi_end_io does with it is another round */
+        plug->count = plug->bios = 0;
+        if (plug->own)
+                name_batch(plug, &list);
         own = waits ? awaited(&list) : NULL;
         if (own)
                 own->doer = plug;
         while (list.head)
                 flush_to_queue(&list, list.head->q, own ? plug : NULL);
+        if (plug->batch)
+                device_batch_wait(plug->batch, UINT_MAX);
 }
 
+bool blk_plug_reap(struct blk_plug *plug)
+{
+        blk_finish_plug(plug);
+        return plug->batch && device_batch_wait(plug->batch, device_batch_count(plug->batch) / 2);
+}
+
+void blk_end_plug(struct blk_plug *plug)
+{
+        blk_finish_plug(plug);
+        if (plug->batch)
+                device_batch_end(plug->batch);
+        plug->batch = NULL;
+}
+
+/* What a thread sends itself is on its way early: the device is to work while the rest is prepared. */
 static bool must_flush(const struct blk_plug *plug)
 {
-        return plug->count >= BLK_MAX_REQUEST_COUNT ||
+        return plug->count >= (plug->own ? BLK_OWN_REQUEST_COUNT : BLK_MAX_REQUEST_COUNT) ||
                (plug->list.tail && plug->list.tail->bytes >= BLK_PLUG_FLUSH_SIZE);
 }
 

@@ -255,13 +255,15 @@ static bool is_running(const struct request_queue *q)
 static void dispatch(struct request_queue *q, const struct blk_plug *plug)
 {
         struct request *rq, *own = NULL;
-        bool committed = true;
+        /* Who waits for a flush does the one that comes, once: it is that one, or is to be over before. */
+        bool committed = true, flushes = plug && plug->waits;
 
         mutex_lock(&q->lock);
         while ((rq = take_request(q)) || !committed || own) {
                 mutex_unlock(&q->lock);
-                if (rq && plug && rq->doer == plug && !own) {
+                if (rq && plug && !own && (rq->doer == plug || (!rq->bio && flushes))) {
                         own = rq;
+                        flushes = false;
                 } else if (rq) {
                         request_start(rq);
                         committed = false;

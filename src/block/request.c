@@ -100,6 +100,7 @@ static void fill_io(struct request *rq)
                 .iov = rq->iov,
                 .fault = rq->bio ? rq->bio->bi_fault : 0,
                 .object = rq->q->object,
+                .batch = rq->batch,
                 .done = io_done,
         };
         rq->span = 0;

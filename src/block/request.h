@@ -35,6 +35,7 @@
 #define BLK_MAX_SEGMENTS 128
 #define BLK_DEF_MAX_SECTORS 2560         /* 1280 KiB */
 #define BLK_MAX_REQUEST_COUNT 32         /* of a plug, before it is flushed */
+#define BLK_OWN_REQUEST_COUNT 4          /* of one whose thread sends them itself */
 #define BLK_PLUG_FLUSH_SIZE (128u << 10) /* bytes of its last request, likewise */
 #define BLK_PARTS 64                     /* parts of bios at once, over all queues of a pool */
 #define BLK_MERGE_SEARCH 8               /* requests of a list looked at for a merge */
@@ -71,6 +72,7 @@ struct request {
         /* The plug of the thread that waits for it: it does the I/O itself if it is the one that takes
          * the request out of the queue. Of others it says nothing, not even that it exists. */
         const struct blk_plug *doer;
+        struct driver_batch *batch; /* driver_io.batch */
         /* now_ns() of: Q, its oldest bio submitted; G, made; M, the last merge; I, queued; D, first
          * dispatched; C, complete. 0: has not been. */
         uint64_t time[RQ_TIMES];

@@ -217,9 +217,11 @@ void page_start_writeback(struct page_cache *c, struct page *p)
         struct address_space *m = page_mapping(c, p);
 
         assert(page_state(p) == PAGE_DIRTY);
-        set_state(p, PAGE_WRITEBACK, PG_REDIRTY);
+        /* Counted before it is seen: whoever waits for it looks at the count first. */
         atomic_fetch_add(&m->nr_writeback, 1);
         atomic_fetch_add(&c->nr_writeback, 1);
+        perturb_gap();
+        set_state(p, PAGE_WRITEBACK, PG_REDIRTY);
         uncount_dirty(c, m, p);
 }
 

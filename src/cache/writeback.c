@@ -96,16 +96,43 @@ static void write_end_io(struct fs_run *fs)
         mapping_unuse(m);
 }
 
-static bool is_dirty(struct address_space *m, uint64_t index)
+/* The first page from *index on that is dirty. A leaf is pinned once for all of its pages: of those with
+ * dirty pages most are clean. */
+static bool next_dirty_page(struct address_space *m, uint64_t *index, uint64_t end)
 {
-        struct page *p = find_page(m, index);
-        bool dirty;
+        struct page *leaf, *p;
 
-        if (!p)
-                return false;
-        dirty = page_state(p) == PAGE_DIRTY;
-        put_page(m, p);
-        return dirty;
+        while (*index < end && (leaf = radix_next(&m->i_pages, index, end - 1, true))) {
+                uint64_t stop = min_u64(radix_leaf_end(&m->i_pages, *index), end);
+
+                for (p = leaf; *index < stop && page_state(p) != PAGE_DIRTY; p++)
+                        ++*index;
+                put_page(m, leaf);
+                if (*index < stop)
+                        return true;
+        }
+        return false;
+}
+
+/* How many pages from `index` on are dirty, at most nr. */
+static unsigned dirty_row(struct address_space *m, uint64_t index, unsigned nr)
+{
+        unsigned n = 0, part;
+
+        do {
+                uint64_t left = radix_leaf_end(&m->i_pages, index + n) - (index + n);
+                struct page *p = find_page(m, index + n);
+                unsigned most = (unsigned)min_u64(nr - n, left);
+
+                for (part = 0; p && part < most && page_state(p + part) == PAGE_DIRTY;)
+                        part++;
+                if (p)
+                        put_page(m, p);
+                n += part;
+                if (part < most)
+                        break;
+        } while (n < nr);
+        return n;
 }
 
 /* Is the page about to be punched out of the file, or cut off? */
@@ -170,10 +197,10 @@ static char *wait_for_staging(struct page_cache *c, unsigned *nr, struct blk_plu
         while (!(buf = staging_get(&c->staging, nr, true))) {
                 struct wait_on on = { .kind = WAIT_STAGING, .write = true };
 
-                /* What we hold back must be on its way before we wait for it. */
-                blk_finish_plug(plug);
-                wait_on(c, &on);
-                blk_start_plug(plug);
+                /* What we hold back must be on its way before we wait for it; and what only we can end, we
+                 * do not wait for. */
+                if (!blk_plug_reap(plug))
+                        wait_on(c, &on);
                 *nr = want;
         }
         return buf;
@@ -305,30 +332,22 @@ uint64_t writeback_start(struct address_space *m, uint64_t first, uint64_t end, 
         uint64_t index = first, started = 0;
         struct blk_plug plug;
         const struct write_order order = { opf, why, fault, &plug };
-        struct page *leaf;
 
         blk_start_plug(&plug);
-        while (started < max && index < end &&
-               (leaf = radix_next(&m->i_pages, &index, end - 1, true))) {
-                uint64_t leaf_end = min_u64(radix_leaf_end(&m->i_pages, index), end);
+        plug.own = opf & REQ_SYNC;
+        while (started < max && next_dirty_page(m, &index, end)) {
+                uint64_t most = min_u64(min_u64(end - index, max - started), RUN_PAGES);
+                unsigned nr = dirty_row(m, index, (unsigned)most), done = 0;
 
-                put_page(m, leaf);
-                while (index < leaf_end && started < max) {
-                        unsigned nr = 0, done = 0;
+                if (nr) {
+                        char *buf = wait_for_staging(m->cache, &nr, &plug);
 
-                        while (nr < RUN_PAGES && index + nr < end && started + nr < max &&
-                               is_dirty(m, index + nr))
-                                nr++;
-                        if (nr) {
-                                char *buf = wait_for_staging(m->cache, &nr, &plug);
-
-                                done = write_run(m, index, buf, nr, &order);
-                        }
-                        started += done;
-                        index += done ? done : 1;
+                        done = write_run(m, index, buf, nr, &order);
                 }
+                started += done;
+                index += done ? done : 1;
         }
-        blk_finish_plug(&plug);
+        blk_end_plug(&plug);
         return started;
 }
 
@@ -337,7 +356,9 @@ void writeback_wait(struct address_space *m, uint64_t first, uint64_t end)
         uint64_t index = first, stop;
         struct page *p;
 
-        while ((p = radix_next_part(&m->i_pages, &index, end, &stop))) {
+        /* Mostly nothing is, or it is all over before every page has been looked at. */
+        while (atomic_load(&m->nr_writeback) &&
+               (p = radix_next_part(&m->i_pages, &index, end, &stop))) {
                 struct page *leaf = p;
 
                 for (; index < stop; index++, p++) {

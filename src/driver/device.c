@@ -29,8 +29,13 @@ void device_submit(struct device *dev, struct driver_io *io)
 void device_perform(struct device *dev, struct driver_io *io)
 {
         lock_assert_may_sleep();
-        begin(dev, io, "preadv");
+        begin(dev, io, io->op == IO_FLUSH ? "fdatasync" : "preadv");
         dev->ops->perform(dev, io);
+}
+
+struct driver_batch *device_batch_begin(struct device *dev)
+{
+        return dev->ops->batch_begin ? dev->ops->batch_begin(dev) : NULL;
 }
 
 void device_commit(struct device *dev)

@@ -31,6 +31,7 @@ enum io_op { IO_READ = 0, IO_WRITE = 1, IO_FLUSH = 2, IO_DISCARD = 3, IO_WRITE_Z
 #define DRIVER_NOUNMAP (1u << 4) /* on IO_WRITE_ZEROES: what has room keeps it */
 
 struct device;
+struct driver_batch;
 
 struct driver_io {
         enum io_op op;
@@ -40,6 +41,9 @@ struct driver_io {
         struct iovec *iov; /* the driver may change it, to go on after a short transfer */
         unsigned iovcnt;
         uint64_t fault, object; /* for the trace; object: the device's */
+        /* Whose write it is, if the thread that submits it has begun this one. NULL: nobody's; may be
+         * another's, and one that has ended, which is the same. */
+        struct driver_batch *batch;
         /* Bytes moved, or -errno. Either may move fewer than asked for; who called goes on behind
          * them. A read moves fewer, in the end none, where the device ends: the rest of the buffer is
          * then unspecified. */
@@ -76,6 +80,8 @@ struct driver_ops {
         /* The same for a thread that would wait for it in any case: is over when it returns, having called
          * done(). Sleeps for the I/O, with no lock held. NULL: cannot. */
         void (*perform)(struct device *, struct driver_io *);
+        /* device_batch_begin(). NULL: cannot. */
+        struct driver_batch *(*batch_begin)(struct device *);
         /* Everything submitted so far should start now (a batch ends). NULL: nothing to do. */
         void (*commit)(struct device *);
         /* Nothing is in flight. */
@@ -153,6 +159,17 @@ void device_submit(struct device *dev, struct driver_io *io);
 /* => the device can; no lock held but those that may be held across I/O */
 void device_perform(struct device *dev, struct driver_io *io);
 void device_commit(struct device *dev);
+/* From here on the calling thread's writes that name the batch, to any device of the env, are ended by that
+ * thread, in the two calls that follow, and by nobody else: it waits for nothing that may wait for them
+ * before it has ended them. NULL: cannot, or not now; then all goes as ever. */
+struct driver_batch *device_batch_begin(struct device *dev);
+/* Under way. */
+unsigned device_batch_count(const struct driver_batch *b);
+/* Ends what is over; sleeps until no more than `left` are under way. True if any has ended. => no lock but
+ * those that may be held across I/O */
+bool device_batch_wait(struct driver_batch *b, unsigned left);
+/* All of them; it is gone on return. => likewise */
+void device_batch_end(struct driver_batch *b);
 void device_close(struct device *dev);
 /* The host's descriptor of a file device (buffered), -1 for others; the faulty one passes on. */
 int device_fd(const struct device *dev);

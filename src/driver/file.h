@@ -16,6 +16,8 @@
 
 #include "driver/device.h"
 
+#define MAX_TRANSFER 0x7ffff000u /* the kernel moves no more in one call */
+
 struct file_device {
         struct device dev;
         int buffered;

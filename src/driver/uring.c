@@ -3,7 +3,8 @@
  * uring.c - host files through io_uring: one ring per env, used by the threads of env->loop only.
  *
  * Why only those: the kernel may run a request's completion in the thread that submitted it, and
- * waits for that thread to enter the kernel; a program's thread may not do so for minutes.
+ * waits for that thread to enter the kernel; a program's thread may not do so for minutes. One that waits
+ * for all that it writes has a ring of its own meanwhile (batch.h).
  *
  *   any thread  -- submit --> `handover` -- commit: loop_kick --> idle function --\
  *   loop thread -- submit --------------------------------------> prepare SQE      > one
@@ -24,14 +25,17 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "driver/batch.h"
 #include "driver/poll.h"
 #include "util/lock.h"
 
 #define SQ_ENTRIES 256
 #define CQ_ENTRIES 1024
 #define REAP_BATCH 32
-#define REAP_BYTES (512u << 10)  /* completed in one go; then faults that became ready run */
-#define MAX_TRANSFER 0x7ffff000u /* the kernel moves no more in one call */
+#define REAP_BYTES (512u << 10) /* completed in one go; then faults that became ready run */
+/* Goes to the kernel by itself: what the thread does before the end of its batch may take as long as the disk
+ * takes for it. */
+#define LARGE (256u << 10)
 #define FILE_SLOTS 1024u
 /* Locking memory touches it, a millisecond for two megabytes; what gives it out begins at its front. */
 #define MAX_MEMORY (2ul << 20)
@@ -51,6 +55,7 @@ struct uring {
         struct io_list handover; /* [handover] */
         struct loop *loop;       /* (c) */
         struct pollers *pollers; /* (c) NULL: nobody polls */
+        struct batches *batches; /* (c) */
         struct loop_source source;
         struct loop_idle idle;
 };
@@ -178,16 +183,38 @@ static void uring_submit(struct device *dev, struct driver_io *io)
                 driver_io_done(io, result);
                 return;
         }
+        /* Maybe another thread has come to send it, or the batch is over: then it is as any. */
+        if (io->batch && io->op == IO_WRITE && io->batch == batch_mine(r->batches) &&
+            batch_add(io->batch, io))
+                return;
         mutex_lock(here ? &r->lock : &r->handover_lock);
         io_list_push(here ? &r->waiting : &r->handover, io);
         if (here)
                 prepare_waiting(r);
+        if (here && io->len >= LARGE)
+                ring_submit(r);
         mutex_unlock(here ? &r->lock : &r->handover_lock);
 }
 
 static void uring_commit(struct device *dev)
 {
-        loop_kick(dev->env->uring->loop);
+        struct uring *r = dev->env->uring;
+        struct driver_batch *own = batch_mine(r->batches);
+        bool others = true;
+
+        if (own) {
+                batch_send(own);
+                mutex_lock(&r->handover_lock);
+                others = r->handover.head;
+                mutex_unlock(&r->handover_lock);
+        }
+        if (others)
+                loop_kick(r->loop);
+}
+
+static struct driver_batch *uring_batch_begin(struct device *dev)
+{
+        return batch_begin(dev->env->uring->batches);
 }
 
 /* By the thread that would wait for it. The ring of all is of no use to it (above). */
@@ -379,6 +406,7 @@ bool uring_state(struct driver_env *env, struct uring_state *state)
                 .files = r->files, .memory = r->memory, .ios = r->ios, .calls = r->calls
         };
         mutex_unlock(&r->lock);
+        batches_count(r->batches, &state->ios, &state->calls);
         return true;
 }
 
@@ -408,6 +436,7 @@ static void ring_destroy(struct uring *r)
         loop_remove(r->loop, &r->source);
         io_uring_queue_exit(&r->ring);
         pollers_destroy(r->pollers);
+        batches_destroy(r->batches);
         free(r);
 }
 
@@ -421,8 +450,10 @@ static int ring_create(struct driver_env *env, struct uring **out)
         mutex_init(&r->lock, LOCK_URING);
         mutex_init(&r->handover_lock, LOCK_HANDOVER);
         r->loop = env->loop;
-        err = ring_init(r);
+        r->batches = batches_create();
+        err = r->batches ? ring_init(r) : -ENOMEM;
         if (err) {
+                batches_destroy(r->batches);
                 free(r);
                 return err;
         }
@@ -433,6 +464,7 @@ static int ring_create(struct driver_env *env, struct uring **out)
         err = loop_add(r->loop, &r->source);
         if (err) {
                 io_uring_queue_exit(&r->ring);
+                batches_destroy(r->batches);
                 free(r);
                 return err;
         }
@@ -476,6 +508,7 @@ const struct driver_ops uring_ops = {
         .signal_safe = true,
         .submit = uring_submit,
         .perform = uring_perform,
+        .batch_begin = uring_batch_begin,
         .commit = uring_commit,
         .close = uring_close,
         .refresh = file_refresh,

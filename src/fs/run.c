@@ -98,7 +98,6 @@ static struct bio *alloc_after_unplug(struct request_queue *q, struct blk_plug *
         if (!plug)
                 return NULL;
         blk_finish_plug(plug);
-        blk_start_plug(plug);
         return bio_alloc(q, opf, sector, buf, bytes);
 }
 

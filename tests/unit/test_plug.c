@@ -271,6 +271,18 @@ Test(plug, the_rest_of_a_short_read_is_read_by_it_too)
         fake_queue_close(&t);
 }
 
+Test(plug, a_thread_that_waits_flushes_itself)
+{
+        struct blk_plug plug;
+
+        open_performing(&plug);
+        cr_expect_eq(submit_bio_wait(t.q, IO_WRITE | REQ_PREFLUSH | REQ_SYNC, 0, NULL, 0, 0), 0);
+        cr_expect_eq(performed, 1);
+        cr_expect_eq(t.fake.nr_pending, 0);
+        cr_expect_eq(blk_queue_state(t.q).in_flight, 0);
+        fake_queue_close(&t);
+}
+
 /* No place at the driver: whoever frees one starts it, and does not wait for it. */
 Test(plug, a_full_device_takes_it_later)
 {
