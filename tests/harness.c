@@ -399,6 +399,7 @@ static void on_signal(int signo, siginfo_t *info, void *context)
                 int n = snprintf(text, sizeof(text), "unexpected signal %d, code %d, at %p\n",
                                  signo, info->si_code, info->si_addr);
 
+                atomic_fetch_add(&run.failures, 1); /* should it not come again */
                 if (write(STDERR_FILENO, text, (size_t)n) < 0)
                         _exit(1);
                 remove_files();
@@ -533,7 +534,8 @@ uint64_t memfd_bytes(void)
                 if (n <= 0)
                         continue;
                 to[n] = 0;
-                if (!strncmp(to, "/memfd:faultline", 16) && stat(path, &st) == 0)
+                if ((!strncmp(to, "/memfd:faultline", 16) || !strcmp(to, "/faultline (deleted)")) &&
+                    stat(path, &st) == 0)
                         bytes += (uint64_t)st.st_blocks * 512;
         }
         if (d)

@@ -18,6 +18,7 @@
 
 #define PAGE TEST_PAGE
 #define CACHE (16ul << 20)
+#define MANY 4096ul /* pages */
 
 static void unmap(struct fl_engine *e, void *p, size_t len)
 {
@@ -56,6 +57,51 @@ static void everything_locked(void)
                 check_engine(e);
                 unmap(e, p, 64 * PAGE);
                 unmap(e, q, 64 * PAGE);
+        }
+        close_file(f);
+        close_engine(e);
+}
+
+/* Of the engine's files, as far as they are shown to the engine itself. */
+static uint64_t frames_shown(void)
+{
+        FILE *f = fopen("/proc/self/smaps", "r");
+        unsigned long long kib = 0, sum = 0;
+        bool frames = false;
+        char line[512];
+
+        while (f && fgets(line, sizeof(line), f)) {
+                if (strchr(line, '-') && strchr(line, '-') < strchr(line, ' '))
+                        frames = strstr(line, "r--s") && strstr(line, "/memfd:faultline");
+                if (frames && sscanf(line, "Rss: %llu", &kib) == 1)
+                        sum += kib;
+        }
+        if (f)
+                fclose(f);
+        return sum << 10;
+}
+
+/* The same program reads: its frames are mapped for the engine, and the kernel would have made one for
+ * each page of the file. */
+static void locked_and_read(void)
+{
+        const char *path = test_stamped_file("mlockall_read", MANY);
+        struct fl_engine *e = open_engine(CACHE);
+        struct fl_file *f = open_file(e, path, O_RDWR);
+        char buf[PAGE];
+
+        test_at("locked and read");
+        if (syscall(SYS_mlockall, MCL_FUTURE)) {
+                printf("mlockall: %s; left out\n", strerror(errno));
+        } else {
+                for (uint64_t i = 0; i < 8; i++) {
+                        expect(fl_pread(f, buf, PAGE, (off_t)(i % 2 * PAGE)) == (ssize_t)PAGE,
+                               "fl_pread: %s", fl_strerror());
+                        expect(!stamp_wrong(buf, i % 2, 0), "%s", stamp_wrong(buf, i % 2, 0));
+                }
+                expect(frames_shown() > 0 && frames_shown() <= MANY / 4 * PAGE,
+                       "%llu bytes of frames", (unsigned long long)frames_shown());
+                syscall(SYS_munlockall);
         }
         close_file(f);
         close_engine(e);
@@ -358,6 +404,7 @@ int main(int argc, char **argv)
 {
         test_begin(argc, argv, 0, 0, 60);
         everything_locked();
+        locked_and_read();
         locked_and_not_needed();
         growth_that_fails();
         read_once();

@@ -112,16 +112,31 @@ static int check_io(const struct fl_file *f, int denied, off_t offset, size_t co
         return 0;
 }
 
-ssize_t fl_pread(struct fl_file *f, void *buf, size_t count, off_t offset)
+/* From `done` bytes on. */
+static ssize_t read_rest(struct fl_file *f, char *buf, size_t count, uint64_t pos, size_t done)
 {
         ssize_t n;
 
         begin_call();
+        if (fl_refuse(f->engine, "reading")) /* a handler may have forked since fl_pread asked */
+                return -1;
+        n = filemap_read(f->file, buf + done, count - done, pos + done,
+                         trace_new_fault(&f->engine->trace));
+        if (n < 0)
+                return done ? (ssize_t)done : fl_result((int)n, name_of(f), "reading");
+        return (ssize_t)done + n;
+}
+
+ssize_t fl_pread(struct fl_file *f, void *buf, size_t count, off_t offset)
+{
+        size_t done;
+
         if (check_io(f, O_WRONLY, offset, count, "reading"))
                 return -1;
         count = count < MAX_IO ? count : MAX_IO;
-        n = filemap_read(f->file, buf, count, (uint64_t)offset, trace_new_fault(&f->engine->trace));
-        return n < 0 ? fl_result((int)n, name_of(f), "reading") : n;
+        if (filemap_read_hits(f->file, buf, count, (uint64_t)offset, &done))
+                return (ssize_t)done;
+        return read_rest(f, buf, count, (uint64_t)offset, done);
 }
 
 ssize_t fl_pwrite(struct fl_file *f, const void *buf, size_t count, off_t offset)

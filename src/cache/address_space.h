@@ -2,9 +2,9 @@
  *
  * address_space.h - a file's pages, the memfd that holds their frames, and who maps them.
  *
- * One per inode, whoever opens it. File offset = memfd offset. The memfd is never mapped by the
- * engine itself: frames are filled with pwrite and read with pread on it, so that there is no
- * translation of ours to shoot down when a page goes.
+ * One per inode, whoever opens it. File offset = memfd offset. Frames are filled with pwrite and read
+ * with pread on the memfd, so that there is no translation of ours to shoot down when a page goes; but
+ * what fl_pread finds in memory it reads through a mapping of ours (frame_map.h).
  */
 #ifndef FL_CACHE_ADDRESS_SPACE_H
 #define FL_CACHE_ADDRESS_SPACE_H
@@ -65,6 +65,8 @@ struct address_space {
         struct view_tree i_mmap;          /* [i_mmap] */
         struct address_space *guard_next; /* vm's, [mm] to write: the next that it guards (map.h) */
         bool guarded;                     /* likewise: it is among them */
+        _Atomic uint64_t changes;         /* page_change()'s calls */
+        _Atomic uint64_t resizes;         /* [i_rwsem] to write; odd: the size is changing */
         _Atomic uint64_t nr_pages;        /* charged */
         _Atomic uint64_t share;           /* [cache] to write; so many of these reclaim leaves it */
         unsigned nr_taken;                /* [evict] of these, in the hands of reclaim */

@@ -113,6 +113,12 @@ enum filemap_result getpage(struct filemap_request *rq, struct vop_getpage *vop)
 /* Store coming: dirty limits, the file system's leave. 0, -EAGAIN with rq->wait, or -errno. */
 int filemap_page_mkwrite(struct filemap_request *rq, struct page *page, bool throttled);
 
+/* filemap_hit.c: as much of it as is in memory and in use, without a lock; *done bytes. True: that is all,
+ * to the file's end; else filemap_read() is to go on. */
+bool filemap_read_hits(struct file *f, char *buf, size_t count, uint64_t pos, size_t *done);
+/* Bytes up to `end` were read, and will be again. => i_rwsem held */
+void filemap_expect_hits(struct file *f, uint64_t end);
+
 ssize_t filemap_read(struct file *f, char *buf, size_t count, uint64_t pos, uint64_t fault);
 ssize_t filemap_write(struct file *f, const char *buf, size_t count, uint64_t pos, uint64_t fault);
 
@@ -224,6 +230,10 @@ int mapping_release(struct address_space *m);
 /* Look at the file's size again: another program may have made it longer or shorter. What is
  * cached behind a new end goes. 0 or -errno. */
 int mapping_refresh(struct address_space *m);
+/* The size is about to change, and what is read at the file's end with it; both have. Who reads without
+ * i_rwsem (filemap_hit.c) sees neither in between. => i_rwsem held for writing */
+void resize_begin(struct address_space *m);
+void resize_end(struct address_space *m);
 /* truncate.c: ftruncate, under whatever maps the file. */
 int file_truncate(struct file *f, uint64_t size);
 /* i_rwsem for reading, by one who may hold back reads: its holder may be waiting for a page that they

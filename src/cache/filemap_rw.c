@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cache/filemap.h"
+#include "util/perturb.h"
 #include "util/signals.h"
 
 #define BOUNCE_PAGES 4
@@ -285,6 +286,8 @@ ssize_t filemap_read(struct file *f, char *buf, size_t count, uint64_t pos, uint
 
                 rwlock_read_lock(&f->mapping->i_rwsem);
                 n = read_some(f, bounce, count - done, pos + done, fault, &behind);
+                if (n > 0)
+                        filemap_expect_hits(f, pos + done + (uint64_t)n);
                 rwlock_read_unlock(&f->mapping->i_rwsem);
                 if (n < 0)
                         return done ? (ssize_t)done : n;
@@ -296,10 +299,9 @@ ssize_t filemap_read(struct file *f, char *buf, size_t count, uint64_t pos, uint
                 if (done / LET_IN != (done - (size_t)n) / LET_IN)
                         signals_let_in();
         }
-        mutex_lock(&f->ra_lock);
         if (done)
-                f->ra.prev_pos = (int64_t)(pos + done - 1);
-        mutex_unlock(&f->ra_lock);
+                atomic_store_explicit(&f->ra.prev_pos, (int64_t)(pos + done - 1),
+                                      memory_order_relaxed);
         return (ssize_t)done;
 }
 
@@ -414,6 +416,7 @@ static ssize_t write_in_page(struct file *f, const char *bounce, size_t n, uint6
                 error = get_page_for_write(f, index, n == PAGE_SIZE, fault, &p);
         if (error)
                 return error;
+        page_change(m->cache, p);
         error = m->frames->ops->copy_in(m->frames, pos, bounce, n);
         mark_used(m->cache, p);
         page_unlock(m->cache, p);
@@ -430,13 +433,16 @@ static ssize_t write_behind(struct file *f, const char *bounce, size_t n, uint64
         ssize_t r;
 
         rwlock_write_lock(&m->i_rwsem);
+        resize_begin(m); /* until what is written is there too */
         old = atomic_load(&f->inode->i_size);
         r = grow(f, pos + n);
         if (r == 0) {
+                perturb_gap();
                 r = write_in_page(f, bounce, n, pos, fault);
                 if (r < 0 && old < atomic_load(&f->inode->i_size))
                         file_shrink(f, old);
         }
+        resize_end(m);
         rwlock_write_unlock(&m->i_rwsem);
         return r;
 }

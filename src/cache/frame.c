@@ -26,11 +26,15 @@ static int memfd_resize(struct frames *f, uint64_t size)
 {
         uint64_t bytes = pages_of(size) << PAGE_SHIFT;
         struct rlimit limit;
+        int error;
 
         /* The kernel would send SIGXFSZ, which ends the program. */
         if (!getrlimit(RLIMIT_FSIZE, &limit) && bytes > limit.rlim_cur)
                 return -EFBIG;
-        return ftruncate(memfd_of(f), (off_t)bytes) < 0 ? -errno : 0;
+        error = frame_map_close(&f->map, bytes);
+        if (!error && ftruncate(memfd_of(f), (off_t)bytes) < 0)
+                error = -errno;
+        return error;
 }
 
 static int memfd_create_frames(struct frames **out, uint64_t size)
@@ -57,6 +61,7 @@ static void memfd_destroy(struct frames *f)
 {
         struct memfd *m = container_of(f, struct memfd, frames);
 
+        frame_map_destroy(&f->map);
         close(m->fd);
         free(m);
 }

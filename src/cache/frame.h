@@ -9,6 +9,7 @@
 #ifndef FL_CACHE_FRAME_H
 #define FL_CACHE_FRAME_H
 
+#include "cache/frame_map.h"
 #include "util/wait.h"
 
 struct frames;
@@ -24,7 +25,7 @@ struct frame_ops {
         int (*copy_in)(struct frames *, uint64_t pos, const void *buf, size_t len);
         /* Give the memory of [index, index+nr) back to the kernel. 0 or -errno. */
         int (*release)(struct frames *, uint64_t index, uint64_t nr);
-        /* The file grows or shrinks. */
+        /* The file grows or shrinks; no frame_map_want() meanwhile. */
         int (*resize)(struct frames *, uint64_t size);
         /* What to map to show frames: a descriptor, the offset being the file's. */
         int (*fd)(struct frames *);
@@ -32,6 +33,7 @@ struct frame_ops {
 
 struct frames {
         const struct frame_ops *ops;
+        struct frame_map map;
 };
 extern const struct frame_ops memfd_frames;
 

@@ -256,9 +256,18 @@ void page_cancel_dirty(struct page_cache *c, struct page *p)
         release_memory(c, m);
 }
 
+void page_change(struct page_cache *c, struct page *p)
+{
+        page_assert_locked(p);
+        atomic_fetch_add(&p->word, PG_CHANGE);
+        atomic_fetch_add_explicit(&page_mapping(c, p)->changes, 1, memory_order_relaxed);
+        perturb_gap();
+}
+
 void page_start_evict(struct page_cache *c, struct page *p)
 {
         assert(page_state(p) == PAGE_CLEAN);
+        page_change(c, p);
         set_state(p, PAGE_EVICTING, 0);
         /* Only now, so that whoever has it off the list at this moment does not put it back. */
         lru_remove(c, p);

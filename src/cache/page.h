@@ -49,6 +49,10 @@ enum page_state {
 #define PG_ASKED (1u << 14)      /* brought in by a call that asked for it */
 #define PG_PROBED (1u << 15)     /* unmapped to see if it is touched: not shown with others */
 #define PG_GUESSED (1u << 16) /* [LOCK] DIRTY before it was stored to, if ever it was (guess.h) */
+/* The rest of the word counts what a reader without the lock must not miss (filemap_hit.c): that the frame
+ * is about to go, and that fl_pwrite is about to change it. */
+#define PG_CHANGE (1u << 17)
+#define PG_CHANGES (~(PG_CHANGE - 1))
 #define PG_MARKS (PG_MARKER | PG_MARK_HEAD)
 /* What is known of the page that is in memory: gone with it. */
 #define PG_KNOWN                                                                                   \
@@ -138,6 +142,8 @@ bool page_busy_writeback(uint32_t word);
 void page_start_read(struct page_cache *c, struct page *p);
 void page_end_read(struct page_cache *c, struct page *p);
 void page_fail_read(struct page_cache *c, struct page *p, int error, bool sticky);
+/* What the frame holds is about to change, other than by a store to a mapping. */
+void page_change(struct page_cache *c, struct page *p);
 /* A page made whole by fl_pwrite, without a read. ABSENT or ERROR -> DIRTY. Charged before. */
 void page_create_dirty(struct page_cache *c, struct page *p);
 /* CLEAN -> DIRTY, WRITEBACK -> +REDIRTY; nothing if it is already so, but that it is no guess any more.

@@ -127,6 +127,9 @@ static void read_end_io(struct fs_run *fs)
                         good = 0;
                 }
         }
+        /* A reader that noticed too late that its page had gone has made a frame of zeros (frame_map.h). */
+        if (good < nr && atomic_load(&m->frames->map.base))
+                m->frames->ops->release(m->frames, fs->index + good, nr - good);
         perturb_gap();
         trace_emit(c->trace, PAGE_UPTODATE, fs->fault, m->object, fs->index, good, (uint64_t)-error,
                    0);

@@ -41,8 +41,10 @@ int zero_behind(struct address_space *m, uint64_t edge)
         }
         /* The disk's page may change with it: that it is as it was would say nothing. */
         guess_forget(c, p);
-        if (page_uptodate(p))
+        if (page_uptodate(p)) {
+                page_change(c, p);
                 error = m->frames->ops->copy_in(m->frames, edge, zeros, PAGE_SIZE - off);
+        }
         page_unlock(c, p);
         put_page(m, p);
         return error;
@@ -136,6 +138,18 @@ void mapping_read_lock(struct address_space *m, struct blk_plug *plug)
         blk_start_plug(plug);
 }
 
+void resize_begin(struct address_space *m)
+{
+        rwlock_assert_write_held(&m->i_rwsem);
+        atomic_fetch_add(&m->resizes, 1);
+}
+
+void resize_end(struct address_space *m)
+{
+        rwlock_assert_write_held(&m->i_rwsem);
+        atomic_fetch_add(&m->resizes, 1);
+}
+
 int mapping_refresh(struct address_space *m)
 {
         struct inode *inode = m->host;
@@ -145,6 +159,7 @@ int mapping_refresh(struct address_space *m)
         if (!inode->i_op->refresh)
                 return 0;
         rwlock_write_lock(&m->i_rwsem);
+        resize_begin(m);
         old = atomic_load(&inode->i_size);
         error = inode->i_op->refresh(inode);
         size = atomic_load(&inode->i_size);
@@ -158,6 +173,7 @@ int mapping_refresh(struct address_space *m)
                 writeback_wait(m, pages_of(size), UINT64_MAX);
                 error = cut_pages(m, size);
         }
+        resize_end(m);
         rwlock_write_unlock(&m->i_rwsem);
         return error;
 }
@@ -170,7 +186,9 @@ int file_truncate(struct file *f, uint64_t size)
         if (!f->inode->i_op->truncate)
                 return -EROFS;
         rwlock_write_lock(&m->i_rwsem);
+        resize_begin(m);
         error = size < atomic_load(&f->inode->i_size) ? file_shrink(f, size) : file_grow(f, size);
+        resize_end(m);
         rwlock_write_unlock(&m->i_rwsem);
         return error;
 }

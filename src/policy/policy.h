@@ -31,8 +31,8 @@ struct file_ra_state {
         uint32_t ra_pages;   /* largest window; 0: no read-ahead */
         uint32_t io_pages;   /* largest request of the device */
         uint32_t mmap_miss;
-        uint32_t order;   /* 6.18: folio order of the next window */
-        int64_t prev_pos; /* bytes; of the last read by fl_pread, -1: none */
+        uint32_t order;           /* 6.18: folio order of the next window */
+        _Atomic int64_t prev_pos; /* bytes; of the last read by fl_pread, -1: none */
         struct ufs_stream ufs;
         struct streams streams; /* adaptive */
 };

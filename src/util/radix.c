@@ -45,16 +45,47 @@ static unsigned level_shift(const struct radix *r, unsigned level)
         return radix_leaf_bits(r) + (level - 1) * NODE_BITS;
 }
 
-static bool covers(const struct radix *r, uint64_t index)
+static unsigned height_of(const struct radix *r)
 {
-        unsigned bits = radix_leaf_bits(r) + r->height * NODE_BITS;
+        return atomic_load_explicit(&r->height, memory_order_relaxed);
+}
+
+static bool reaches(const struct radix *r, unsigned height, uint64_t index)
+{
+        unsigned bits = radix_leaf_bits(r) + height * NODE_BITS;
 
         return bits >= 64 || (index >> bits) == 0;
+}
+
+static bool covers(const struct radix *r, uint64_t index)
+{
+        return reaches(r, height_of(r), index);
 }
 
 static unsigned slot_at(const struct radix *r, uint64_t index, unsigned level)
 {
         return (index >> level_shift(r, level)) & (NODE_SLOTS - 1);
+}
+
+/* Who peeks meanwhile, or has before, is told: no table is given away, and root and height do not change,
+ * but between these two. => r->lock held */
+static void shape_begin(struct radix *r)
+{
+        mutex_assert_held(&r->lock);
+        atomic_fetch_add(&r->shape, 1);
+        memory_fence(memory_order_release);
+}
+
+static void shape_end(struct radix *r)
+{
+        mutex_assert_held(&r->lock);
+        atomic_fetch_add(&r->shape, 1);
+}
+
+/* Child pointers and the root are read without the lock too (radix_peek()). */
+static void set_table(void **slot, void *table)
+{
+        __atomic_store_n(slot, table, __ATOMIC_RELEASE);
 }
 
 /* => r->lock held. Makes the tree high enough for index. */
@@ -66,7 +97,7 @@ static bool grow_locked(struct radix *r, uint64_t index)
                 r->height = 0;
                 while (!covers(r, index))
                         r->height++;
-                r->root = table_alloc(r->pool);
+                set_table(&r->root, table_alloc(r->pool));
                 return r->root != NULL;
         }
         while (!covers(r, index)) {
@@ -76,10 +107,28 @@ static bool grow_locked(struct radix *r, uint64_t index)
                         return false;
                 node[0] = r->root;
                 atomic_store(&table_header_of(r->pool, node)->used, 1);
-                r->root = node;
+                shape_begin(r);
+                set_table(&r->root, node);
                 r->height++;
+                shape_end(r);
         }
         return true;
+}
+
+/* => r->lock held. Frees the leaf at the end of the path, and nodes that empty with it. */
+static void free_path(struct radix *r, void *leaf, void **path[MAX_HEIGHT + 1])
+{
+        table_free(r->pool, leaf);
+        for (unsigned level = 1; level <= r->height; level++) {
+                void *node = (void *)((uintptr_t)path[level] & PAGE_MASK);
+
+                set_table(path[level], NULL);
+                if (atomic_fetch_sub(&table_header_of(r->pool, node)->used, 1) > 1)
+                        return;
+                table_free(r->pool, node);
+        }
+        set_table(&r->root, NULL);
+        r->height = 0;
 }
 
 /* => r->lock held. Frees the leaf of index if it is idle, and nodes that empty with it. */
@@ -101,37 +150,35 @@ static void prune_locked(struct radix *r, uint64_t index)
         h = table_header_of(r->pool, table);
         if (atomic_load(&h->pins) || atomic_load(&h->used))
                 return;
-        table_free(r->pool, table);
-        for (unsigned level = 1; level <= r->height; level++) {
-                void *node = (void *)((uintptr_t)path[level] & PAGE_MASK);
-
-                *path[level] = NULL;
-                if (atomic_fetch_sub(&table_header_of(r->pool, node)->used, 1) > 1)
-                        return;
-                table_free(r->pool, node);
-        }
-        r->root = NULL;
-        r->height = 0;
+        shape_begin(r);
+        free_path(r, table, path);
+        shape_end(r);
+        atomic_fetch_add_explicit(&r->freed, 1, memory_order_relaxed);
 }
 
 /* => r->lock held. */
 static void *leaf_locked(struct radix *r, uint64_t index, bool create)
 {
         struct table_header *h;
+        unsigned height;
         void *table;
 
         mutex_assert_held(&r->lock);
         if (create && (!r->root || !covers(r, index)) && !grow_locked(r, index))
                 return NULL;
-        if (!r->root || !covers(r, index))
+        height = height_of(r);
+        if (!r->root || !reaches(r, height, index))
                 return NULL;
         table = r->root;
-        for (unsigned level = r->height; level > 0; level--) {
+        for (unsigned level = height; level > 0; level--) {
                 void **slot = &((void **)table)[slot_at(r, index, level)];
 
                 if (!*slot) {
-                        if (!create || !(*slot = table_alloc(r->pool)))
+                        void *fresh = create ? table_alloc(r->pool) : NULL;
+
+                        if (!fresh)
                                 return NULL;
+                        set_table(slot, fresh);
                         atomic_fetch_add(&table_header_of(r->pool, table)->used, 1);
                 }
                 table = *slot;
@@ -163,6 +210,34 @@ void *radix_get(struct radix *r, uint64_t index, bool create)
                 atomic_fetch_add(&table_header_of(r->pool, leaf)->pins, 1);
         mutex_unlock(&r->lock);
         return leaf ? entry_in(r, leaf, index) : NULL;
+}
+
+/* Is it a table at all? What a table has become that went may hold anything. */
+static bool is_table(const struct table_pool *p, const void *table)
+{
+        uintptr_t off = (uintptr_t)table - (uintptr_t)p->base;
+
+        return off < (uintptr_t)p->units << PAGE_SHIFT && (off & (PAGE_SIZE - 1)) == 0;
+}
+
+/* Tables are zeroed without atomics when they are given out again; to see that is what `shape` is for. */
+__attribute__((no_sanitize("thread"))) const void *radix_peek(const struct radix *r, uint64_t index,
+                                                              uint64_t *shape)
+{
+        uint64_t seen = atomic_load_explicit(&r->shape, memory_order_acquire);
+        const void *table = __atomic_load_n(&r->root, __ATOMIC_ACQUIRE);
+        unsigned height = height_of(r);
+
+        *shape = seen;
+        if ((seen & 1) || height > MAX_HEIGHT || !reaches(r, height, index))
+                return NULL;
+        for (unsigned level = height; level > 0; level--) {
+                if (!is_table(r->pool, table))
+                        return NULL;
+                table = __atomic_load_n((void *const *)table + slot_at(r, index, level),
+                                        __ATOMIC_ACQUIRE);
+        }
+        return is_table(r->pool, table) ? entry_in(r, (void *)table, index) : NULL;
 }
 
 void radix_pin(struct radix *r, void *entry)

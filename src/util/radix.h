@@ -19,8 +19,11 @@ struct radix {
         struct mutex lock;       /* the shape of the tree; pins are taken under it */
         struct table_pool *pool; /* (c) */
         void *root;              /* [radix] */
-        unsigned height;         /* [radix] inner levels above the leaf */
+        _Atomic unsigned height; /* [radix] inner levels above the leaf */
         unsigned entry_shift;    /* (c) */
+        _Atomic uint64_t
+                shape; /* [radix] to write; odd: the tree is losing tables, or grows higher */
+        _Atomic uint64_t freed; /* [radix] to write; leaves it has lost so far */
 };
 
 void radix_init(struct radix *r, struct table_pool *pool, unsigned entry_shift);
@@ -32,6 +35,17 @@ void *radix_get(struct radix *r, uint64_t index, bool create);
 void radix_put(struct radix *r, void *entry);
 /* One more pin of a leaf that is in use or pinned already. */
 void radix_pin(struct radix *r, void *entry);
+
+/* A look without lock or pin: the entry, which may be anything as soon as the tree has changed; what has
+ * been read of it, by atomic loads, counts only if radix_unchanged() says so afterwards. NULL: there is
+ * no leaf, or the tree is changing just now. Async-signal-safe. */
+const void *radix_peek(const struct radix *r, uint64_t index, uint64_t *shape);
+/* No table has gone, and the tree is as high, since the look that gave `shape`. */
+static inline bool radix_unchanged(const struct radix *r, uint64_t shape)
+{
+        memory_fence(memory_order_acquire);
+        return atomic_load_explicit(&r->shape, memory_order_relaxed) == shape;
+}
 
 /* The first entry >= index in a leaf that is in use (tagged: has tags), its leaf pinned; sets
  * *index to it. NULL: none up to `last`. Advance with radix_leaf_end(). */

@@ -296,6 +296,14 @@ static void pread_hit(unsigned n)
                       (ssize_t)PAGE_SIZE);
 }
 
+/* Read before: then no lock is taken. */
+static void in_use(void)
+{
+        cached();
+        for (int i = 0; i < 3; i++)
+                pread_hit(PAGES);
+}
+
 static void nothing_cached(void)
 {
         evict_all();
@@ -439,7 +447,8 @@ static const struct path {
         { "fault_anonymous", NULL, fault_anonymous, 256, NULL },
         { "fault_major", random_advice, fault_major, PAGES / APART, NULL },
         { "scan_page", sequential_advice, scan, PAGES, NULL },
-        { "pread_hit", cached, pread_hit, 1024, NULL },
+        { "pread_first", cached, pread_hit, 1024, NULL },
+        { "pread_hit", in_use, pread_hit, 1024, NULL },
         { "pread_miss", nothing_cached, pread_miss, PAGES / APART, NULL },
         { "pwrite_hit", cached, pwrite_hit, 256, all_clean },
         { "msync_apart", dirty_apart, msync_apart, PAGES / APART, NULL },

@@ -194,7 +194,27 @@ Test(page, marks_go_with_the_page)
                           page_test(p, PG_MAPPED) && page_test(p, PG_READAHEAD),
                   "they stay through write-back");
         evict_it();
-        cr_assert_eq(page_word(p), 0, "%#x is left", page_word(p));
+        cr_assert_eq(page_word(p) & ~PG_CHANGES, 0, "%#x is left", page_word(p));
+}
+
+Test(page, who_reads_without_the_lock_sees_that_it_changes)
+{
+        uint32_t before;
+
+        read_it();
+        before = page_word(p);
+        locked(page_make_dirty);
+        locked(page_start_writeback);
+        end_writeback(0);
+        cr_assert_eq((page_word(p) ^ before) & PG_CHANGES, 0, "these are the same bytes");
+        locked(page_change);
+        cr_assert_neq((page_word(p) ^ before) & PG_CHANGES, 0);
+        before = page_word(p);
+        evict_it();
+        read_it();
+        cr_assert_neq((page_word(p) ^ before) & PG_CHANGES, 0);
+        cr_assert_eq(m->changes, 2);
+        evict_it();
 }
 
 /* ---- flags are set without the lock ---- */

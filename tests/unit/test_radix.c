@@ -345,3 +345,51 @@ Test(radix, dense_entries_cost_little_more_than_themselves)
                 clear(i);
         cr_assert_eq(tables(), 0);
 }
+
+/* ---- looking without a lock ---- */
+
+static uint64_t peek(uint64_t index, uint64_t *shape)
+{
+        const uint64_t *e = radix_peek(&r, index, shape);
+
+        return e ? *e : 0;
+}
+
+Test(radix, a_peek_finds_what_is_there)
+{
+        uint64_t shape;
+
+        cr_assert_eq(peek(7, &shape), 0);
+        cr_assert(radix_unchanged(&r, shape));
+        set(7, 70);
+        cr_assert_eq(peek(7, &shape), 70);
+        cr_assert_eq(peek(UINT64_MAX, &shape), 0, "beyond what the tree reaches");
+        set(UINT64_C(1) << 40, 40);
+        cr_assert_eq(peek(7, &shape), 70);
+        cr_assert_eq(peek(UINT64_C(1) << 40, &shape), 40);
+        cr_assert_eq(peek(UINT64_C(1) << 41, &shape), 0);
+        cr_assert(radix_unchanged(&r, shape));
+        clear(7);
+        clear(UINT64_C(1) << 40);
+}
+
+Test(radix, a_peek_is_told_when_a_table_goes_or_the_tree_grows_higher)
+{
+        uint64_t shape, freed = r.freed;
+
+        set(7, 70);
+        peek(7, &shape);
+        set(8, 80);
+        cr_assert(radix_unchanged(&r, shape), "an entry more is no other shape");
+        set(UINT64_C(1) << 40, 40);
+        cr_assert(!radix_unchanged(&r, shape), "the root is another");
+        peek(7, &shape);
+        clear(UINT64_C(1) << 40);
+        cr_assert(!radix_unchanged(&r, shape));
+        cr_assert_eq(r.freed, freed + 1);
+        peek(7, &shape);
+        clear(7);
+        cr_assert(radix_unchanged(&r, shape), "8 keeps the leaf");
+        clear(8);
+        cr_assert(!radix_unchanged(&r, shape));
+}
