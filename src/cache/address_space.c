@@ -13,7 +13,20 @@
 
 #define PAGE_ENTRY_SHIFT 4
 #define DROP_RUN 64 /* pages locked at once */
+#define FOLIO_CACHE (128ull << 20)
 _Static_assert(sizeof(struct page) == 1 << PAGE_ENTRY_SHIFT, "a leaf holds 256 pages");
+
+/* Folios are of use to windows that are as large, which are those of a large cache, and they are a
+ * question of permission. */
+static int create_frames(struct address_space *m)
+{
+        uint64_t size = atomic_load(&m->host->i_size);
+
+        if (!m->swap_backed && pages_of(size) >= folio_frames.folio &&
+            m->cache->budget_bytes >= FOLIO_CACHE && folio_frames.create(&m->frames, size) == 0)
+                return 0;
+        return memfd_frames.create(&m->frames, size);
+}
 
 int mapping_create(struct page_cache *c, struct inode *inode)
 {
@@ -30,7 +43,7 @@ int mapping_create(struct page_cache *c, struct inode *inode)
         radix_init(&m->i_pages, c->tables, PAGE_ENTRY_SHIFT);
         rwlock_init(&m->i_rwsem, LOCK_I_RWSEM);
         rwlock_init(&m->i_mmap_lock, LOCK_I_MMAP);
-        error = memfd_frames.create(&m->frames, atomic_load(&inode->i_size));
+        error = create_frames(m);
         if (error) {
                 free(m);
                 return error;

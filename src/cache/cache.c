@@ -15,6 +15,7 @@
 
 #define STAGING_MAX_PAGES 8192 /* 32 MiB: some windows of the largest kind */
 #define STAGING_MIN_PAGES 8
+#define STAGING_AMPLE_PAGES 2048 /* 8 MiB: what is at a device, twice */
 #define WAIT_TICK_NS 100000000ull
 
 void worker_start(struct worker *w, const char *name, void *(*fn)(void *), void *arg)
@@ -58,10 +59,14 @@ void worker_stop(struct worker *w)
         w->running = false;
 }
 
+/* A sixteenth of the cache, of a large one a thirty-second: it is lost to what is cached, and twice what is
+ * at a device at once keeps that busy. */
 static unsigned staging_pages(uint64_t bytes)
 {
         uint64_t pages = (bytes >> PAGE_SHIFT) / 16;
 
+        if (pages > STAGING_AMPLE_PAGES)
+                pages = max_u64(STAGING_AMPLE_PAGES, pages / 2);
         if (pages > STAGING_MAX_PAGES)
                 return STAGING_MAX_PAGES;
         return pages < STAGING_MIN_PAGES ? STAGING_MIN_PAGES : (unsigned)pages;

@@ -9,8 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#define HUGE_BYTES (UINT64_C(2) << 20)
 
 struct memfd {
         struct frames frames;
@@ -37,24 +40,34 @@ static int memfd_resize(struct frames *f, uint64_t size)
         return error;
 }
 
-static int memfd_create_frames(struct frames **out, uint64_t size)
+/* fd: becomes the frames'; or -errno. */
+static int create(struct frames **out, const struct frame_ops *ops, int fd, uint64_t size)
 {
-        struct memfd *m = calloc(1, sizeof(*m));
+        struct memfd *m = fd < 0 ? NULL : calloc(1, sizeof(*m));
         int error;
 
-        if (!m)
-                return -ENOMEM;
-        m->frames.ops = &memfd_frames;
-        m->fd = memfd_create("faultline", MFD_CLOEXEC);
-        error = m->fd < 0 ? -errno : memfd_resize(&m->frames, size);
+        if (!m) {
+                if (fd >= 0)
+                        close(fd);
+                return fd < 0 ? fd : -ENOMEM;
+        }
+        m->frames.ops = ops;
+        m->fd = fd;
+        error = memfd_resize(&m->frames, size);
         if (error) {
-                if (m->fd >= 0)
-                        close(m->fd);
+                close(m->fd);
                 free(m);
                 return error;
         }
         *out = &m->frames;
         return 0;
+}
+
+static int memfd_create_frames(struct frames **out, uint64_t size)
+{
+        int fd = memfd_create("faultline", MFD_CLOEXEC);
+
+        return create(out, &memfd_frames, fd < 0 ? -errno : fd, size);
 }
 
 static void memfd_destroy(struct frames *f)
@@ -111,6 +124,72 @@ static int memfd_release(struct frames *f, uint64_t index, uint64_t nr)
         return r < 0 ? -errno : 0;
 }
 
+/* ---- folios ---- */
+
+#define FOLIO_PAGES (HUGE_BYTES >> PAGE_SHIFT)
+
+/* A file in a tmpfs of its own, which nobody has a name for, and which is gone with it. */
+static int folio_file(void)
+{
+        int fs = fsopen("tmpfs", FSOPEN_CLOEXEC), mount = -1, fd = -1, error;
+
+        if (fs < 0)
+                return -errno;
+        if (!fsconfig(fs, FSCONFIG_SET_STRING, "huge", "advise", 0) &&
+            !fsconfig(fs, FSCONFIG_SET_STRING, "size", "0", 0) &&
+            !fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
+                mount = fsmount(fs, FSMOUNT_CLOEXEC, 0);
+        if (mount >= 0)
+                fd = openat(mount, "faultline", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        error = fd < 0 ? -errno : 0;
+        if (fd >= 0)
+                unlinkat(mount, "faultline", 0);
+        if (mount >= 0)
+                close(mount);
+        close(fs);
+        return error ? error : fd;
+}
+
+static int folio_create_frames(struct frames **out, uint64_t size)
+{
+        return create(out, &folio_frames, folio_file(), size);
+}
+
+/* A huge page is what the kernel makes in a mapping that is advised so; what is written otherwise comes in
+ * single pages. Nothing is stored through it: a file that is cut short meanwhile would be a signal. If there is
+ * none, nothing has been done, or some of it, and the rest will be single pages. */
+static void make_whole(int fd, uint64_t index)
+{
+        char *p = mmap(NULL, HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
+                       (off_t)(index << PAGE_SHIFT));
+
+        if (p == MAP_FAILED)
+                return;
+        if (!madvise(p, HUGE_BYTES, MADV_HUGEPAGE) && !madvise(p, HUGE_BYTES, MADV_DONTFORK))
+                madvise(p, HUGE_BYTES, MADV_POPULATE_WRITE);
+        munmap(p, HUGE_BYTES);
+}
+
+static int folio_fill(struct frames *f, uint64_t index, const void *buf, uint64_t nr)
+{
+        if (nr == FOLIO_PAGES && index % FOLIO_PAGES == 0)
+                make_whole(memfd_of(f), index);
+        return memfd_copy_in(f, index << PAGE_SHIFT, buf, nr << PAGE_SHIFT);
+}
+
+const struct frame_ops folio_frames = {
+        .name = "folios",
+        .create = folio_create_frames,
+        .destroy = memfd_destroy,
+        .fill = folio_fill,
+        .copy_out = memfd_copy_out,
+        .copy_in = memfd_copy_in,
+        .release = memfd_release,
+        .resize = memfd_resize,
+        .fd = memfd_of,
+        .folio = FOLIO_PAGES,
+};
+
 const struct frame_ops memfd_frames = {
         .name = "memfd",
         .create = memfd_create_frames,
@@ -125,21 +204,40 @@ const struct frame_ops memfd_frames = {
 
 #define WORD_BITS 64u
 
+/* Memory that begins where a huge page does, or NULL. */
+static char *map_aligned(size_t bytes)
+{
+        size_t all = bytes + HUGE_BYTES;
+        char *p = mmap(NULL, all, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        size_t front;
+
+        if (p == MAP_FAILED)
+                return NULL;
+        front = (size_t)(round_up_u64((uintptr_t)p, HUGE_BYTES) - (uintptr_t)p);
+        if (front)
+                munmap(p, front);
+        munmap(p + front + bytes, all - front - bytes);
+        return p + front;
+}
+
 int staging_init(struct staging *s, unsigned pages)
 {
+        size_t bytes = (size_t)pages << PAGE_SHIFT;
+
         memset(s, 0, sizeof(*s));
         mutex_init(&s->lock, LOCK_STAGING);
         waitq_init(&s->wq);
         s->pages = pages;
-        s->base = mmap(NULL, (size_t)pages << PAGE_SHIFT, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (s->base == MAP_FAILED) {
-                s->base = NULL;
+        s->base = map_aligned(bytes);
+        if (!s->base)
                 return -ENOMEM;
-        }
+        /* A device is told where each page of a buffer lies that is none of a huge one, which halves what
+         * a virtual disk gives, and cuts a read of 1 MiB in two. (Refused where there are none.) */
+        madvise(s->base, bytes, MADV_HUGEPAGE);
         /* A forked child must not share buffers that a device writes into. */
-        madvise(s->base, (size_t)pages << PAGE_SHIFT, MADV_DONTFORK);
-        madvise(s->base, (size_t)pages << PAGE_SHIFT, MADV_DONTDUMP);
+        madvise(s->base, bytes, MADV_DONTFORK);
+        madvise(s->base, bytes, MADV_DONTDUMP);
         s->bitmap = calloc((pages + WORD_BITS - 1) / WORD_BITS, sizeof(*s->bitmap));
         return s->bitmap ? 0 : -ENOMEM;
 }

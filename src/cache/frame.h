@@ -29,6 +29,9 @@ struct frame_ops {
         int (*resize)(struct frames *, uint64_t size);
         /* What to map to show frames: a descriptor, the offset being the file's. */
         int (*fd)(struct frames *);
+        /* Pages that are cheap to fill, and to give back, all at once: as many, from a multiple of that. 0:
+         * there are none such. */
+        uint64_t folio;
 };
 
 struct frames {
@@ -36,6 +39,8 @@ struct frames {
         struct frame_map map;
 };
 extern const struct frame_ops memfd_frames;
+/* A file of a tmpfs that is mounted nowhere, with huge pages; create: -errno where that is not permitted. */
+extern const struct frame_ops folio_frames;
 
 /* Staging memory: one pool an engine, whose size is taken off the budget at the start. */
 struct staging {

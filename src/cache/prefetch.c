@@ -5,11 +5,11 @@
 #include "cache/prefetch.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "util/perturb.h"
+#include "util/ready.h"
 
 #define STEP 64   /* pages begun under one look at the file's size */
 #define TRIES 64  /* without a page; then what is left is left out */
@@ -86,14 +86,14 @@ static void set_state(struct prefetch *p, enum prefetch_state s)
         futex_wake(&p->state, INT32_MAX);
 }
 
-/* Never waits: a counter that is full has been told enough. */
+/* Does not wait: a counter that is full has been told enough. */
 static void tell(int fd)
 {
         struct pollfd poll_fd = { .fd = fd, .events = POLLOUT };
         uint64_t one = 1;
         ssize_t n = 0;
 
-        if (fd >= 0 && poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLOUT))
+        if (fd >= 0 && poll_ready(&poll_fd, 1, 0, 0) == 1 && (poll_fd.revents & POLLOUT))
                 n = write(fd, &one, sizeof(one));
         (void)n;
 }

@@ -106,6 +106,18 @@ static void note_skipped(const struct ra_walk *w, uint64_t index, uint64_t skipp
                            0);
 }
 
+/* Pages of a run that begins there, of `left`. Where frames come in folios, runs begin and end with those
+ * that are read as a whole. */
+static uint64_t run_pages(const struct address_space *m, uint64_t index, uint64_t left)
+{
+        uint64_t folio = m->frames->ops->folio,
+                 front = folio ? round_up_u64(index, folio) - index : 0;
+
+        if (front && front + folio <= left)
+                return min_u64(RUN_PAGES, front);
+        return min_u64(RUN_PAGES, left);
+}
+
 /* page_cache_ra_unbounded: reads what of [index, end) is absent. Where it stopped. */
 static uint64_t read_forward(const struct ra_walk *w, uint64_t index, uint64_t end)
 {
@@ -115,7 +127,7 @@ static uint64_t read_forward(const struct ra_walk *w, uint64_t index, uint64_t e
 
         while (more && index < end) {
                 unsigned nr =
-                        (unsigned)filemap_absent_from(m, index, min_u64(RUN_PAGES, end - index));
+                        (unsigned)filemap_absent_from(m, index, run_pages(m, index, end - index));
 
                 if (nr == 0) {
                         index++;

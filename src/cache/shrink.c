@@ -18,6 +18,7 @@
 
 #include "util/perturb.h"
 
+#define FOLIO_LEAVES 2u
 #define SHM_LOOK 512 /* pages of shmem that a fault looks at, for one that is clean */
 
 struct victim {
@@ -127,6 +128,135 @@ static unsigned evict_victims(struct page_cache *c, struct victim *v, unsigned n
         return evicted;
 }
 
+/* Of a neighbour of a page that is to go no more is known than of that page, and it is on the same list: so it
+ * is to go too. Then it is locked. */
+static bool goes_along(struct page_cache *c, struct page *p, const struct page *with)
+{
+        const uint32_t known = PG_KNOWN & ~PG_DROP & ~PG_MARKS;
+
+        if (page_state(p) != PAGE_CLEAN || !page_trylock(p))
+                return false;
+        if (page_state(p) == PAGE_CLEAN && !(page_word(p) & known & ~page_word(with)) &&
+            p->lru.list == with->lru.list)
+                return true;
+        page_unlock(c, p);
+        return false;
+}
+
+/* The pages of a folio. */
+struct folio {
+        struct address_space *m;
+        uint64_t first, nr;
+        uint64_t each;                   /* pages of a leaf */
+        struct page *leaf[FOLIO_LEAVES]; /* pinned */
+};
+
+static struct page *folio_page(const struct folio *f, uint64_t k)
+{
+        return f->leaf[k / f->each] + k % f->each;
+}
+
+static void folio_put(struct folio *f, uint64_t leaves)
+{
+        while (leaves--)
+                put_page(f->m, f->leaf[leaves]);
+}
+
+/* False: not all of its leaves are there. */
+static bool folio_get(struct folio *f, struct address_space *m, uint64_t index)
+{
+        f->m = m;
+        f->nr = m->frames->ops->folio;
+        f->first = index - index % f->nr;
+        f->each = 1ull << radix_leaf_bits(&m->i_pages);
+        assert(f->nr == f->each * FOLIO_LEAVES);
+        for (uint64_t n = 0; n < FOLIO_LEAVES; n++) {
+                f->leaf[n] = find_page(m, f->first + n * f->each);
+                if (!f->leaf[n]) {
+                        folio_put(f, n);
+                        return false;
+                }
+        }
+        return true;
+}
+
+/* All but `own`, which is locked and stays so. */
+static void folio_unlock(struct page_cache *c, const struct folio *f, uint64_t nr,
+                         const struct page *own)
+{
+        for (uint64_t k = 0; k < nr; k++)
+                if (folio_page(f, k) != own)
+                        page_unlock(c, folio_page(f, k));
+}
+
+static bool folio_lock(struct page_cache *c, const struct folio *f, const struct page *own)
+{
+        for (uint64_t k = 0; k < f->nr; k++) {
+                if (folio_page(f, k) == own || goes_along(c, folio_page(f, k), own))
+                        continue;
+                folio_unlock(c, f, k, own);
+                return false;
+        }
+        /* Asked when all are locked: who locks the file in memory comes after us, or is seen. */
+        if (atomic_load(&f->m->i_mmap.nr_locked) == 0)
+                return true;
+        folio_unlock(c, f, f->nr, own);
+        return false;
+}
+
+/* => all of its pages locked, and clean */
+static bool folio_release(struct page_cache *c, const struct folio *f)
+{
+        struct frames *frames = f->m->frames;
+        bool mapped = false, gone;
+
+        for (uint64_t k = 0; k < f->nr; k++) {
+                page_start_evict(c, folio_page(f, k));
+                mapped |= page_test(folio_page(f, k), PG_MAPPED);
+        }
+        if (mapped)
+                mapping_zap(f->m, &(struct page_span){ f->first, f->nr }, 1);
+        perturb_gap();
+        gone = frames->ops->release(frames, f->first, f->nr) == 0;
+        for (uint64_t k = 0; k < f->nr; k++) {
+                if (gone) {
+                        lru_evicted(c, folio_page(f, k));
+                        page_end_evict(c, folio_page(f, k), false);
+                } else {
+                        page_cancel_evict(c, folio_page(f, k));
+                }
+        }
+        trace_evicted(f->m, f->first, gone ? f->nr : 0, EVICT_RECLAIM);
+        return gone;
+}
+
+/* With the page, which is to go, all of its folio, if that is to go too: it is unmapped and given back at
+ * once, and need not be split. False: it is not, and nothing has happened. => page locked, in the hands of
+ * reclaim */
+static bool evict_folio(struct page_cache *c, struct page *p, struct reclaim_result *r)
+{
+        /* It has been in use, or each was unmapped to see if it is: they go one by one. */
+        const uint32_t asked = PG_REFERENCED | PG_PROBED | PG_WORKINGSET | PG_ASKED;
+        struct address_space *m = page_mapping(c, p);
+        struct folio f;
+
+        if (!m->frames->ops->folio || atomic_load(&m->share) || page_test(p, asked) ||
+            !folio_get(&f, m, page_index(c, p)))
+                return false;
+        if (!folio_lock(c, &f, p)) {
+                folio_put(&f, FOLIO_LEAVES);
+                return false;
+        }
+        if (folio_release(c, &f))
+                r->evicted += (unsigned)f.nr;
+        folio_unlock(c, &f, f.nr, NULL);
+        folio_put(&f, FOLIO_LEAVES);
+        m->nr_taken--;
+        put_page(m, p);
+        mapping_unuse(m);
+        return true;
+}
+
 bool page_is_pinned(struct page_cache *c, struct page *p)
 {
         struct address_space *m = page_mapping(c, p);
@@ -218,6 +348,10 @@ static bool shrink_batch(struct page_cache *c, struct lru *l, unsigned max,
                         continue;
                 }
                 w = page_word(p);
+                if (w & PG_LRU) { /* it has gone with its folio, and come back */
+                        put_back(c, p, true, false);
+                        continue;
+                }
                 if (may_go(c, p, out, r)) {
                         enum reclaim_choice choice;
 
@@ -232,7 +366,8 @@ static bool shrink_batch(struct page_cache *c, struct lru *l, unsigned max,
                                         looked = !out;
                                         break;
                                 }
-                                add_victim(evict, ne++, c, p);
+                                if (!evict_folio(c, p, r))
+                                        add_victim(evict, ne++, c, p);
                                 continue;
                         case RECLAIM_UNMAP:
                                 add_victim(zap, nz++, c, p);

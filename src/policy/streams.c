@@ -13,6 +13,8 @@
 #define FARTHEST (INT64_C(1) << 20) /* the largest step: 4 GiB */
 #define BUSY 8u      /* a window takes so many times as long as the device's answer to one read */
 #define UNKNOWN 256u /* largest window until the device has been measured: 1 MiB */
+#define TOLD 1024u   /* at least, of a stream that is told of: 4 MiB */
+#define WHOLE 512u   /* windows larger than that end where a table of the processor's does */
 #define SMALLEST_MOST 32u
 #define STRIDED_MOST 64u /* reads at once */
 #define FORGIVEN 8u      /* windows after which a larger one is tried again */
@@ -165,12 +167,28 @@ static uint64_t window_size(struct stream *t, uint32_t most)
                 most);
 }
 
+/* Advice says that all of it will be touched. */
+static uint32_t most_of(const struct stream *t, const struct stream_pace *pace)
+{
+        uint32_t most = stream_most(pace, t->step);
+
+        return t->told ? (uint32_t)max_u64(most, min_u64(TOLD, pace->most)) : most;
+}
+
+/* Less what lies behind the last table that the window comes to. */
+static uint64_t whole(const struct stream *t, uint64_t size)
+{
+        uint64_t end = (uint64_t)t->next + size;
+
+        return t->step == 1 && size > WHOLE ? size - end % WHOLE : size;
+}
+
 /* The stream's next window. nr: so many touches at its beginning are wanted now; the one behind them
  * asks for the window after it. */
 static struct stream_window next_window(struct streams *s, struct stream *t,
                                         const struct stream_pace *pace, uint64_t nr)
 {
-        uint32_t most = share_of(s, pace, stream_most(pace, t->step));
+        uint32_t most = share_of(s, pace, most_of(t, pace));
         struct stream_window w = { .start = t->next, .step = t->step, .most = most };
         uint64_t asked = (uint64_t)((t->next - t->first) / t->step),
                  length = likely_length(s, t->seen);
@@ -183,7 +201,7 @@ static struct stream_window next_window(struct streams *s, struct stream *t,
                 left = max_u64(length, asked) - asked;
         if (!left && !nr)
                 return alone;
-        size = max_u64(window_size(t, most), nr);
+        size = max_u64(whole(t, window_size(t, most)), nr);
         mark = nr;
         if (size > left) {
                 size = max_u64(left, nr);

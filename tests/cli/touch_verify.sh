@@ -22,7 +22,7 @@ while [ -n "$(head -c 1 "/proc/$child/maps" 2>/dev/null)" ]; do
         held=0
         for fd in "/proc/$child/fd"/*; do
                 case $(readlink "$fd" 2>/dev/null) in
-                /memfd:*)
+                /memfd:* | "/faultline (deleted)")
                         blocks=$(stat -L -c %b "$fd" 2>/dev/null)
                         held=$((held + ${blocks:-0} * 512))
                         ;;

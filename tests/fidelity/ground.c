@@ -131,10 +131,10 @@ static const char *examine(struct ground *g)
                 return "the file system's device tells no read-ahead";
         if (g->ra_pages < 16)
                 return "the device has next to no read-ahead";
-        /* Windows are clamped to an eighth of it, staging memory is a sixteenth; all files fit. */
-        g->cache = g->ra_pages * TEST_PAGE * 64;
-        if (g->cache < 256ul << 20)
-                g->cache = 256ul << 20;
+        /* Windows are clamped to an eighth of it, staging memory is a thirty-second; all files fit. */
+        g->cache = g->ra_pages * TEST_PAGE * 128;
+        if (g->cache < 512ul << 20)
+                g->cache = 512ul << 20;
         return NULL;
 }
 

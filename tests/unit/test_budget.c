@@ -70,3 +70,32 @@ Test(budget, staging_memory_in_use_is_an_io_on_its_way)
         until_stuck();
         give_all_back();
 }
+
+/* What staging memory takes is lost to what is cached. */
+Test(budget, a_large_cache_gives_less_to_staging)
+{
+        static const struct {
+                uint64_t bytes;
+                unsigned pages;
+        } row[] = {
+                { 256 << 10, 8 },     { 64 << 20, 1024 },  { 128 << 20, 2048 },
+                { 256 << 20, 2048 },  { 512 << 20, 4096 }, { 1ull << 30, 8192 },
+                { 4ull << 30, 8192 },
+        };
+
+        for (unsigned i = 0; i < sizeof(row) / sizeof(*row); i++) {
+                struct cache_config cfg = {
+                        .bytes = row[i].bytes,
+                        .tables = &tables,
+                        .trace = &trace,
+                        .policy = &no_policy,
+                        .m_ops = &no_mappings,
+                };
+                struct page_cache *other;
+
+                cr_assert_eq(cache_create(&other, &cfg), 0);
+                cr_expect_eq(other->staging.pages, row[i].pages, "%u pages of row %u",
+                             other->staging.pages, i);
+                cache_destroy(other);
+        }
+}

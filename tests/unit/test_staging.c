@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cache/frame.h"
 
@@ -49,6 +51,37 @@ static unsigned get(unsigned want, unsigned expected, bool write)
 static void put(unsigned page, unsigned nr, bool write)
 {
         staging_put(&s, s.base + ((size_t)page << PAGE_SHIFT), nr, write);
+}
+
+/* What the kernel has been told of the mapping that p lies in: the line VmFlags of smaps. */
+static bool has_flag(const void *p, const char *flag)
+{
+        FILE *f = fopen("/proc/self/smaps", "re");
+        bool here = false, yes = false;
+        char line[512];
+
+        cr_assert_not_null(f);
+        while (fgets(line, sizeof(line), f)) {
+                unsigned long from, to;
+
+                if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+                        here = (uintptr_t)p >= from && (uintptr_t)p < to;
+                else if (here && !strncmp(line, "VmFlags:", 8))
+                        yes = strstr(line, flag);
+        }
+        fclose(f);
+        return yes;
+}
+
+/* A device that is told of each page by itself is half as fast, or less. */
+Test(staging, lies_in_huge_pages_where_there_are_any)
+{
+        start(1024);
+        cr_assert_eq((uintptr_t)s.base % (2 << 20), 0);
+        if (access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK) == 0)
+                cr_assert(has_flag(s.base, " hg"));
+        memset(s.base, 1, (size_t)1024 << PAGE_SHIFT);
+        stop();
 }
 
 Test(staging, the_lowest_run_that_fits)
@@ -303,6 +336,83 @@ Test(frames, released_memory_goes_back)
         fill(4, 1, 'b');
         cr_assert_eq(f->ops->copy_out(f, 4 * PAGE_SIZE, buf, PAGE_SIZE), 0);
         cr_assert_eq(buf[0], 'b');
+}
+
+/* ---- folios ---- */
+
+TestSuite(folios, .timeout = 60);
+
+#define FOLIO 512u
+static char *source;
+
+/* False: they are not permitted here. */
+static bool make_folios(void)
+{
+        f = NULL;
+        if (folio_frames.create(&f, 4 * FOLIO * PAGE_SIZE + 1))
+                return false;
+        source = mmap(NULL, FOLIO * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                      -1, 0);
+        cr_assert_neq(source, MAP_FAILED);
+        return true;
+}
+
+static void fill_folio(uint64_t index, unsigned nr, char first)
+{
+        for (unsigned i = 0; i < nr; i++)
+                memset(source + i * PAGE_SIZE, first + (char)(i % 7), PAGE_SIZE);
+        cr_assert_eq(f->ops->fill(f, index, source, nr), 0);
+}
+
+static void expect_page(uint64_t index, char c)
+{
+        char buf[PAGE_SIZE];
+
+        cr_assert_eq(f->ops->copy_out(f, index << PAGE_SHIFT, buf, PAGE_SIZE), 0);
+        cr_assert_eq(buf[0], c, "page %llu: %d", (unsigned long long)index, buf[0]);
+        cr_assert_eq(buf[PAGE_SIZE - 1], c);
+}
+
+/* Whole ones come and go, and of those of which a part goes the rest stays. */
+Test(folios, hold_what_they_are_filled_with)
+{
+        if (!make_folios())
+                return;
+        cr_assert_eq(f->ops->folio, FOLIO);
+        cr_assert_eq(host_stat().st_size, (4 * FOLIO + 1) * PAGE_SIZE);
+        fill_folio(FOLIO, FOLIO, 'a');
+        fill_folio(2 * FOLIO, FOLIO, 'b');
+        cr_assert_eq(held(), 2 * FOLIO * PAGE_SIZE);
+        expect_page(2 * FOLIO - 1, (char)('a' + (FOLIO - 1) % 7));
+        cr_assert_eq(f->ops->release(f, FOLIO, FOLIO), 0);
+        cr_assert_eq(held(), FOLIO * PAGE_SIZE);
+        cr_assert_eq(f->ops->release(f, 2 * FOLIO + 7, 3), 0);
+        cr_assert_eq(held(), (FOLIO - 3) * PAGE_SIZE, "no more nor less than was given back");
+        expect_page(2 * FOLIO + 6, 'b' + 6);
+        expect_page(2 * FOLIO + 10, 'b' + 3);
+        fill_folio(2 * FOLIO + 8, 1, 'z');
+        expect_page(2 * FOLIO + 8, 'z');
+        cr_assert_eq(f->ops->resize(f, 2 * FOLIO * PAGE_SIZE), 0);
+        cr_assert_eq(held(), 0);
+        f->ops->destroy(f);
+}
+
+/* Of what is shorter one page can go as cheaply as ever, and nothing besides is held. */
+Test(folios, a_shorter_run_holds_its_pages)
+{
+        if (!make_folios())
+                return;
+        fill_folio(100, 64, 'a');
+        fill_folio(FOLIO - 1, 3, 'k');
+        fill_folio(4 * FOLIO, 1, 'e');
+        cr_assert_eq(held(), 68 * PAGE_SIZE, "%llu", (unsigned long long)held());
+        expect_page(163, 'a');
+        expect_page(FOLIO + 1, 'm');
+        cr_assert_eq(f->ops->release(f, 110, 1), 0);
+        cr_assert_eq(held(), 67 * PAGE_SIZE);
+        expect_page(109, 'a' + 2);
+        expect_page(111, 'a' + 4);
+        f->ops->destroy(f);
 }
 
 Test(frames, grow_and_shrink)
