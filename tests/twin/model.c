@@ -240,7 +240,7 @@ bool ready_to_map(struct lane *l, const struct op *o)
         if (test_solaris() &&
             ((type != MAP_SHARED && type != MAP_PRIVATE) || (o->flags & MAP_FIXED_NOREPLACE) ||
              o->len == 0 || o->len > REGION * PAGE || o->at % PAGE || o->offset < 0 ||
-             o->offset % PAGE))
+             o->offset % PAGE || o->offset > INT64_MAX - (int64_t)(REGION * PAGE)))
                 return false;
         if (is_shared_memory(o->flags) && o->len <= REGION * PAGE &&
             count_memory(l) + (o->len + PAGE - 1) / PAGE > most)
