@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * memcntl.c - Solaris's memcntl and incore, one function a rule, its number first in the name. Errors
- * are in tests/errno.
+ * are in tests/errno. One scene has a page's lock, as the engine has it for a moment.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "api/engine.h"
 #include "harness.h"
 
 #define PAGES 256u
@@ -135,6 +137,8 @@ static void s28_invalidate_destroys(void)
 
         fresh();
         q = map_file(engine, file, BYTES(PAGES), PROT_READ, MAP_SHARED, 0);
+        /* What is being read would stay. */
+        expect(fl_madvise(engine, q, BYTES(PAGES), MADV_RANDOM) == 0, "%s", fl_strerror());
         store(p, 9, 7);
         expect(!stamp_wrong(q + BYTES(20), 20, 0), "page 20");
         done(p, PAGES, FL_MC_SYNC, MS_SYNC | MS_INVALIDATE, 0);
@@ -142,6 +146,36 @@ static void s28_invalidate_destroys(void)
         expect_eq(resident(p, PAGES), 0, "in the cache, also what another maps");
         expect(!stamp_wrong(q + BYTES(9), 9, 7), "it is read again");
         expect(fl_munmap(engine, q, BYTES(PAGES)) == 0, "%s", fl_strerror());
+}
+
+static void *have_for_a_moment(void *started)
+{
+        struct address_space *m = file->file->mapping;
+        struct page *page = find_page(m, 20);
+
+        require(page, "page 20 is not there");
+        page_lock(m->cache, page);
+        atomic_store((_Atomic bool *)started, true);
+        usleep(20000);
+        page_unlock(m->cache, page);
+        put_page(m, page);
+        return NULL;
+}
+
+/* As the pager has that has just served its fault. */
+static void s28_invalidate_waits_for_who_has_a_page(void)
+{
+        _Atomic bool started = false;
+        pthread_t thread;
+
+        fresh();
+        expect(!stamp_wrong(p + BYTES(20), 20, 0), "page 20");
+        require(!pthread_create(&thread, NULL, have_for_a_moment, &started), "pthread_create");
+        while (!atomic_load(&started))
+                usleep(100);
+        done(p, PAGES, FL_MC_SYNC, MS_SYNC | MS_INVALIDATE, 0);
+        expect_eq(resident(p, PAGES), 0, "in the cache");
+        pthread_join(thread, NULL);
 }
 
 /* Locked by this mapping or by another, up to it all is done. */
@@ -367,6 +401,7 @@ int main(int argc, char **argv)
                 RULE(s26_attributes_pass_by),
                 RULE(s28_async_starts_writing),
                 RULE(s28_invalidate_destroys),
+                RULE(s28_invalidate_waits_for_who_has_a_page),
                 RULE(s28_invalidate_stops_at_what_is_locked),
                 RULE(s29_dontneed_writes_and_destroys),
                 RULE(s29_dontneed_loses_no_store),

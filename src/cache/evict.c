@@ -3,7 +3,7 @@
  * evict.c - pages that go, or are to go first, because somebody asks: madvise, fl_evict, a file
  * that another program has changed. What reclaim takes by itself is in reclaim.c.
  *
- * A page that somebody has in hand is left alone, and so is one that is dirty or being written.
+ * A page that is dirty, or being read or written, is left alone.
  */
 #include "cache/filemap.h"
 #include "util/perturb.h"
@@ -27,10 +27,21 @@ static bool shown_by_more(struct address_space *m, uint64_t index, unsigned most
         return n > most;
 }
 
-/* The page locked, if it can go. */
-static bool take(struct address_space *m, struct page *p, uint64_t index, unsigned most_shown)
+/* The first of a run is waited for: nothing is held then, and nobody would look at it a second time. Whoever
+ * served a fault may still have the lock when the thread that was served asks for the page to go. */
+static bool lock_in_run(struct page_cache *c, struct page *p, bool first)
 {
-        if (page_state(p) != PAGE_CLEAN || !page_trylock(p))
+        if (!first)
+                return page_trylock(p);
+        page_lock(c, p);
+        return true;
+}
+
+/* The page locked, if it can go. */
+static bool take(struct address_space *m, struct page *p, uint64_t index, unsigned most_shown,
+                 bool first)
+{
+        if (page_state(p) != PAGE_CLEAN || !lock_in_run(m->cache, p, first))
                 return false;
         if (page_state(p) == PAGE_CLEAN &&
             !(page_test(p, PG_MAPPED) && shown_by_more(m, index, most_shown)) &&
@@ -40,8 +51,7 @@ static bool take(struct address_space *m, struct page *p, uint64_t index, unsign
         return false;
 }
 
-/* The same of a page that is marked to go. The first of a run is waited for: nothing is held then, and
- * nobody would look at it a second time. */
+/* The same of a page that is marked to go. */
 static bool take_marked(struct address_space *m, struct page *p, bool first)
 {
         struct page_cache *c = m->cache;
@@ -49,9 +59,7 @@ static bool take_marked(struct address_space *m, struct page *p, bool first)
 
         if (!page_test(p, PG_DROP) || page_state(p) != PAGE_CLEAN)
                 return false;
-        if (first)
-                page_lock(c, p);
-        else if (!page_trylock(p))
+        if (!lock_in_run(c, p, first))
                 return false;
         s = page_state(p);
         if (s == PAGE_CLEAN && page_test(p, PG_DROP)) {
@@ -100,7 +108,7 @@ uint64_t evict_range(struct address_space *m, uint64_t first, uint64_t end, unsi
                         unsigned nr = 0;
 
                         while (nr < RUN && index + nr < stop &&
-                               take(m, p + nr, index + nr, most_shown))
+                               take(m, p + nr, index + nr, most_shown, nr == 0))
                                 nr++;
                         if (nr)
                                 evicted += evict_run(m, p, index, nr);
