@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * memcntl.c - Solaris's memcntl and incore, one function a rule, its number first in the name. Errors
- * are in tests/errno. One scene has a page's lock, as the engine has it for a moment.
+ * are in tests/errno. Two scenes look into the engine: one has a page's lock for a moment, one asks for a
+ * page to go as fsflush does.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -77,6 +78,18 @@ static void wait_until_gone(char *at, unsigned nr)
         while (resident(at, nr) && test_left() > -20)
                 usleep(2000);
         expect_eq(resident(at, nr), 0, "still in the cache");
+}
+
+/* Who asks for it may find it dirty: stored to since it was on its way, or nobody had begun to write it. */
+static void s20_what_is_dirty_is_written_first(void)
+{
+        fresh();
+        for (uint64_t version = 1; version <= 20; version++) {
+                store(p, 5, version);
+                putpage_range(file->file->mapping, 5, 6);
+                wait_until_gone(p + BYTES(5), 1);
+                expect_eq(on_disk(5), version, "written before it went");
+        }
 }
 
 static void s26_attributes_pass_by(void)
@@ -397,6 +410,7 @@ int main(int argc, char **argv)
                 void (*run)(void);
         } rules[] = {
 #define RULE(f) { #f, f }
+                RULE(s20_what_is_dirty_is_written_first),
                 RULE(s28_sync_writes),
                 RULE(s26_attributes_pass_by),
                 RULE(s28_async_starts_writing),
