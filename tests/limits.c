@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * limits.c - the odd corners of a mapping, each of which once went wrong: memory that is locked, a file
- * that could not grow, one that could not be cut, a private copy that cannot be made again, the smallest
+ * that could not grow, one that could not be cut, files of limited size, a private copy that cannot be made again, the smallest
  * cache, a process with as many mappings as it may have.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -325,6 +328,106 @@ static void unmapping_that_fails(void)
         close_engine(e);
 }
 
+#define LIMITED 200ul /* pages that a file may have, in the middle of what is read at once */
+
+/* From now on, or as it was. */
+static void limit_files(bool on)
+{
+        static struct rlimit old;
+        struct rlimit now;
+
+        if (on) {
+                signal(SIGXFSZ, SIG_IGN);
+                require(!getrlimit(RLIMIT_FSIZE, &old), "%s", strerror(errno));
+                now = old;
+                now.rlim_cur = LIMITED * PAGE;
+                require(!setrlimit(RLIMIT_FSIZE, &now), "%s", strerror(errno));
+        } else {
+                require(!setrlimit(RLIMIT_FSIZE, &old), "%s", strerror(errno));
+        }
+}
+
+/* The kernel refuses to fill some of the frames of a read, and those that it had filled belonged to no page:
+ * beside the budget, and for as long as the file was open. */
+static void frames_that_cannot_be_filled(void)
+{
+        const char *path = test_stamped_file("unfilled", 1024);
+        struct fl_engine *e = open_engine(CACHE);
+        struct fl_file *f = open_file(e, path, O_RDONLY);
+        char *p = map_file(e, f, 1024 * PAGE, PROT_READ, MAP_SHARED, 0);
+
+        test_at("frames that cannot be filled");
+        limit_files(true);
+        fl_madvise(e, p, 1024 * PAGE, MADV_WILLNEED);
+        check_engine(e);
+        limit_files(false);
+        expect(memfd_bytes() <= get_stats(e).cache_bytes, "%llu bytes of frames, %llu of pages",
+               (unsigned long long)memfd_bytes(), (unsigned long long)get_stats(e).cache_bytes);
+        expect(!stamp_wrong(p + LIMITED * PAGE, LIMITED, 0), "%s",
+               stamp_wrong(p + LIMITED * PAGE, LIMITED, 0));
+        unmap(e, p, 1024 * PAGE);
+        close_file(f);
+        close_engine(e);
+}
+
+/* A file that is longer than files may become in this process, and becomes shorter. The frames did not, for
+ * the limit's sake, and a touch between the two ends was a fault for ever. */
+static void cut_beyond_the_limit(void)
+{
+        const char *path = test_stamped_file("cut", 1024);
+        struct fl_engine *e = open_engine(CACHE);
+        struct fl_file *f = open_file(e, path, O_RDWR);
+        char *p = map_file(e, f, 1024 * PAGE, PROT_READ, MAP_SHARED, 0);
+        struct caught got;
+        struct stat st;
+
+        test_at("cut beyond the limit");
+        limit_files(true);
+        expect(fl_ftruncate(f, 800 * PAGE) == 0, "%s", fl_strerror());
+        got = try_load(p + 900 * PAGE, NULL);
+        expect(!strcmp(caught_name(got), "SIGBUS/ADRERR"), "%s", caught_name(got));
+        require(truncate(path, 600 * PAGE) == 0, "%s", strerror(errno));
+        expect(fl_fstat(f, &st) == 0 && st.st_size == (off_t)(600 * PAGE), "%s", fl_strerror());
+        got = try_load(p + 700 * PAGE, NULL);
+        expect(!strcmp(caught_name(got), "SIGBUS/ADRERR"), "%s", caught_name(got));
+        limit_files(false);
+        check_engine(e);
+        unmap(e, p, 1024 * PAGE);
+        close_file(f);
+        close_engine(e);
+}
+
+/* Another program makes a file longer than files may become in this one. That is told, and when the limit is
+ * gone the file is as long as it is. It was taken to be so long at once, with frames for less, and what
+ * lay behind them was a SIGBUS for ever. */
+static void growth_beyond_the_limit(void)
+{
+        const char *path = test_stamped_file("grown", 1024);
+        struct fl_engine *e = open_engine(CACHE);
+        struct fl_file *f;
+        struct stat st;
+        char *p;
+
+        test_at("growth beyond the limit");
+        require(truncate(path, 64 * PAGE) == 0, "%s", strerror(errno));
+        f = open_file(e, path, O_RDONLY);
+        p = map_file(e, f, 1024 * PAGE, PROT_READ, MAP_SHARED, 0);
+        require(truncate(path, 1024 * PAGE) == 0, "%s", strerror(errno));
+        limit_files(true);
+        expect(fl_fstat(f, &st) == -1 && errno == EFBIG, "%s", strerror(errno));
+        limit_files(false);
+        expect(fl_fstat(f, &st) == 0 && st.st_size == (off_t)(1024 * PAGE), "%s", fl_strerror());
+        for (uint64_t i = 100; i < 1024; i += 100) {
+                struct caught got = try_load(p + i * PAGE, NULL);
+
+                expect(!got.signo, "page %llu: %s", (unsigned long long)i, caught_name(got));
+        }
+        check_engine(e);
+        unmap(e, p, 1024 * PAGE);
+        close_file(f);
+        close_engine(e);
+}
+
 #define SEALED 64
 
 static struct {
@@ -411,6 +514,9 @@ int main(int argc, char **argv)
         copy_that_cannot_return();
         small_cache_stays_full();
         unmapping_that_fails();
+        frames_that_cannot_be_filled();
+        cut_beyond_the_limit();
+        growth_beyond_the_limit();
         truncation_that_fails();
         return test_end();
 }

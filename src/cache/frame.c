@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define HUGE_BYTES (UINT64_C(2) << 20)
@@ -29,10 +30,13 @@ static int memfd_resize(struct frames *f, uint64_t size)
 {
         uint64_t bytes = pages_of(size) << PAGE_SHIFT;
         struct rlimit limit;
+        struct stat st;
         int error;
 
-        /* The kernel would send SIGXFSZ, which ends the program. */
-        if (!getrlimit(RLIMIT_FSIZE, &limit) && bytes > limit.rlim_cur)
+        /* Who makes it longer would be sent SIGXFSZ, which ends the program. Shorter it must become: a
+         * fault between the two ends would never end. */
+        if (!getrlimit(RLIMIT_FSIZE, &limit) && bytes > limit.rlim_cur &&
+            (fstat(memfd_of(f), &st) || bytes > (uint64_t)st.st_size))
                 return -EFBIG;
         error = frame_map_close(&f->map, bytes);
         if (!error && ftruncate(memfd_of(f), (off_t)bytes) < 0)

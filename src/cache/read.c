@@ -116,6 +116,7 @@ static void read_end_io(struct fs_run *fs)
         uint64_t nr = fs->nr_pages;
         uint64_t good = fs->error ? 0 : min_u64(pages_of(fs->valid), fs->nr_pages);
         int error = fs->error;
+        bool made = false; /* frames that no page will have */
 
         if (good == fs->nr_pages)
                 measure(m, now_ns() - run->started_ns, fs->nr_pages);
@@ -125,10 +126,11 @@ static void read_end_io(struct fs_run *fs)
                 if (fill) {
                         error = fill;
                         good = 0;
+                        made = true;
                 }
         }
-        /* A reader that noticed too late that its page had gone has made a frame of zeros (frame_map.h). */
-        if (good < nr && atomic_load(&m->frames->map.base))
+        /* So has a reader that noticed too late that its page had gone, of zeros (frame_map.h). */
+        if (good < nr && (made || atomic_load(&m->frames->map.base)))
                 m->frames->ops->release(m->frames, fs->index + good, nr - good);
         perturb_gap();
         trace_emit(c->trace, PAGE_UPTODATE, fs->fault, m->object, fs->index, good, (uint64_t)-error,

@@ -165,6 +165,8 @@ int mapping_refresh(struct address_space *m)
         size = atomic_load(&inode->i_size);
         if (!error && size > old) {
                 error = m->frames->ops->resize(m->frames, size);
+                if (error) /* the next who looks tries again */
+                        atomic_store(&inode->i_size, old);
                 /* The last page was cached as far as the file went. */
                 if (old & (PAGE_SIZE - 1))
                         invalidate_range(m, old >> PAGE_SHIFT, (old >> PAGE_SHIFT) + 1);
