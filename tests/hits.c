@@ -9,6 +9,7 @@
  *   cut       the file becomes shorter and longer
  *   scattered the kernel's page tables do not stay for what is gone
  *   forked    a handler forks in the middle of a read, which ends in parent and child
+ *   parted    and what the child was reading goes before it has read it
  *   growing   the file becomes longer than it was ever expected to be
  *   appended  by fl_pwrite: nobody sees it longer before what was written is there
  */
@@ -421,6 +422,58 @@ static void forked(void)
         close_scene(&s);
 }
 
+/* --- parted */
+
+static char *shut; /* the buffer */
+static int gate[2];
+
+/* The child goes on when the page has gone. */
+static void fork_and_wait(int signo)
+{
+        char c;
+
+        (void)signo;
+        if (mprotect(shut, PAGE, PROT_READ | PROT_WRITE) || is_child)
+                _exit(2);
+        is_child = fork() == 0 && read(gate[0], &c, 1) == 1;
+}
+
+static void parted(void)
+{
+        const char *path = test_stamped_file("parted", FEW), *wrong;
+        struct sigaction old, act = { .sa_handler = fork_and_wait, .sa_flags = SA_NODEFER };
+        struct scene s;
+        int status = -1;
+        ssize_t n;
+
+        if (THREADS_ARE_WATCHED)
+                return;
+        shut = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        require(shut != MAP_FAILED && !pipe(gate), "mmap, pipe");
+        require(!sigaction(SIGSEGV, &act, &old), "sigaction"); /* an engine's own is asked first */
+        open_scene(&s, "parted", path, 4ul << 20);
+        s.map = map_file(s.engine, s.file, FEW * PAGE, PROT_READ, MAP_SHARED, 0);
+        for (; s.read < 3; s.read++)
+                fl_pread(s.file, shut, PAGE, 0);
+        mprotect(shut, PAGE, PROT_NONE);
+        n = fl_pread(s.file, shut, PAGE, 0);
+        wrong = n == (ssize_t)PAGE ? stamp_wrong(shut, 0, 0) : NULL;
+        if (is_child)
+                _exit(wrong ? 1 : 0);
+        expect(n == (ssize_t)PAGE && !wrong, "the parent's: %zd, %s", n, wrong ? wrong : "");
+        fl_evict(s.engine, s.map, FEW * PAGE);
+        expect(write(gate[1], "g", 1) == 1 && wait(&status) > 0, "the child");
+        expect(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+               "the child was told that zeros are the page: %#x", (unsigned)status);
+        s.done++;
+        fl_munmap(s.engine, s.map, FEW * PAGE);
+        close_scene(&s);
+        sigaction(SIGSEGV, &old, NULL);
+        close(gate[0]);
+        close(gate[1]);
+        munmap(shut, PAGE);
+}
+
 int main(int argc, char **argv)
 {
         double share;
@@ -428,6 +481,7 @@ int main(int argc, char **argv)
         test_begin(argc, argv, 4, 60, 60);
         quiet();
         forked();
+        parted();
         growing();
         scattered();
         share = test_left() / 5;

@@ -134,7 +134,9 @@ ssize_t fl_pread(struct fl_file *f, void *buf, size_t count, off_t offset)
         if (check_io(f, O_WRONLY, offset, count, "reading"))
                 return -1;
         count = count < MAX_IO ? count : MAX_IO;
-        if (filemap_read_hits(f->file, buf, count, (uint64_t)offset, &done))
+        /* In a child, if a handler has forked meanwhile, nobody marks what goes. */
+        if (filemap_read_hits(f->file, buf, count, (uint64_t)offset, &done) &&
+            !mm_is_foreign(f->engine->mm))
                 return (ssize_t)done;
         return read_rest(f, buf, count, (uint64_t)offset, done);
 }
