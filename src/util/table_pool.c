@@ -12,16 +12,21 @@
 #define GIVE_BACK_MOST 3 /* by whoever frees one: in use and spare change by one each */
 #define READY_MOST 64    /* tables that are asked for at once */
 
+/* Without access until it is unlocked: in a program that has called mlockall(MCL_FUTURE) the kernel would fill
+ * all of it, gigabytes. */
 static void *reserve(size_t bytes)
 {
-        void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *p = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
         if (p == MAP_FAILED)
                 return NULL;
+        munlock(p, bytes);
         madvise(p, bytes, MADV_DONTDUMP);
         madvise(p, bytes, MADV_NOHUGEPAGE);
-        return p;
+        if (mprotect(p, bytes, PROT_READ | PROT_WRITE) == 0)
+                return p;
+        munmap(p, bytes);
+        return NULL;
 }
 
 int table_pool_init(struct table_pool *p, uint32_t units)
