@@ -79,6 +79,20 @@ static void arrange(struct fl_engine *e, char *p)
                 "munmap: %s", strerror(errno));
 }
 
+/* The kernel's, with nothing behind it for as long as the test lasts: what other threads of the process map
+ * meanwhile goes to the upper end of a gap, and that is far away. */
+static char *map_twin(int fd, int flags)
+{
+        const uint64_t size = PAGES * PAGE, room = 1ul << 30;
+        char *q = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+        require(q != MAP_FAILED, "mmap: %s", strerror(errno));
+        require(mmap(q, size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0) == q, "mmap: %s",
+                strerror(errno));
+        munmap(q + size, room - size);
+        return q;
+}
+
 static void beside_the_kernel(int flags)
 {
         const uint64_t size = (FILE_PAGES - 1) * PAGE + 1234;
@@ -95,10 +109,7 @@ static void beside_the_kernel(int flags)
         f = open_file(e, ours, O_RDWR);
         fd = open(twin, O_RDWR | O_CLOEXEC);
         p = map_file(e, f, PAGES * PAGE, PROT_READ | PROT_WRITE, flags, 0);
-        /* One page more, unmapped again: a hole behind the twin, as there is behind ours. */
-        q = mmap(NULL, (PAGES + 1) * PAGE, PROT_READ | PROT_WRITE, flags, fd, 0);
-        require(q != MAP_FAILED, "mmap: %s", strerror(errno));
-        munmap(q + PAGES * PAGE, PAGE);
+        q = map_twin(fd, flags);
         arrange(e, p);
         arrange(NULL, q);
         for (unsigned i = 0; i < sizeof(accesses) / sizeof(accesses[0]); i++) {
