@@ -21,12 +21,17 @@
 #define REAP 32            /* ends taken in one go */
 #define TAIL 8             /* so many are still at the device when we wake to end the others */
 #define TRY_AGAIN 1000000l /* ns, if the kernel takes nothing and has nothing */
+#define MOST_TRIES 100     /* in a row, for want of memory */
 
 struct driver_batch {
         struct batches *of;
         struct io_uring ring; /* of whoever has taken the bit, as all that follows */
-        bool made, broken;
-        unsigned in_ring; /* added, and not yet ended */
+        bool made;
+        bool broken;         /* for good: nobody takes the bit any more */
+        unsigned in_ring;    /* added, and not yet ended */
+        unsigned nr_untaken; /* of those, at the end, so many the kernel has not taken yet: */
+        struct io_list untaken;
+        unsigned tries;
 };
 
 struct batches {
@@ -68,19 +73,32 @@ void batches_count(struct batches *b, uint64_t *ios, uint64_t *calls)
         *calls += atomic_load(&b->calls);
 }
 
+/* May it be otherwise in a moment? */
+static bool is_for_now(int error)
+{
+        return error == -EAGAIN || error == -EBUSY || error == -ENOMEM || error == -EMFILE ||
+               error == -ENFILE;
+}
+
 /* On its first use. */
 static bool make_ring(struct driver_batch *b)
 {
         int err;
 
-        if (!b->made && !b->broken) {
+        if (!b->made) {
                 err = io_uring_queue_init(ENTRIES, &b->ring, IORING_SETUP_COOP_TASKRUN);
                 if (err == -EINVAL) /* Linux before 5.19 */
                         err = io_uring_queue_init(ENTRIES, &b->ring, 0);
                 b->made = !err;
-                b->broken = err;
+                b->broken = err && !is_for_now(err);
         }
         return b->made;
+}
+
+static void give_back(struct driver_batch *b)
+{
+        if (!b->broken)
+                atomic_fetch_or(&b->of->free, 1ull << (unsigned)(b - b->of->batch));
 }
 
 struct driver_batch *batch_mine(const struct batches *b)
@@ -102,7 +120,7 @@ struct driver_batch *batch_begin(struct batches *of)
                 return NULL;
         b = &of->batch[__builtin_ctzll(bit)];
         if (!make_ring(b)) {
-                atomic_fetch_or(&of->free, bit);
+                give_back(b);
                 return NULL;
         }
         mine = b;
@@ -111,12 +129,18 @@ struct driver_batch *batch_begin(struct batches *of)
 
 /* ---- there ---- */
 
+/* n more, or fewer, are in it. */
+static void came(struct driver_batch *b, int n)
+{
+        b->in_ring += (unsigned)n;
+}
+
 bool batch_add(struct driver_batch *b, struct driver_io *io)
 {
         struct io_uring_sqe *sqe;
         struct file_part part;
 
-        if (b->in_ring == ENTRIES || !(sqe = io_uring_get_sqe(&b->ring)))
+        if (b->broken || b->in_ring == ENTRIES || !(sqe = io_uring_get_sqe(&b->ring)))
                 return false;
         file_io_next(io, &part);
         io_uring_prep_rw(part.iovcnt > 1 ? IORING_OP_WRITEV : IORING_OP_WRITE, sqe, part.fd,
@@ -126,7 +150,9 @@ bool batch_add(struct driver_batch *b, struct driver_io *io)
                          part.offset);
         sqe->rw_flags = part.rw_flags;
         io_uring_sqe_set_data(sqe, io);
-        b->in_ring++;
+        io_list_push(&b->untaken, io);
+        b->nr_untaken++;
+        came(b, 1);
         return true;
 }
 
@@ -139,6 +165,8 @@ static int enter(struct driver_batch *b, unsigned wait)
         do
                 ret = wait ? io_uring_submit_and_wait(&b->ring, wait) : io_uring_submit(&b->ring);
         while (ret == -EINTR);
+        for (; b->nr_untaken > io_uring_sq_ready(&b->ring); b->nr_untaken--)
+                io_list_pop(&b->untaken);
         atomic_fetch_add(&b->of->calls, 1);
         atomic_fetch_add(&b->of->ios, ret > 0 ? (unsigned)ret : 0);
         return ret;
@@ -146,7 +174,7 @@ static int enter(struct driver_batch *b, unsigned wait)
 
 void batch_send(struct driver_batch *b)
 {
-        if (io_uring_sq_ready(&b->ring))
+        if (!b->broken && io_uring_sq_ready(&b->ring))
                 enter(b, 0);
 }
 
@@ -157,11 +185,11 @@ static void end_one(struct driver_batch *b, struct driver_io *io, int res)
 {
         int64_t result;
 
-        b->in_ring--;
+        came(b, -1);
         if (file_io_end(io, res, &result))
                 driver_io_done(io, result);
-        else
-                batch_add(b, io); /* in the place that it has just left */
+        else if (!batch_add(b, io)) /* in the place that it has just left */
+                uring_hand_over(io);
 }
 
 /* Ends what is over. How many. */
@@ -198,17 +226,43 @@ unsigned device_batch_count(const struct driver_batch *b)
         return b->in_ring;
 }
 
+/* The kernel lets the thread send nothing any more: a filter of system calls may have come since, which
+ * others have not. So they do what it has not taken. */
+static void leave_to_others(struct driver_batch *b)
+{
+        struct driver_io *io;
+
+        b->broken = true;
+        for (; (io = io_list_pop(&b->untaken)); b->nr_untaken--) {
+                came(b, -1);
+                uring_hand_over(io);
+        }
+}
+
+/* It took nothing, or will not be asked any more. What it has, it ends while we sleep. */
+static void stand_by(struct driver_batch *b, int error)
+{
+        if (b->broken || (is_for_now(error) && ++b->tries < MOST_TRIES))
+                nanosleep(&(struct timespec){ .tv_nsec = TRY_AGAIN }, NULL);
+        else
+                leave_to_others(b);
+}
+
 bool device_batch_wait(struct driver_batch *b, unsigned left)
 {
         bool any = reap(b) > 0;
 
         while (b->in_ring > left) {
                 unsigned more = b->in_ring - left;
+                int ret = -EPERM;
 
                 lock_assert_may_sleep();
-                if (enter(b, more > 2 * TAIL ? more - TAIL : more) < 0 &&
-                    !io_uring_cq_ready(&b->ring))
-                        nanosleep(&(struct timespec){ .tv_nsec = TRY_AGAIN }, NULL);
+                if (!b->broken)
+                        ret = enter(b, more > 2 * TAIL ? more - TAIL : more);
+                if (ret >= 0)
+                        b->tries = 0;
+                else if (!io_uring_cq_ready(&b->ring))
+                        stand_by(b, ret);
                 any |= reap(b) > 0;
         }
         return any;
@@ -216,9 +270,7 @@ bool device_batch_wait(struct driver_batch *b, unsigned left)
 
 void device_batch_end(struct driver_batch *b)
 {
-        struct batches *of = b->of;
-
         device_batch_wait(b, 0);
         mine = NULL;
-        atomic_fetch_or(&of->free, 1ull << (unsigned)(b - of->batch));
+        give_back(b);
 }

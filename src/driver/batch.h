@@ -9,7 +9,8 @@
  * away write access interrupts none.
  *
  * A ring is one thread's from begin to end, with nothing in it before and after. There are half as many
- * rings as processors, at least 2 and 8 at most; who finds none free goes by the ring of all.
+ * rings as processors, at least 2 and 8 at most; who finds none free goes by the ring of all, and so do
+ * those whom the kernel refuses theirs, if only in the middle.
  */
 #ifndef FL_DRIVER_BATCH_H
 #define FL_DRIVER_BATCH_H
@@ -32,5 +33,8 @@ bool batch_add(struct driver_batch *b, struct driver_io *io);
 void batch_send(struct driver_batch *b);
 /* I/Os and system calls of all of them so far, added to what is there. */
 void batches_count(struct batches *b, uint64_t *ios, uint64_t *calls);
+
+/* uring.c: the I/O, which has begun, goes by the ring of all. */
+void uring_hand_over(struct driver_io *io);
 
 #endif

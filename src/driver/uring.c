@@ -196,6 +196,16 @@ static void uring_submit(struct device *dev, struct driver_io *io)
         mutex_unlock(here ? &r->lock : &r->handover_lock);
 }
 
+void uring_hand_over(struct driver_io *io)
+{
+        struct uring *r = io->dev->env->uring;
+
+        mutex_lock(&r->handover_lock);
+        io_list_push(&r->handover, io);
+        mutex_unlock(&r->handover_lock);
+        loop_kick(r->loop);
+}
+
 static void uring_commit(struct device *dev)
 {
         struct uring *r = dev->env->uring;

@@ -2,7 +2,12 @@
  *
  * test_batch.c - writes that the thread which waits for them sends and ends itself.
  */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include "block/block.h"
 #include "driver_fixture.h"
@@ -181,6 +186,67 @@ Test(batch, is_no_other_threads, .timeout = 60)
         cr_expect_eq(sync_wait(&one[0].sync), 4096);
         device_batch_end(b);
         all_close(&f);
+}
+
+/* ---- where it may not ---- */
+
+/* From here on the thread's calls fail so, and no other thread's. */
+static void refuse_enter(int error)
+{
+        struct sock_filter code[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_enter, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        struct sock_fprog filter = { .len = sizeof code / sizeof *code, .filter = code };
+
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter))
+                cr_skip_test("seccomp filters are not allowed");
+}
+
+static void refused_with(int error)
+{
+        struct driver_batch *b;
+        struct fixture f;
+
+        if (!ring_open(&f))
+                cr_skip_test("no io_uring");
+        b = device_batch_begin(f.dev);
+        cr_assert_not_null(b);
+        for (unsigned i = 0; i < 40; i++) {
+                if (i == 10)
+                        device_commit(f.dev); /* the kernel has some already */
+                if (i == 20)
+                        refuse_enter(error);
+                submit(f.dev, i, 4096ul * i, 4096, 1 + i % 2, b);
+        }
+        device_commit(f.dev);
+        device_batch_end(b);
+        for (unsigned i = 0; i < 40; i++)
+                cr_expect_eq(sync_wait(&one[i].sync), 4096);
+        for (unsigned i = 40; i < 60; i++) { /* whether there is another */
+                b = device_batch_begin(f.dev);
+                submit(f.dev, i, 4096ul * i, 4096, 1, b);
+                device_commit(f.dev);
+                if (b)
+                        device_batch_end(b);
+                cr_expect_eq(sync_wait(&one[i].sync), 4096);
+        }
+        expect_written(&f, 60 * 4096);
+        all_close(&f);
+}
+
+/* A program may confine its threads when all is set up. */
+Test(batch, that_is_refused_goes_by_the_ring_of_all, .timeout = 60)
+{
+        refused_with(EPERM);
+}
+
+Test(batch, that_finds_no_memory_goes_by_the_ring_of_all, .timeout = 60)
+{
+        refused_with(EAGAIN);
 }
 
 /* ---- by way of a queue ---- */
