@@ -133,6 +133,7 @@ struct driver_batch *batch_begin(struct batches *of)
 static void came(struct driver_batch *b, int n)
 {
         b->in_ring += (unsigned)n;
+        lock_own_io(n);
 }
 
 bool batch_add(struct driver_batch *b, struct driver_io *io)
@@ -256,7 +257,7 @@ bool device_batch_wait(struct driver_batch *b, unsigned left)
                 unsigned more = b->in_ring - left;
                 int ret = -EPERM;
 
-                lock_assert_may_sleep();
+                lock_assert_may_end_io();
                 if (!b->broken)
                         ret = enter(b, more > 2 * TAIL ? more - TAIL : more);
                 if (ret >= 0)

@@ -48,6 +48,7 @@ static _Thread_local struct {
         struct held place[HELD_MAX];
         unsigned used;                   /* places behind are free */
         uint16_t extra[LOCK_CLASSES_NR]; /* held without a place */
+        int own_io;                      /* I/Os under way that only this thread can end */
 } mine;
 
 static const char claimed; /* its address: a place about to be filled in */
@@ -143,6 +144,25 @@ static void drop(struct held *h)
                 mine.used--;
 }
 
+/* ---- I/O that only this thread can end ---- */
+
+void lock_own_io(int more)
+{
+        mine.own_io += more;
+}
+
+static void check_own_io(const char *where, const char *what)
+{
+        char line[256];
+
+        if (!mine.own_io)
+                return;
+        snprintf(line, sizeof(line),
+                 "%s while %d I/Os are under way that only this thread can end (docs/locking.md)",
+                 what, mine.own_io);
+        lock_die(where, line);
+}
+
 /* ---- order ---- */
 
 static void check_pair(const void *lock, enum lock_class class, const char *where,
@@ -166,6 +186,8 @@ static void check_pair(const void *lock, enum lock_class class, const char *wher
 
 void lock_will_take(const void *lock, enum lock_class class, const char *where)
 {
+        if (classes[class].flags & LOCK_MAY_SLEEP)
+                check_own_io(where, "a lock that is held across I/O is wanted");
         for (unsigned i = 0; i < mine.used; i++)
                 if (is_held(&mine.place[i]))
                         check_pair(lock, class, where, &mine.place[i]);
@@ -288,12 +310,19 @@ static void die_holding(const char *where, const struct held *h, const char *wha
 
 void lock_assert_none_at(const char *where)
 {
+        check_own_io(where, "the thread goes on");
         for (unsigned i = 0; i < mine.used; i++)
                 if (is_held(&mine.place[i]))
                         die_holding(where, &mine.place[i], "where nothing may be");
 }
 
 void lock_assert_may_sleep_at(const char *where)
+{
+        check_own_io(where, "the thread waits");
+        lock_assert_may_end_io_at(where);
+}
+
+void lock_assert_may_end_io_at(const char *where)
 {
         for (unsigned i = 0; i < mine.used; i++)
                 if (is_held(&mine.place[i]) &&

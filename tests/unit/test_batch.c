@@ -5,12 +5,14 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include "block/block.h"
 #include "driver_fixture.h"
+#include "util/wait.h"
 
 #define MOST 200 /* more than a batch holds, and than a queue has at the driver */
 
@@ -248,6 +250,23 @@ Test(batch, that_finds_no_memory_goes_by_the_ring_of_all, .timeout = 60)
 {
         refused_with(EAGAIN);
 }
+
+#ifndef NDEBUG
+/* Whoever waits for a write that only he can end waits for ever. */
+Test(batch, nobody_waits_beside_his_own, .signal = SIGABRT, .timeout = 60)
+{
+        struct waiter w;
+        struct fixture f;
+
+        waiter_init_sync(&w);
+        atomic_store(&w.woken, 1);
+        if (!ring_open(&f))
+                abort();
+        submit(f.dev, 0, 0, 4096, 1, device_batch_begin(f.dev));
+        device_commit(f.dev);
+        waiter_sleep(&w, 0);
+}
+#endif
 
 /* ---- by way of a queue ---- */
 

@@ -315,6 +315,57 @@ Test(lockdep, what_may_be_held_where)
         expect_death_of(zap_with_too_few, "1 of page LOCK held, not 2");
 }
 
+/* ---- with I/O under way that only this thread can end ---- */
+
+static void sleep_before_it_ends(void)
+{
+        struct waiter w;
+
+        lock_own_io(2);
+        lock_own_io(-1);
+        waiter_init_sync(&w);
+        atomic_store(&w.woken, 1);
+        waiter_sleep(&w, 0);
+}
+
+static void return_before_it_ends(void)
+{
+        lock_own_io(1);
+        lock_assert_none();
+}
+
+static void lock_before_it_ends(void)
+{
+        lock_own_io(1);
+        mutex_lock(&staging); /* nobody holds it for long */
+        mutex_unlock(&staging);
+        rwlock_read_lock(&rwsem);
+}
+
+static void end_it_with_page(void)
+{
+        lock_own_io(1);
+        lock_assert_may_end_io();
+        page_lock(&cache, &pages[0]);
+        lock_assert_may_end_io();
+}
+
+Test(lockdep, nobody_waits_before_his_own_io_has_ended)
+{
+        struct waiter w;
+
+        lock_own_io(1);
+        lock_own_io(-1);
+        waiter_init_sync(&w);
+        atomic_store(&w.woken, 1);
+        waiter_sleep(&w, 0);
+        lock_assert_none();
+        expect_death_of(sleep_before_it_ends, "the thread waits while 1 I/Os are under way");
+        expect_death_of(return_before_it_ends, "the thread goes on while 1 I/Os are under way");
+        expect_death_of(lock_before_it_ends, "is wanted while 1 I/Os are under way");
+        expect_death_of(end_it_with_page, "page LOCK", "while the thread waits for I/O");
+}
+
 /* ---- a handler of a signal ---- */
 
 static volatile sig_atomic_t interrupts;
