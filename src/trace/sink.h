@@ -50,8 +50,11 @@ static inline void trace_drop(struct trace *t, uint64_t n)
 }
 /* trace.c: who writes to a sink of t's from now on will be seen by trace_wait_for_emitters(). */
 void trace_expect_emitters(struct trace *t);
-/* t's sink was taken away: waits until nobody writes to it. */
-void trace_wait_for_emitters(struct trace *t);
+/* t's sink was taken away: waits until nobody writes to it, but not for ever. False: somebody may still; the
+ * sink's memory has to stay. */
+bool trace_wait_for_emitters(struct trace *t);
+/* Those for whom that was too long get other rings. => the writer has ended */
+void trace_leave_aside(struct trace *t);
 /* The thread that owns the ring is no more. */
 bool trace_owner_is_gone(uint64_t owner);
 

@@ -12,6 +12,10 @@
  * sink away, and then looks which rings are busy, and waits for those. Each has to see what the other
  * wrote first. An event has no fence for that: membarrier(2) puts one into all threads, once, when a
  * trace stops. Where it may not be called, every event has its own.
+ *
+ * An event may never be over: a handler of the program's has interrupted it and left by siglongjmp(3). Who
+ * stops waits for PATIENCE_NS only. Then that ring is left aside, and the thread gets another one with its next
+ * event; the sink's memory stays, should the thread come back, and the next trace uses it again.
  */
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -23,6 +27,9 @@
 #include "trace/sink.h"
 
 #define UNSEEN_US 10000
+#define PATIENCE_NS 1000000000ull /* for an event that is being written */
+#define YIELDS 1000u              /* before who waits for it sleeps in between */
+#define PAUSE_US 200
 
 /* What a thread knows about its rings. */
 static _Thread_local struct {
@@ -57,7 +64,7 @@ static struct trace_ring *claim_ring(struct trace *t)
 
         for (unsigned i = 0; i < TRACE_RINGS; i++) {
                 owner = atomic_load_explicit(&t->owner[i], memory_order_relaxed);
-                if (owner == me)
+                if (owner == me && !atomic_load_explicit(&t->ring[i].aside, memory_order_relaxed))
                         return &t->ring[i];
                 if (!owner && first == TRACE_RINGS)
                         first = i;
@@ -126,6 +133,24 @@ static bool has_place(struct trace *t, struct trace_ring *ring, uint64_t head)
         return head - ring->tail_seen < RING_RECORDS;
 }
 
+static inline bool may_write(const struct trace_ring *ring)
+{
+        return !atomic_load_explicit(&ring->busy, memory_order_relaxed) &&
+               !atomic_load_explicit(&ring->aside, memory_order_relaxed);
+}
+
+/* An event of the thread's is being written, below this one or for ever; or was, for too long. */
+static struct trace_ring *instead_of(struct trace *t, struct trace_ring *ring)
+{
+        if (!atomic_load_explicit(&ring->aside, memory_order_relaxed))
+                return NULL;
+        for (unsigned i = 0; i < ARRAY_SIZE(self.known); i++)
+                if (self.known[i].id == t->id)
+                        self.known[i].id = 0;
+        ring = learn_ring(t);
+        return ring && may_write(ring) ? ring : NULL;
+}
+
 void trace_write(struct trace *t, enum trace_event ev, uint64_t fault, uint64_t object, uint64_t a,
                  uint64_t b, uint64_t c, uint64_t d)
 {
@@ -133,7 +158,9 @@ void trace_write(struct trace *t, enum trace_event ev, uint64_t fault, uint64_t 
         struct trace_sink *s;
         uint64_t head;
 
-        if (unlikely(!ring || atomic_load_explicit(&ring->busy, memory_order_relaxed))) {
+        if (unlikely(ring && !may_write(ring)))
+                ring = instead_of(t, ring);
+        if (unlikely(!ring)) {
                 trace_drop(t, 1);
                 return;
         }
@@ -180,17 +207,55 @@ bool trace_owner_is_gone(uint64_t owner)
 }
 
 /* A thread may have ended in the middle of an event: in a signal handler, which came in between. */
-void trace_wait_for_emitters(struct trace *t)
+static bool is_writing(struct trace *t, unsigned i)
 {
+        return atomic_load(&t->ring[i].busy) && !trace_owner_is_gone(atomic_load(&t->owner[i]));
+}
+
+/* False: it was waited for long enough, or left aside before. */
+static bool wait_for_ring(struct trace *t, unsigned i, uint64_t until, unsigned *looks)
+{
+        struct trace_ring *ring = &t->ring[i];
+
+        while (is_writing(t, i)) {
+                if (atomic_load(&ring->aside))
+                        return false;
+                if (now_ns() > until) {
+                        ring->late = true;
+                        return false;
+                }
+                if (++*looks < YIELDS)
+                        sched_yield();
+                else
+                        usleep(PAUSE_US);
+        }
+        return true;
+}
+
+bool trace_wait_for_emitters(struct trace *t)
+{
+        uint64_t until = now_ns() + PATIENCE_NS;
+        unsigned looks = 0;
+        bool all = true;
+
         if (atomic_load(&t->fenced_from_afar) && !fence_all(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) {
                 /* Forbidden meanwhile; but nothing that was written stays unseen for so long. */
                 atomic_store(&t->fenced_from_afar, false);
                 usleep(UNSEEN_US);
         }
         for (unsigned i = 0; i < TRACE_RINGS; i++)
-                while (atomic_load(&t->ring[i].busy) &&
-                       !trace_owner_is_gone(atomic_load(&t->owner[i])))
-                        sched_yield();
+                all &= wait_for_ring(t, i, until, &looks);
+        return all;
+}
+
+/* Even if it is over by now: nobody has read what it wrote. */
+void trace_leave_aside(struct trace *t)
+{
+        for (unsigned i = 0; i < TRACE_RINGS; i++)
+                if (t->ring[i].late) {
+                        t->ring[i].late = false;
+                        atomic_store(&t->ring[i].aside, true);
+                }
 }
 
 uint64_t trace_name(const char *name)

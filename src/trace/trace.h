@@ -48,10 +48,12 @@ struct trace_ring {
         _Atomic uint64_t head;     /* next to write */
         uint64_t tail_seen, woken; /* its last look at tail; head when it last woke the writer */
         _Atomic bool busy;         /* it is writing, or about to: the sink stays */
+        _Atomic bool aside;        /* for too long: nobody looks here until its owner is gone */
         char apart[64];
         /* the writer's: */
         _Atomic uint64_t tail; /* next to drain */
         uint64_t told;         /* ns, the time of the last that was drained */
+        bool late;             /* trace_stop()'s: it was waited for in vain */
         char apart_too[64];
 };
 
@@ -63,6 +65,7 @@ struct trace {
         bool quiet;  /* (c) nothing is said when tracing has to stop: trace_stop() returns it */
         uint64_t id; /* (c) unique in the process, from trace_init() */
         struct trace_sink *sink;           /* records and writer; NULL until trace_start() */
+        struct trace_sink *left;           /* an earlier one, to which somebody may still write */
         struct trace_named *_Atomic named; /* names that the writer has not written yet */
         /* Asked by the writer now and then; it must not block. NULL: there are none. */
         void (*_Atomic counters)(void *arg, struct trace_counters *out);

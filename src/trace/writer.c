@@ -148,7 +148,8 @@ static unsigned collect(struct trace_sink *s, struct pending *pending)
         for (unsigned i = 0; i < TRACE_RINGS; i++) {
                 struct pending p = { .ring = &t->ring[i], .record = s->record[i] };
 
-                if (!atomic_load_explicit(&t->owner[i], memory_order_relaxed))
+                if (!atomic_load_explicit(&t->owner[i], memory_order_relaxed) ||
+                    atomic_load_explicit(&p.ring->aside, memory_order_relaxed))
                         continue;
                 p.tail = atomic_load_explicit(&p.ring->tail, memory_order_relaxed);
                 p.head = atomic_load_explicit(&p.ring->head, memory_order_acquire);
@@ -261,8 +262,11 @@ static void reclaim_rings(struct trace *t)
                 if (!owner || !trace_owner_is_gone(owner))
                         continue;
                 /* Nobody writes here any more; an event may be left for the next drain. */
+                if (atomic_load(&ring->aside))
+                        atomic_store(&ring->tail, atomic_load(&ring->head));
                 if (atomic_load(&ring->head) == atomic_load(&ring->tail)) {
                         atomic_store(&ring->busy, false);
+                        atomic_store(&ring->aside, false);
                         atomic_store(&t->owner[i], 0);
                 }
         }
@@ -369,11 +373,18 @@ static void *writer_main(void *arg)
         return NULL;
 }
 
-static void sink_free(struct trace_sink *s)
+/* keep: somebody may still come back and write to it. So its place stays, without memory, for the next. */
+static void sink_free(struct trace_sink *s, bool keep)
 {
+        struct trace *t = s->trace;
+
         if (s->fd >= 0)
                 close(s->fd);
-        munmap(s, sizeof *s);
+        t->left = keep ? s : NULL;
+        if (keep)
+                (void)madvise(s, sizeof *s, MADV_DONTNEED);
+        else
+                munmap(s, sizeof *s);
 }
 
 static int start_writer(struct trace_sink *s)
@@ -430,6 +441,19 @@ static void keep_path(struct trace_sink *s, const char *path)
         strcpy(s->path, length > most ? path + length - most : path);
 }
 
+static struct trace_sink *sink_create(struct trace *t)
+{
+        struct trace_sink *s = t->left;
+
+        if (!s)
+                s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (s == MAP_FAILED)
+                return NULL;
+        s->trace = t;
+        return s;
+}
+
 int trace_start(struct trace *t, const char *path)
 {
         struct trace_sink *s;
@@ -437,11 +461,9 @@ int trace_start(struct trace *t, const char *path)
 
         if (sink_of(t))
                 return -EBUSY;
-        s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (s == MAP_FAILED)
+        s = sink_create(t);
+        if (!s)
                 return -errno;
-        s->trace = t;
         keep_path(s, path);
         s->fd = open_file(path, &err);
         if (s->fd >= 0)
@@ -452,7 +474,7 @@ int trace_start(struct trace *t, const char *path)
         if (!err)
                 err = start_writer(s);
         if (err) {
-                sink_free(s);
+                sink_free(s, t->left != NULL);
                 return err;
         }
         __atomic_store_n(&t->sink, s, __ATOMIC_SEQ_CST);
@@ -463,13 +485,14 @@ int trace_start(struct trace *t, const char *path)
 int trace_stop(struct trace *t)
 {
         struct trace_sink *s = sink_of(t);
+        bool quiet;
         int err;
 
         if (!s)
                 return 0;
         atomic_store(&t->on, false);
         __atomic_store_n(&t->sink, NULL, __ATOMIC_SEQ_CST);
-        trace_wait_for_emitters(t);
+        quiet = trace_wait_for_emitters(t);
         atomic_store(&s->stop, true);
         atomic_fetch_add(&t->turn, 1);
         futex_wake(&t->turn, 1);
@@ -480,6 +503,7 @@ int trace_stop(struct trace *t)
         if (close(s->fd) && !err)
                 err = -errno;
         s->fd = -1;
-        sink_free(s);
+        trace_leave_aside(t);
+        sink_free(s, !quiet);
         return err;
 }
