@@ -45,6 +45,9 @@ struct uring {
         struct mutex lock;         /* held over io_uring_submit, which waits for no I/O */
         struct io_list waiting;    /* [uring] to be prepared when there is room */
         unsigned in_ring;          /* [uring] prepared and not yet reaped */
+        struct io_list untaken;    /* [uring] of those what the kernel has not taken yet */
+        unsigned nr_untaken;       /* [uring] */
+        bool refused;              /* [uring] nor ever will */
         unsigned limit;            /* (c) */
         uint64_t ios, calls;       /* [uring] */
         bool files;                /* (c) there is a table of files */
@@ -116,15 +119,20 @@ static void prepare_flush(struct io_uring_sqe *sqe, struct device *dev)
 }
 
 /* Submit what is prepared. False: the kernel cannot take it now; it stays, and is tried again by
- * the idle function. => r->lock held */
+ * the idle function, or done without the ring. => r->lock held */
 static bool ring_submit(struct uring *r)
 {
         int ret;
 
         mutex_assert_held(&r->lock);
+        if (r->refused)
+                return false;
         do
                 ret = io_uring_submit(&r->ring);
         while (ret == -EINTR);
+        for (; r->nr_untaken > io_uring_sq_ready(&r->ring); r->nr_untaken--)
+                io_list_pop(&r->untaken);
+        r->refused = ret < 0 && ret != -EAGAIN && ret != -EBUSY && ret != -ENOMEM;
         r->calls++;
         r->ios += ret > 0 ? (unsigned)ret : 0;
         return ret >= 0;
@@ -136,7 +144,7 @@ static bool prepare(struct uring *r, struct driver_io *io)
         struct io_uring_sqe *sqe;
 
         mutex_assert_held(&r->lock);
-        if (r->in_ring >= r->limit)
+        if (r->refused || r->in_ring >= r->limit)
                 return false;
         sqe = io_uring_get_sqe(&r->ring);
         if (!sqe && ring_submit(r))
@@ -151,6 +159,8 @@ static bool prepare(struct uring *r, struct driver_io *io)
         else
                 prepare_transfer(r, sqe, io);
         io_uring_sqe_set_data(sqe, io);
+        io_list_push(&r->untaken, io);
+        r->nr_untaken++;
         r->in_ring++;
         loop_expect(r->loop, 1);
         return true;
@@ -316,20 +326,53 @@ static void take_handover(struct uring *r)
         mutex_unlock(&r->lock);
 }
 
+/* The next of those that no ring will do. */
+static struct driver_io *take_refused(struct uring *r)
+{
+        struct driver_io *io;
+
+        mutex_lock(&r->lock);
+        io = io_list_pop(&r->untaken);
+        if (io) {
+                r->nr_untaken--;
+                r->in_ring--;
+                loop_expect(r->loop, -1);
+        } else {
+                io = io_list_pop(&r->waiting);
+        }
+        mutex_unlock(&r->lock);
+        return io;
+}
+
+/* The kernel lets us send nothing any more: a program may forbid that to all of its threads when all is set
+ * up. Slow, but no fault waits for ever. True if there was any. */
+static bool do_without(struct uring *r)
+{
+        struct driver_io *io;
+        bool any = false;
+
+        for (; (io = take_refused(r)); any = true)
+                file_io_perform(io);
+        return any;
+}
+
 /* The end of a batch: everything goes to the kernel in one call. Says that it did something also
  * when the kernel took nothing, so that it is called until it did. */
 static bool uring_idle(struct loop_idle *idle)
 {
         struct uring *r = idle->arg;
-        bool did;
+        bool did, refused;
 
         take_handover(r);
         mutex_lock(&r->lock);
         prepare_waiting(r);
-        did = io_uring_sq_ready(&r->ring) > 0;
+        did = r->nr_untaken > 0;
         if (did)
                 ring_submit(r);
+        refused = r->refused;
         mutex_unlock(&r->lock);
+        if (refused)
+                did = do_without(r);
         /* What the host had cached is complete already. */
         return reap(r) || did;
 }

@@ -2,8 +2,13 @@
  *
  * test_uring.c - what only the driver on io_uring does: batches, files and memory the ring knows.
  */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <stddef.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "driver_fixture.h"
 
@@ -54,6 +59,45 @@ Test(uring, a_batch_is_one_system_call)
         cr_expect_eq(after.calls - before.calls, 1, "%d calls", (int)(after.calls - before.calls));
         fixture_close(&f);
         free(buf);
+}
+
+/* From here on nobody in the process may. */
+static void forbid_enter(void)
+{
+        struct sock_filter code[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_enter, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        struct sock_fprog filter = { .len = sizeof code / sizeof *code, .filter = code };
+
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+            syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter))
+                cr_skip_test("seccomp filters are not allowed");
+}
+
+/* A program may confine itself when all is set up: I/O goes on, slowly. */
+Test(uring, forbidden_when_there_is_a_ring, .timeout = 30)
+{
+        char *buf = aligned_buffer(), *seen = aligned_buffer();
+        struct fixture f;
+
+        if (!ring_open(&f))
+                cr_skip_test("no io_uring");
+        memset(buf, 'x', 8192);
+        cr_assert_eq(do_io(f.dev, IO_WRITE, 0, 0, buf, 4096), 4096);
+        forbid_enter();
+        for (unsigned i = 1; i < 20; i++)
+                cr_assert_eq(do_io(f.dev, IO_WRITE, 0, 4096ul * i, buf, 8192 - 100), 8192 - 100);
+        cr_assert_eq(do_io(f.dev, IO_FLUSH, 0, 0, NULL, 0), 0);
+        cr_assert_eq(do_io(f.dev, IO_DISCARD, 0, 4096, NULL, 4096), 4096);
+        cr_assert_eq(do_io(f.dev, IO_READ, 0, 0, seen, 8192), 8192);
+        memset(buf + 4096, 0, 4096);
+        cr_expect_arr_eq(seen, buf, 8192);
+        fixture_close(&f);
+        free(buf);
+        free(seen);
 }
 
 /* More files at once than the ring's table has room for; each is its own, whatever the slot was before. */
