@@ -11,12 +11,13 @@
 
 #define SHORTEST (1ul << 20)
 
-/* Somewhere; fd -1: zeros. A child has it too: a handler may fork in the middle of a read. Without access until it is unlocked: with mlockall(MCL_FUTURE) the kernel would
- * make a frame for every page of the file. */
-static char *map_unlocked(uint64_t bytes, int fd)
+/* Somewhere; fd -1: zeros. A child has it too: a handler may fork in the middle of a read. Without access
+ * until it is unlocked: with mlockall(MCL_FUTURE) the kernel would make a frame for every page of the
+ * file. */
+static char *map_unlocked(uint64_t bytes, int fd, uint64_t from)
 {
         int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE : MAP_SHARED;
-        char *p = mmap(NULL, bytes, PROT_NONE, flags, fd, 0);
+        char *p = mmap(NULL, bytes, PROT_NONE, flags, fd, (off_t)from);
 
         if (p == MAP_FAILED)
                 return NULL;
@@ -28,14 +29,15 @@ static char *map_unlocked(uint64_t bytes, int fd)
         return NULL;
 }
 
-/* All of it at once, whoever reads there meanwhile: the kernel lets no fault see the moment in between. */
-static bool put_frames(char *base, uint64_t bytes, int fd)
+/* [from, end) at once, whoever reads there meanwhile: the kernel lets no fault see the moment in between. */
+static bool put_frames(char *base, uint64_t from, uint64_t end, int fd)
 {
-        char *p = map_unlocked(bytes, fd);
+        uint64_t bytes = end - from;
+        char *p = map_unlocked(bytes, fd, from);
 
         if (!p)
                 return false;
-        if (mremap(p, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, base) != MAP_FAILED)
+        if (mremap(p, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, base + from) != MAP_FAILED)
                 return true;
         munmap(p, bytes);
         return false;
@@ -65,7 +67,7 @@ static char *reserve(uint64_t size, uint64_t *room)
         while (want < size && want < 1ull << 62)
                 want *= 2;
         *room = want;
-        return map_unlocked(want, -1);
+        return map_unlocked(want, -1, 0);
 }
 
 /* The file has become longer than the addresses. Whoever still reads there finds zeros. */
@@ -88,13 +90,18 @@ static bool move(struct frame_map *map, uint64_t size)
         return true;
 }
 
-static bool reopen(struct frame_map *map, int fd, uint64_t size)
+/* anew: all of it, or else what has come behind the old end. What is there keeps its page tables: whoever
+ * follows a file that becomes longer, page by page, would have all of them made again for each. */
+static bool reopen(struct frame_map *map, int fd, uint64_t size, bool anew)
 {
-        uint64_t bytes = pages_of(size) << PAGE_SHIFT;
+        uint64_t bytes = pages_of(size) << PAGE_SHIFT, from;
 
         if (bytes > atomic_load(&map->room) && !move(map, bytes))
                 return false;
-        if (!put_frames(atomic_load(&map->base), bytes, fd))
+        from = anew || !is_open(map) ? 0 : atomic_load(&map->bytes);
+        if (from >= bytes) /* somebody else was faster */
+                return true;
+        if (!put_frames(atomic_load(&map->base), from, bytes, fd))
                 return false;
         perturb_gap();
         atomic_store(&map->bytes, bytes);
@@ -107,13 +114,15 @@ void frame_map_want(struct frame_map *map, int fd, uint64_t end, uint64_t size, 
                     uint64_t most)
 {
         bool fits = is_open(map) && end <= atomic_load(&map->bytes);
+        bool anew = lost - atomic_load(&map->left) > most;
 
-        if (atomic_load(&map->off) || (fits && lost - atomic_load(&map->left) <= most))
+        if (atomic_load(&map->off) || (fits && !anew))
                 return;
         if (atomic_exchange(&map->busy, 1))
                 return;
-        atomic_store(&map->left, lost);
-        if (!reopen(map, fd, size))
+        if (anew || !is_open(map))
+                atomic_store(&map->left, lost);
+        if (!reopen(map, fd, size, anew))
                 atomic_store(&map->off, true);
         atomic_store(&map->busy, 0);
 }

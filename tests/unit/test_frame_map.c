@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -137,6 +138,64 @@ Test(frame_map, mapped_anew_when_the_tree_has_lost_many_leaves)
         cr_assert(frame_map_held(&map, seq), "readers see no difference");
         cr_assert_eq(at[0], 1);
         cr_assert_eq(mincore((void *)at, PAGE_SIZE, &in), 0);
+}
+
+/* Is the kernel's page table of it filled in? The kernel tells of no other way to see that from here. */
+static bool is_present(const char *at)
+{
+        int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+        uint64_t entry = 0;
+
+        cr_assert_eq(pread(pagemap, &entry, sizeof(entry), (off_t)((uintptr_t)at / PAGE_SIZE * 8)),
+                     sizeof(entry));
+        close(pagemap);
+        return entry >> 63;
+}
+
+/* Of the frames, as the kernel counts them. */
+static unsigned mappings(void)
+{
+        FILE *f = fopen("/proc/self/maps", "re");
+        unsigned n = 0;
+        char line[512];
+
+        cr_assert_not_null(f);
+        while (fgets(line, sizeof(line), f))
+                n += strstr(line, "/memfd:frames") != NULL;
+        fclose(f);
+        return n;
+}
+
+Test(frame_map, what_is_mapped_stays_so_when_the_file_becomes_longer)
+{
+        uint64_t seq, pages;
+        const char *at;
+
+        want(0);
+        at = base(&seq, &pages);
+        cr_assert_eq(at[PAGE_SIZE], 2);
+        for (uint64_t end = 5; end <= 100; end++) {
+                end_at(end);
+                want(0);
+                cr_assert_eq(base(&seq, &pages)[(end - 1) * PAGE_SIZE], (char)end);
+                cr_assert(is_present(at + PAGE_SIZE), "gone at %llu pages",
+                          (unsigned long long)end);
+        }
+        cr_assert_eq(mappings(), 1);
+}
+
+/* Two readers see at once that it is too short. */
+Test(frame_map, grown_by_somebody_else_it_is_not_given_up)
+{
+        uint64_t seq, pages;
+
+        want(0);
+        frame_map_want(&map, fd, 5 << PAGE_SHIFT, 4 << PAGE_SHIFT, 0, 10);
+        cr_assert_not_null(base(&seq, &pages));
+        end_at(6);
+        want(0);
+        base(&seq, &pages);
+        cr_assert_eq(pages, 6);
 }
 
 Test(frame_map, where_it_cannot_be_mapped_it_is_not)
