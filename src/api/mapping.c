@@ -111,14 +111,14 @@ int fl_mapping_set(struct fl_engine *e, void *addr, size_t len,
 
 static void describe_streams(struct fl_engine *e, struct file *f, struct fl_mapping_info *info)
 {
-        struct file_ra_state ra;
+        struct streams streams;
 
         if (!e->cache->policy->describe)
                 return;
         mutex_lock(&f->ra_lock);
-        ra = f->ra;
+        streams = f->ra.streams;
         mutex_unlock(&f->ra_lock);
-        e->cache->policy->describe(&ra, info->streams, sizeof(info->streams));
+        e->cache->policy->describe(&streams, info->streams, sizeof(info->streams));
 }
 
 static void fill_in(struct fl_engine *e, const struct mapping_report *r,

@@ -13,7 +13,7 @@
 struct file {
         struct inode *inode;           /* (c) */
         struct address_space *mapping; /* (c) */
-        struct file_ra_state ra;       /* [ra] but io_pages, which is (c) */
+        struct file_ra_state ra;       /* [ra] but io_pages, which is (c), and prev_pos */
         struct mutex ra_lock;
         uint32_t ra_pages;        /* (c) largest window of this open */
         int oflags;               /* (c) */

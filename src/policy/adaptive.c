@@ -114,11 +114,6 @@ static void adaptive_cut(struct file_ra_state *ra, const struct ra_window *w, ui
         streams_cut(&ra->streams, step, step == -1 ? at - 1 : at);
 }
 
-static void adaptive_describe(const struct file_ra_state *ra, char *text, size_t size)
-{
-        streams_describe(&ra->streams, text, size);
-}
-
 static struct ra_window adaptive_willneed(const struct ra_request *rq, uint64_t start, uint64_t end)
 {
         return ra_plain_window(start, end > start ? end - start : 0, rq->file_pages, RA_FORCED);
@@ -142,7 +137,7 @@ const struct vm_policy_ops adaptive_policy = {
         .read_miss = adaptive_read_miss,
         .read_marker = adaptive_marker,
         .cut = adaptive_cut,
-        .describe = adaptive_describe,
+        .describe = streams_describe,
         .willneed = adaptive_willneed,
         .reclaim = &adaptive_reclaim,
 };

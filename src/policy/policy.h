@@ -250,8 +250,9 @@ struct vm_policy_ops {
          * of a stream that goes backward, what lies before; of one that is strided, that touch and what it
          * would have come to after it. NULL: nobody cares. */
         void (*cut)(struct file_ra_state *, const struct ra_window *, uint64_t stop);
-        /* What it makes of the accesses, in words: size bytes at most, with the zero. NULL: nothing. */
-        void (*describe)(const struct file_ra_state *, char *text, size_t size);
+        /* What it makes of the accesses, in words: size bytes at most, with the zero. NULL: nothing. It gets a
+         * copy of what it is about: readers set other members of the state without a lock. */
+        void (*describe)(const struct streams *, char *text, size_t size);
         /* madvise(WILLNEED) over [start, end): how much of it one call reads. */
         struct ra_window (*willneed)(const struct ra_request *, uint64_t start, uint64_t end);
         const struct reclaim_ops *reclaim;
