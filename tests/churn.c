@@ -245,7 +245,18 @@ static void close_all(struct churn *c)
                         churn_look(c, i, buf, "in the file");
 }
 
-/* All threads stand still: look at everything. */
+static bool all_have_run(const struct churn *c)
+{
+        unsigned i = 0;
+
+        for (const struct churn_op *op = c->cfg->ops; op->name; op++)
+                if (!c->done[i++])
+                        return false;
+        return true;
+}
+
+/* All threads stand still: look at everything. On a slow machine it takes longer than was asked for until
+ * each operation has had its turn. */
 static void quiet_point(struct churn *c, unsigned number)
 {
         atomic_store(&c->pause, true);
@@ -256,7 +267,7 @@ static void quiet_point(struct churn *c, unsigned number)
                 expect_all(c, "at a quiet point");
         if (c->cfg->at_quiet)
                 c->cfg->at_quiet(c);
-        if (test_left() <= 0 || test_failures())
+        if ((test_left() <= 0 && all_have_run(c)) || test_failures())
                 atomic_store(&c->stop, true);
         atomic_store(&c->pause, false);
         pthread_barrier_wait(&c->barrier);
