@@ -181,6 +181,7 @@ struct storer {
         pthread_t thread;
         struct setup *s;
         uint64_t version;
+        _Atomic uint64_t stored; /* stores that are over */
         _Atomic bool stop;
 };
 
@@ -191,9 +192,20 @@ static void *keep_storing(void *arg)
         test_at("storing during write-back");
         while (!atomic_load(&w->stop)) {
                 store(w->s, 5, ++w->version);
+                atomic_fetch_add(&w->stored, 1);
                 usleep(1000);
         }
         return NULL;
+}
+
+/* The storer may be kept from its processor for longer than a write takes: until one more of its stores has
+ * begun and ended. */
+static void wait_for_a_store(struct storer *w)
+{
+        uint64_t before = atomic_load(&w->stored);
+
+        while (atomic_load(&w->stored) < before + 2)
+                usleep(1000);
 }
 
 static void during_a_write(void)
@@ -206,8 +218,10 @@ static void during_a_write(void)
                 store(&s, i, 1);
         require(!pthread_create(&w.thread, NULL, keep_storing, &w), "pthread_create");
         before = written(&s);
-        for (int i = 0; i < 5; i++)
+        for (int i = 0; i < 5; i++) {
                 expect_eq(sync_pages(&s, 0, 16), 0, "msync");
+                wait_for_a_store(&w);
+        }
         expect(written(&s) - before >= 16 + 4, "the page that is stored to was written %llu times",
                (unsigned long long)(written(&s) - before - 15));
         atomic_store(&w.stop, true);
