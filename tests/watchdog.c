@@ -34,17 +34,22 @@ static void stderr_back(int saved)
         close(saved);
 }
 
-/* The lines that path holds with `word` in them; *copy gets the last of them. */
-static unsigned lines_with(const char *path, const char *word, char *copy, size_t size)
+/* Reports in path, each of another fault; *copy gets the last of them. */
+static unsigned reports_in(const char *path, char *copy, size_t size)
 {
+        unsigned long long fault[64];
         FILE *f = fopen(path, "r");
-        char line[2048];
+        char line[2048], *number;
         unsigned n = 0;
 
-        while (f && fgets(line, sizeof(line), f)) {
-                if (!strstr(line, word))
+        while (f && n < 64 && fgets(line, sizeof(line), f)) {
+                if (!strstr(line, "watchdog"))
                         continue;
                 snprintf(copy, size, "%s", line);
+                number = strstr(line, "fault ");
+                require(number && sscanf(number, "fault %llu of", &fault[n]) == 1, "%s", line);
+                for (unsigned i = 0; i < n; i++)
+                        expect(fault[i] != fault[n], "reported twice: %s", line);
                 n++;
         }
         if (f)
@@ -80,22 +85,27 @@ static unsigned reports_of(const char *delay, char *line, size_t size)
         expect(fl_munmap(e, p, PAGES * TEST_PAGE) == 0, "%s", fl_strerror());
         close_file(f);
         close_engine(e);
-        return lines_with(log, "watchdog", line, size);
+        return reports_in(log, line, size);
 }
 
+/* A signal, the kernel's own ones too, may make a thread that waits fault once more: so there may be more
+ * faults than threads. */
 static void slow_reads(void)
 {
-        char line[2048] = "";
+        char line[2048] = "", *others;
+        unsigned n = 0;
 
         test_at("slow_reads");
         expect_eq(reports_of("delay=1ms", line, sizeof(line)), 0, "a quick read is reported");
-        expect_eq(reports_of("delay=900ms", line, sizeof(line)), 2, "a report a fault");
+        expect(reports_of("delay=900ms", line, sizeof(line)) >= 2, "both are reported");
         expect(strstr(line, "a load at "), "what: %s", line);
         expect(strstr(line, "for its page"), "what for: %s", line);
         expect(strstr(line, "slow"), "the file: %s", line);
         expect(strstr(line, "page reading"), "the page: %s", line);
         expect(strstr(line, "1 at the driver"), "the request: %s", line);
-        expect(strstr(line, "1 others there"), "the waiters: %s", line);
+        others = strchr(line, ';');
+        expect(others && sscanf(others, "; %u others there", &n) == 1 && n >= 1, "the waiters: %s",
+               line);
 }
 
 /* A process that dies with 16 GiB mapped leaves a core that holds none of it. */
