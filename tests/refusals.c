@@ -521,6 +521,39 @@ static void no_table(const char *on_error, bool of_file)
         end(&w);
 }
 
+/* --- a cut ----------------------------------------------------------------------------------- */
+
+static int no_resize(struct frames *f, uint64_t size)
+{
+        (void)f, (void)size;
+        return -ENOMEM;
+}
+
+/* The file has been cut, and its frames cannot be: the kernel has no mapping to spare for those that read
+ * them. A touch between the two ends was a fault for ever. */
+static void frames_not_cut(void)
+{
+        struct world w = begin(NULL, MAP_SHARED, true);
+        struct frames *frames = w.f->file->mapping->frames;
+        const struct frame_ops *kept = frames->ops;
+        struct frame_ops refusing = *kept;
+        unsigned char byte = 1;
+
+        test_at("frames not cut");
+        refusing.resize = no_resize;
+        frames->ops = &refusing;
+        expect(fl_ftruncate(w.f, PAGES / 2 * PAGE) == -1 && errno == ENOMEM, "%s", strerror(errno));
+        expect_signal(try_load(w.p + (PAGES - 1) * PAGE, NULL), SIGBUS, "a load behind the end");
+        expect_signal(try_load(w.p, NULL), 0, "a load before it");
+        check_engine(w.e);
+        frames->ops = kept;
+        expect(fl_ftruncate(w.f, PAGES * PAGE) == 0, "%s", fl_strerror());
+        expect(fl_error_clear(w.e, w.p, PAGES * PAGE) == 0, "%s", fl_strerror());
+        expect_signal(try_load(w.p + (PAGES - 1) * PAGE, &byte), 0, "a load when it is longer");
+        expect(byte == 0, "of what was cut off");
+        end(&w);
+}
+
 int main(int argc, char **argv)
 {
         test_begin(argc, argv, 0, 0, 60);
@@ -542,5 +575,6 @@ int main(int argc, char **argv)
         no_table("sigbus", false);
         no_table("sigbus", true);
         no_table("retry", false);
+        frames_not_cut();
         return test_end();
 }

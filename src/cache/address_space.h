@@ -57,6 +57,7 @@ struct address_space {
                                        * truncating exclude. Held across I/O, never over a copy
                                        * from or to a program, never taken by a fault. */
         _Atomic bool cutting;     /* i_size has fallen, and the frames do not end there yet */
+        _Atomic bool overlong;    /* they never will: the kernel has refused */
         _Atomic uint64_t hole_first, hole_end; /* pages about to go: not to be written */
         _Atomic uint32_t passed_by;            /* counts dirty pages that were not, therefore */
         _Atomic uint64_t drop_first, drop_end; /* [drop] to write; pages with PG_DROP lie between

@@ -62,6 +62,7 @@ static int cut_pages(struct address_space *m, uint64_t size)
         r = zero_behind(m, size);
         error = error ? error : r;
         r = m->frames->ops->resize(m->frames, size); /* they have filled frames behind the end */
+        atomic_store(&m->overlong, r != 0);
         return error ? error : r;
 }
 
@@ -122,6 +123,7 @@ int file_grow(struct file *f, uint64_t size)
                 error = m->frames->ops->resize(m->frames, size);
         if (error)
                 return error;
+        atomic_store(&m->overlong, false);
         perturb_gap();
         error = inode->i_op->truncate(inode, size);
         if (error) /* the frames must end where the file does, or a fault there never ends */
@@ -167,6 +169,8 @@ int mapping_refresh(struct address_space *m)
                 error = m->frames->ops->resize(m->frames, size);
                 if (error) /* the next who looks tries again */
                         atomic_store(&inode->i_size, old);
+                else
+                        atomic_store(&m->overlong, false);
                 /* The last page was cached as far as the file went. */
                 if (old & (PAGE_SIZE - 1))
                         invalidate_range(m, old >> PAGE_SHIFT, (old >> PAGE_SHIFT) + 1);

@@ -155,6 +155,8 @@ enum vm_fault_result result_of(struct vm_fault *vmf, enum filemap_result r)
                 /* A cut that failed gives the size back before it is over. */
                 if (wait_for_cut(vmf) || vmf->index < mapping_pages(vmf->vma->vm_file->mapping))
                         return VM_FAULT_RETRY;
+                if (atomic_load(&vmf->vma->vm_file->mapping->overlong))
+                        return raise_sigbus(vmf, ENXIO, "looking for a page behind the end");
                 vmf->error = -ENXIO;
                 trace_fault(vmf, SIGNAL, SIGBUS, BUS_ADRERR, vmf->address, 0);
                 return VM_FAULT_SIGBUS; /* the memfd ends here too: the kernel raises it */
