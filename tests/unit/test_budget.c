@@ -71,6 +71,31 @@ Test(budget, staging_memory_in_use_is_an_io_on_its_way)
         give_all_back();
 }
 
+static void nothing(struct waiter *w)
+{
+        (void)w;
+}
+
+/* Nothing that is on its way need ever free room: the reclaimer may sleep without a limit, and looks after
+ * those who wait from here on. */
+Test(budget, who_waits_is_looked_after)
+{
+        unsigned held = hold_begin(c);
+        struct wait_on on = { .kind = WAIT_BUDGET };
+        struct waiter w = { .wake = nothing };
+        uint32_t kicks;
+
+        take_all();
+        rounds();
+        kicks = atomic_load(&c->reclaimer.kicks);
+        cr_assert(wait_on_add(c, &on, &w));
+        cr_expect_gt(atomic_load(&c->reclaimer.kicks), kicks);
+        waitq_remove(&c->budget.wq, &w);
+        hold_end(c, held);
+        until_stuck();
+        give_all_back();
+}
+
 /* What staging memory takes is lost to what is cached. */
 Test(budget, a_large_cache_gives_less_to_staging)
 {
