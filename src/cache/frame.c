@@ -26,17 +26,22 @@ static int memfd_of(struct frames *f)
         return container_of(f, struct memfd, frames)->fd;
 }
 
+/* Who makes a file so long, or writes behind that, is sent SIGXFSZ, which ends the program. */
+static bool beyond_limit(uint64_t bytes)
+{
+        struct rlimit limit;
+
+        return !getrlimit(RLIMIT_FSIZE, &limit) && bytes > limit.rlim_cur;
+}
+
 static int memfd_resize(struct frames *f, uint64_t size)
 {
         uint64_t bytes = pages_of(size) << PAGE_SHIFT;
-        struct rlimit limit;
         struct stat st;
         int error;
 
-        /* Who makes it longer would be sent SIGXFSZ, which ends the program. Shorter it must become: a
-         * fault between the two ends would never end. */
-        if (!getrlimit(RLIMIT_FSIZE, &limit) && bytes > limit.rlim_cur &&
-            (fstat(memfd_of(f), &st) || bytes > (uint64_t)st.st_size))
+        /* Shorter it must become: a fault between the two ends would never end. */
+        if (beyond_limit(bytes) && (fstat(memfd_of(f), &st) || bytes > (uint64_t)st.st_size))
                 return -EFBIG;
         error = frame_map_close(&f->map, bytes);
         if (!error && ftruncate(memfd_of(f), (off_t)bytes) < 0)
@@ -87,8 +92,11 @@ static void memfd_destroy(struct frames *f)
 static int transfer(bool in, int fd, char *buf, size_t len, uint64_t pos)
 {
         while (len) {
-                ssize_t n = in ? pwrite(fd, buf, len, (off_t)pos) : pread(fd, buf, len, (off_t)pos);
+                ssize_t n;
 
+                if (in && beyond_limit(pos + 1)) /* what reaches beyond it is cut there */
+                        return -EFBIG;
+                n = in ? pwrite(fd, buf, len, (off_t)pos) : pread(fd, buf, len, (off_t)pos);
                 if (n < 0 && (errno == EINTR || errno == EAGAIN))
                         continue;
                 if (n < 0)
