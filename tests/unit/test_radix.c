@@ -357,12 +357,15 @@ Test(radix, a_pool_is_empty_where_all_memory_is_locked)
         static unsigned char there[UNITS];
         struct table_pool other;
         unsigned filled = 0;
+        int error;
 
         /* The call itself: under a sanitizer the function does nothing. */
         if (syscall(SYS_mlockall, MCL_FUTURE))
-                return; /* nobody may who has so little to lock */
-        cr_assert_eq(table_pool_init(&other, UNITS), 0);
+                return;
+        error = table_pool_init(&other, UNITS);
         syscall(SYS_munlockall);
+        if (error)
+                return; /* the kernel lets nobody have it who may not lock as much */
         cr_assert_eq(mincore(other.base, (size_t)UNITS << PAGE_SHIFT, there), 0);
         for (unsigned i = 0; i < UNITS; i++)
                 filled += there[i] & 1;
