@@ -61,6 +61,7 @@ void blk_finish_plug(struct blk_plug *plug)
         trace_emit(first->q->trace, PLUG, first->bio->bi_fault, first->q->object, plug->count,
                    plug->bios, 0, 0);
         plug->list = (struct rq_list){ 0 }; /* what bi_end_io does with it is another round */
+        lock_held_back(-(int)plug->count);
         plug->count = plug->bios = 0;
         if (plug->own)
                 name_batch(plug, &list);
@@ -101,6 +102,7 @@ void blk_plug_bio(struct blk_plug *plug, struct bio *bio)
         if (blk_merge_bio_list(&plug->list, bio, BLK_MAX_REQUEST_COUNT, &gone)) {
                 plug->bios++;
                 plug->count -= gone != NULL;
+                lock_held_back(-(gone != NULL));
                 return;
         }
         if (blk_queue_merge_bio(bio->bi_queue, bio))
@@ -115,4 +117,5 @@ void blk_plug_bio(struct blk_plug *plug, struct bio *bio)
         rq_list_append(&plug->list, rq);
         plug->count++;
         plug->bios++;
+        lock_held_back(1);
 }

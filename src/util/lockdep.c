@@ -48,7 +48,8 @@ static _Thread_local struct {
         struct held place[HELD_MAX];
         unsigned used;                   /* places behind are free */
         uint16_t extra[LOCK_CLASSES_NR]; /* held without a place */
-        int own_io;                      /* I/Os under way that only this thread can end */
+        int own_io;                      /* I/Os under way that only this thread can end, */
+        int held_back;                   /* and requests that only it can send */
 } mine;
 
 static const char claimed; /* its address: a place about to be filled in */
@@ -151,6 +152,22 @@ void lock_own_io(int more)
         mine.own_io += more;
 }
 
+void lock_held_back(int more)
+{
+        mine.held_back += more;
+}
+
+static void check_held_back(const char *where, const char *what)
+{
+        char line[256];
+
+        if (!mine.held_back)
+                return;
+        snprintf(line, sizeof(line), "%s with %d requests held back (docs/locking.md)", what,
+                 mine.held_back);
+        lock_die(where, line);
+}
+
 static void check_own_io(const char *where, const char *what)
 {
         char line[256];
@@ -186,8 +203,10 @@ static void check_pair(const void *lock, enum lock_class class, const char *wher
 
 void lock_will_take(const void *lock, enum lock_class class, const char *where)
 {
-        if (classes[class].flags & LOCK_MAY_SLEEP)
+        if (classes[class].flags & LOCK_MAY_SLEEP) {
+                check_held_back(where, "a lock that is held across I/O is wanted");
                 check_own_io(where, "a lock that is held across I/O is wanted");
+        }
         for (unsigned i = 0; i < mine.used; i++)
                 if (is_held(&mine.place[i]))
                         check_pair(lock, class, where, &mine.place[i]);
@@ -318,6 +337,7 @@ void lock_assert_none_at(const char *where)
 
 void lock_assert_may_sleep_at(const char *where)
 {
+        check_held_back(where, "the thread waits");
         check_own_io(where, "the thread waits");
         lock_assert_may_end_io_at(where);
 }

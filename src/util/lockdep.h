@@ -121,9 +121,13 @@ void lock_die(const char *where, const char *what);
 /* It holds at least nr of the class. */
 #define lock_assert_held_of(class, nr) lock_assert_held_of_at((class), (nr), LOCK_HERE)
 /* So many more I/Os are under way that nobody but this thread can end, and who waits for them may hold what it
- * waits for: none of the three above lets it, nor may it wait for a lock that is held across I/O. */
+ * waits for: lock_assert_none() and lock_assert_may_sleep() die of that, and so does wanting a lock that may be
+ * held across I/O. */
 void lock_own_io(int more);
-/* As lock_assert_may_sleep(), but about to wait for just those. */
+/* So many more requests that it holds back, and whoever it waits for may wait for those: likewise, but with
+ * lock_assert_none() it may go on, and send them later. */
+void lock_held_back(int more);
+/* As lock_assert_may_sleep(), but about to wait for just its own I/O. */
 #define lock_assert_may_end_io() lock_assert_may_end_io_at(LOCK_HERE)
 void lock_assert_none_at(const char *where);
 void lock_assert_may_end_io_at(const char *where);
@@ -142,6 +146,7 @@ unsigned lock_stats(struct lock_stat *out, unsigned max);
 #define lock_assert_may_sleep() ((void)0)
 #define lock_assert_may_end_io() ((void)0)
 #define lock_own_io(more) ((void)(more))
+#define lock_held_back(more) ((void)(more))
 #define lock_assert_below(class) ((void)0)
 #define lock_assert_held_of(class, nr) ((void)0)
 static inline void lock_stats_start(void)

@@ -350,6 +350,23 @@ static void end_it_with_page(void)
         lock_assert_may_end_io();
 }
 
+static void sleep_with_some_held_back(void)
+{
+        struct waiter w;
+
+        lock_held_back(1);
+        lock_assert_none(); /* a pager goes on, and sends them later */
+        waiter_init_sync(&w);
+        atomic_store(&w.woken, 1);
+        waiter_sleep(&w, 0);
+}
+
+static void lock_with_some_held_back(void)
+{
+        lock_held_back(1);
+        rwlock_read_lock(&rwsem);
+}
+
 Test(lockdep, nobody_waits_before_his_own_io_has_ended)
 {
         struct waiter w;
@@ -363,6 +380,8 @@ Test(lockdep, nobody_waits_before_his_own_io_has_ended)
         expect_death_of(sleep_before_it_ends, "the thread waits while 1 I/Os are under way");
         expect_death_of(return_before_it_ends, "the thread goes on while 1 I/Os are under way");
         expect_death_of(lock_before_it_ends, "is wanted while 1 I/Os are under way");
+        expect_death_of(sleep_with_some_held_back, "the thread waits with 1 requests held back");
+        expect_death_of(lock_with_some_held_back, "is wanted with 1 requests held back");
         expect_death_of(end_it_with_page, "page LOCK", "while the thread waits for I/O");
 }
 
