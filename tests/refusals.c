@@ -115,7 +115,7 @@ static void part_from(struct world *w, char *at, enum parting how)
                         expect(fl_madvise(w->e, w->p, PAGE, MADV_DONTNEED) == 0, "%s",
                                fl_strerror());
                 }
-                /* fall through */
+                __attribute__((fallthrough));
         case DROPPED:
                 expect(fl_madvise(w->e, at, PAGE, MADV_DONTNEED) == 0, "%s", fl_strerror());
                 return;
@@ -125,7 +125,7 @@ static void part_from(struct world *w, char *at, enum parting how)
                                 elsewhere,
                         "%s", fl_strerror());
                 expect(fl_munmap(w->e, elsewhere, PAGE) == 0, "%s", fl_strerror());
-                /* fall through */
+                __attribute__((fallthrough));
         default:
                 require(fl_mmap(w->e, at, PAGE, BOTH, MAP_PRIVATE | MAP_FIXED, w->f, BAD * PAGE) ==
                                 at,
