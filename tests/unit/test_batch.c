@@ -2,16 +2,13 @@
  *
  * test_batch.c - writes that the thread which waits for them sends and ends itself.
  */
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 
 #include "block/block.h"
 #include "driver_fixture.h"
+#include "forbid.h"
 #include "util/wait.h"
 
 #define MOST 200 /* more than a batch holds, and than a queue has at the driver */
@@ -195,16 +192,7 @@ Test(batch, is_no_other_threads, .timeout = 60)
 /* From here on the thread's calls fail so, and no other thread's. */
 static void refuse_enter(int error)
 {
-        struct sock_filter code[] = {
-                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_enter, 0, 1),
-                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
-                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        };
-        struct sock_fprog filter = { .len = sizeof code / sizeof *code, .filter = code };
-
-        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter))
+        if (!forbid_call(SYS_io_uring_enter, error, 0))
                 cr_skip_test("seccomp filters are not allowed");
 }
 

@@ -2,15 +2,12 @@
  *
  * test_uring.c - what only the driver on io_uring does: batches, files and memory the ring knows.
  */
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <stddef.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 
 #include "driver_fixture.h"
+#include "forbid.h"
 
 /* False: no ring on this machine. */
 static bool ring_open(struct fixture *f)
@@ -64,16 +61,7 @@ Test(uring, a_batch_is_one_system_call)
 /* From here on nobody in the process may. */
 static void forbid_enter(void)
 {
-        struct sock_filter code[] = {
-                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_enter, 0, 1),
-                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        };
-        struct sock_fprog filter = { .len = sizeof code / sizeof *code, .filter = code };
-
-        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-            syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter))
+        if (!forbid_call(SYS_io_uring_enter, EPERM, SECCOMP_FILTER_FLAG_TSYNC))
                 cr_skip_test("seccomp filters are not allowed");
 }
 
